@@ -1,0 +1,1 @@
+"""The mathematics: torch in, torch out. Knows nothing of Ray, files of rows, or jobs."""

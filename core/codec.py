@@ -1,0 +1,86 @@
+"""The paper's codec: JPEG without colour transform, subsampling or entropy coder.
+
+One 8x8 table serves every channel. Levels and coefficients are float64: on 8-bit images
+every step is exact (see `core.dct`), so the same image and table give the same bits on every
+machine.
+
+Source: "defensive quantization table" paper, section 3.1; ITU-T T.81 (1992), A.3.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from core.dct import dct8, idct8
+from core.shapes import Coefficients, Images8, Levels, Pixels, QTable
+
+Rounding = Callable[[Tensor], Tensor]
+
+
+def blocks(planes: Tensor) -> Levels:
+    """Cut [n, c, h, w] samples in 0..255 into level-shifted [n, c, h/8, w/8, 8, 8] blocks.
+
+    Sides that are no multiple of 8 are padded by repeating the last row or column, as
+    libjpeg's encoder does (jcprepct.c, expand_bottom_edge; jccolor's right edge likewise).
+    """
+    height, width = planes.shape[-2:]
+    levels = planes.to(torch.float64)
+    if height % 8 or width % 8:
+        levels = functional.pad(levels, (0, -width % 8, 0, -height % 8), mode="replicate")
+    n, c, rows, columns = levels.shape
+    cut = levels.reshape(n, c, rows // 8, 8, columns // 8, 8).transpose(3, 4)
+    return cut - 128
+
+
+def planes(levels: Levels, height: int, width: int) -> Tensor:
+    """Inverse of `blocks`: [n, c, height, width] samples around 0..255, padding cropped."""
+    n, c, rows, columns = levels.shape[:4]
+    whole = levels.transpose(3, 4).reshape(n, c, rows * 8, columns * 8)
+    return whole[..., :height, :width] + 128
+
+
+def coefficients(images: Images8) -> Coefficients:
+    """The DCT of every block of 8-bit images: float64 [n, c, rows, columns, 8, 8]."""
+    return dct8(blocks(images))
+
+
+def quantise(
+    values: Coefficients, steps: Tensor, *, rounding: Rounding = torch.round
+) -> Coefficients:
+    """`round(c / step) * step`; `steps` is a QTable or broadcasts against the coefficients.
+
+    Ties go to the even multiple. `rounding` is torch.round, or a function with the same
+    value and another derivative.
+    """
+    return rounding(values / steps) * steps
+
+
+def decode(values: Coefficients, height: int, width: int) -> Pixels:
+    """Dequantised coefficients to pixels: float32 in [0, 1], whole multiples of 1/255."""
+    samples = planes(idct8(values), height, width).round_().clamp_(0, 255)
+    return samples.to(torch.float32).div_(255)
+
+
+def compress(pixels: Pixels, table: QTable, *, rounding: Rounding = torch.round) -> Pixels:
+    """Pixels through the codec, float32 in [0, 1] in and out, whole multiples of 1/255 out.
+
+    `rounding` replaces both roundings (of coefficients and of samples), so that a gradient
+    can be taken through the codec; torch.round's own derivative is zero.
+    """
+    height, width = pixels.shape[-2:]
+    levels = blocks(pixels.to(torch.float32) * 255)
+    rounded = quantise(dct8(levels), table.to(levels), rounding=rounding)
+    samples = rounding(planes(idct8(rounded), height, width)).clamp(0, 255)
+    return (samples / 255).to(torch.float32)
+
+
+def to_pixels(images: Images8) -> Pixels:
+    """8-bit images as float32 pixels in [0, 1]."""
+    return images.to(torch.float32).div_(255)
+
+
+def to_images8(pixels: Pixels) -> Images8:
+    """The nearest 8-bit images."""
+    return (pixels * 255).round().clamp(0, 255).to(torch.uint8)

@@ -1,0 +1,53 @@
+"""Labelled images: opened from one line of text, in three disjoint splits, as uint8 batches."""
+
+from pathlib import Path
+
+from core.data.base import SPLITS, Data, Split
+from core.data.digits import open_digits
+from core.data.folder import open_folder
+from core.data.photos import open_photos
+from core.data.published import default_root, open_published
+from core.errors import InputError
+
+__all__ = ["SPLITS", "Data", "Split", "default_root", "open_data"]
+
+KNOWN = ("digits", "photos", "mnist", "cifar10", "cifar100", "imagefolder:PATH")
+
+
+def open_data(
+    spec: str,
+    *,
+    side: int | None = None,
+    seed: int = 0,
+    root: str | Path | None = None,
+    download: bool = False,
+) -> Data:
+    """Open the data set that `spec` names.
+
+    Args:
+        spec: `digits`, `photos` (both come with the installed packages), `mnist`, `cifar10`,
+            `cifar100` (files below `root`), or `imagefolder:PATH`.
+        side: height and width in pixels; None takes 32 for digits and photos, 28 for mnist,
+            32 for cifar, 224 for folders.
+        seed: fixes the splits, and the places of the crops of photos; not negative.
+        root: where mnist and cifar lie; None is `default_root()`.
+        download: fetch mnist or cifar when they are missing.
+
+    Raises:
+        InputError: unknown spec, impossible side, missing or damaged files.
+    """
+    if seed < 0:
+        raise InputError(f"expected a seed of 0 or more, got {seed}.\nHint: use --seed 0.")
+    kind, colon, path = spec.partition(":")
+    if kind == "imagefolder" and path:
+        return open_folder(path, side=side, seed=seed)
+    if spec == "digits":
+        return open_digits(side=side, seed=seed)
+    if spec == "photos":
+        return open_photos(side=side, seed=seed)
+    if not colon and spec in ("mnist", "cifar10", "cifar100"):
+        return open_published(spec, side=side, seed=seed, root=root, download=download)
+    raise InputError(
+        f"expected data among {', '.join(KNOWN)}, got {spec!r}.\n"
+        "Hint: your own images go into one folder per class: imagefolder:/path/to/them."
+    )

@@ -1,0 +1,170 @@
+"""Images in folders: ImageNet, Tiny ImageNet, or one folder per class."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from core.data import layouts
+from core.data.base import SPLITS, Split, as_split, check_indices, digest
+from core.data.decode import decode_square
+from core.data.layouts import Files
+from core.errors import InputError
+from core.shapes import Images8, Labels
+
+DEFAULT_SIDE = 224
+SIDES = range(8, 1025)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderData:
+    """Images decoded when they are asked for. See `Data`.
+
+    ImageNet's training folder holds 1.3 million files, so it is listed only when `train` is used.
+    """
+
+    root: Path
+    side: int
+    seed: int
+    classes: tuple[str, ...]
+    held: dict[Split, Files] = field(repr=False)  # all splits but a `train` that waits to be listed
+    channels: int = 3
+
+    @property
+    def spec(self) -> str:
+        """The text that opened it, with the whole path."""
+        return f"imagefolder:{self.root}"
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of paths, sizes in bytes, labels and splits; contents are not read."""
+        listed = []
+        for split in SPLITS:
+            files = self._files(split)
+            sizes = [(self.root / path).stat().st_size for path in files.paths]
+            listed.append(sorted(zip(files.paths, sizes, files.labels, strict=True)))
+        orders = [digest(*self._files(split).paths) for split in SPLITS]
+        return digest("imagefolder", self.side, self.classes, listed, orders)
+
+    def size(self, split: str) -> int:
+        """How many images the split holds; `train` is 0 where there is only `val/`."""
+        return len(self._files(as_split(split)).paths)
+
+    def batch(self, split: str, indices: Sequence[int]) -> tuple[Images8, Labels]:
+        """Decoded images (uint8, RGB) and labels; as many threads decode as torch computes with.
+
+        Raises:
+            InputError: for positions outside the split, and naming a file that cannot be decoded.
+        """
+        files = self._files(as_split(split))
+        check_indices(split, indices, len(files.paths))
+        images = np.empty((len(indices), self.side, self.side, 3), dtype=np.uint8)
+
+        def decode(place: int) -> None:
+            images[place] = decode_square(self.root / files.paths[indices[place]], self.side)
+
+        with ThreadPoolExecutor(max_workers=torch.get_num_threads()) as threads:
+            list(threads.map(decode, range(len(indices))))
+        labels = torch.tensor([files.labels[i] for i in indices], dtype=torch.int64)
+        return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), labels
+
+    def name(self, split: str, index: int) -> str:
+        """The file's path below the root."""
+        files = self._files(as_split(split))
+        check_indices(split, [index], len(files.paths))
+        return files.paths[index]
+
+    def _files(self, split: Split) -> Files:
+        held = self.held.get(split)
+        return self._train if held is None else held
+
+    @cached_property
+    def _train(self) -> Files:
+        files = layouts.files_by_class(self.root, self.root / "train", self.classes)
+        order = np.random.default_rng([self.seed, 0]).permutation(len(files.paths))
+        return files.pick(order.tolist())
+
+
+def open_folder(path: str | Path, *, side: int | None = None, seed: int = 0) -> FolderData:
+    """Open PATH in one of three layouts.
+
+    ImageNet: `train/<class>/...` and `val/<class>/...`. Tiny ImageNet: `train/<class>/images/...`,
+    `val/images/...` and `val/val_annotations.txt`. Or `<class>/...` alone. Where `val` exists,
+    search and report are two halves of it, class by class, and `train` may be missing; else each
+    class is divided 60/20/20.
+
+    Raises:
+        InputError: missing folder, no or one class, a class without images, no `val` beside
+            `train`, a side outside 8..1024.
+    """
+    root = Path(path).expanduser().absolute()
+    chosen = DEFAULT_SIDE if side is None else side
+    if chosen not in SIDES:
+        raise InputError(
+            f"expected a side in {SIDES[0]}..{SIDES[-1]} pixels, got {chosen}.\n"
+            "Hint: networks for ImageNet read 224."
+        )
+    if not root.is_dir():
+        raise InputError(
+            f"expected a folder of images at {root}, found "
+            f"{'a file' if root.exists() else 'nothing'}.\nHint: imagefolder:PATH takes a folder."
+        )
+    with_val = (root / "train").is_dir() or (root / "val").is_dir()
+    classes, held = (_with_val if with_val else _plain)(root, seed)
+    if not all(held[split].paths for split in SPLITS[1:]):
+        raise InputError(
+            f"expected enough images in {root} to fill search and report, found too few.\n"
+            "Hint: two under val/, or five in all, are the least; use more."
+        )
+    return FolderData(root=root, side=chosen, seed=seed, classes=classes, held=held)
+
+
+def _with_val(root: Path, seed: int) -> tuple[tuple[str, ...], dict[Split, Files]]:
+    train, val = root / "train", root / "val"
+    if not val.is_dir():
+        raise InputError(
+            f"expected val/ beside train/ in {root}, found none.\n"
+            f"Hint: imagefolder:{train} divides the training images 60/20/20."
+        )
+    annotated = layouts.is_annotated(val)
+    classes = layouts.annotated_classes(val) if annotated else layouts.class_names(val)
+    if train.is_dir():
+        trained = layouts.class_names(train)
+        if (
+            differing := set(trained) ^ set(classes)
+            if not annotated
+            else set(classes) - set(trained)
+        ):
+            raise InputError(
+                f"expected the same classes in {train} and {val}, found {len(differing)} in one "
+                f"only, such as {min(differing)}.\n"
+                "Hint: a label is a position among the sorted names, so both need them all."
+            )
+        classes = trained
+    list_files = layouts.annotated_files if annotated else layouts.files_by_class
+    files = list_files(root, val, classes)
+    held: dict[Split, Files] = {} if train.is_dir() else {"train": Files()}
+    return classes, held | _divide(files, ("search", "report"), seed)
+
+
+def _plain(root: Path, seed: int) -> tuple[tuple[str, ...], dict[Split, Files]]:
+    classes = layouts.class_names(root)
+    files = layouts.files_by_class(root, root, classes)
+    return classes, _divide(files, ("train", "search", "train", "report", "train"), seed)
+
+
+def _divide(files: Files, turns: tuple[Split, ...], seed: int) -> dict[Split, Files]:
+    """Deal images to splits in turn, class after class, each class in random order."""
+    random = np.random.default_rng([seed, 1])
+    labels = np.asarray(files.labels)
+    dealt = np.lexsort((random.random(len(labels)), labels))
+    divided: dict[Split, Files] = {}
+    for split in dict.fromkeys(turns):
+        own = [i for i, turn in enumerate(turns) if turn == split]
+        mine = dealt[np.isin(np.arange(len(dealt)) % len(turns), own)]
+        divided[split] = files.pick(random.permutation(mine).tolist())
+    return divided

@@ -1,0 +1,26 @@
+"""Classifiers: opened by name, wrapped with their normalisation, turned into tensors and back."""
+
+from core.models.architectures import architecture, input_channels
+from core.models.checkpoints import load_checkpoint, save_checkpoint
+from core.models.normalised import Blueprint, Normalised
+from core.models.own import LeNet, SmallResNet
+from core.models.pretrained import open_pretrained
+from core.models.spec import ModelSpec, needs_training, parse_spec
+from core.models.weights import from_tensors, to_tensors
+
+__all__ = [
+    "Blueprint",
+    "LeNet",
+    "ModelSpec",
+    "Normalised",
+    "SmallResNet",
+    "architecture",
+    "from_tensors",
+    "input_channels",
+    "load_checkpoint",
+    "needs_training",
+    "open_pretrained",
+    "parse_spec",
+    "save_checkpoint",
+    "to_tensors",
+]

@@ -1,0 +1,129 @@
+"""Networks by name, with random weights."""
+
+import difflib
+from collections.abc import Iterable
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+
+from core.errors import InputError
+from core.models.normalised import Blueprint
+from core.models.own import LeNet, SmallResNet
+from core.models.spec import OWN
+
+
+def architecture(name: str, *, n_classes: int, channels: int, side: int) -> nn.Module:
+    """A network with random weights from torch's global generator, without normalisation.
+
+    It reads `input_channels(name, channels)` channels and returns logits (n, n_classes).
+
+    Args:
+        name: `small_resnet`, `lenet`, a classifier of torchvision, or `timm:NAME`.
+        n_classes: how many logits.
+        channels: of the data, 1 or 3; networks of torchvision and timm read 3 in any case.
+        side: of the data, in pixels.
+
+    Raises:
+        InputError: unknown name, timm not installed, or a network that cannot read this side.
+    """
+    Blueprint(architecture=name, n_classes=n_classes, channels=channels, side=side)
+    try:
+        backbone = _build(name, n_classes, channels, side)
+        check_reads(backbone, name, input_channels(name, channels), side)
+    except (RuntimeError, AssertionError, TypeError) as cause:
+        raise InputError(
+            f"expected {name!r} to build for images of {side} pixels, got: {cause}\n"
+            "Hint: choose another --side, or small_resnet, which reads any."
+        ) from cause
+    return backbone
+
+
+def input_channels(name: str, channels: int) -> int:
+    """How many channels the named network reads, given how many the data have."""
+    return channels if name in OWN else 3
+
+
+def check_reads(backbone: nn.Module, name: str, channels: int, side: int) -> None:
+    """Raise an `InputError` if the network cannot read images of that side; ends in eval mode."""
+    backbone.eval()
+    try:
+        with torch.inference_mode():
+            backbone(torch.zeros(1, channels, side, side))
+    except (RuntimeError, AssertionError, ValueError, IndexError) as cause:
+        raise InputError(
+            f"expected a side that {name!r} can read, got {side}: {cause}\n"
+            "Hint: most published networks read --side 224; small_resnet reads any."
+        ) from cause
+
+
+def check_torchvision(name: str) -> None:
+    """Raise an `InputError` if torchvision has no classifier of that name."""
+    from torchvision import models  # noqa: PLC0415 - seconds that the small networks do without
+
+    known = models.list_models(module=models)
+    if name not in known:
+        raise _unknown(name, "torchvision", (*OWN, *known))
+
+
+def timm_module(name: str, *, pretrained: bool) -> ModuleType:
+    """The timm package, once it is known to have a model of that name (with weights, if asked).
+
+    Raises:
+        InputError: timm not installed, or no such model.
+    """
+    try:
+        import timm  # noqa: PLC0415 - an extra
+    except ImportError as cause:
+        raise InputError(
+            f"expected the package timm for 'timm:{name}', found it is not installed.\n"
+            "Hint: pip install 'qtable-sweeps[timm]'"
+        ) from cause
+    plain, _, tag = name.partition(".")
+    known = timm.list_pretrained() if pretrained or tag else timm.list_models()
+    if name not in known and not (pretrained and _has_default(timm, name)):
+        raise _unknown(name, "timm" + (" with weights" if pretrained else ""), known)
+    assert plain
+    return timm
+
+
+def _has_default(timm: Any, name: str) -> bool:
+    """Whether the name without a tag stands for published weights."""
+    return "." not in name and timm.is_model(name) and timm.models.is_model_pretrained(name)
+
+
+def _build(name: str, n_classes: int, channels: int, side: int) -> nn.Module:
+    if name == "lenet":
+        return LeNet(n_classes=n_classes, channels=channels)
+    if name == "small_resnet":
+        return SmallResNet(n_classes=n_classes, channels=channels, side=side)
+    if name.startswith("timm:"):
+        plain = name.removeprefix("timm:")
+        timm = timm_module(plain, pretrained=False)
+        backbone: nn.Module = timm.create_model(plain, pretrained=False, num_classes=n_classes)
+        return backbone
+    return _torchvision(name, n_classes, side)
+
+
+def _torchvision(name: str, n_classes: int, side: int) -> nn.Module:
+    from torchvision import models  # noqa: PLC0415 - seconds that the small networks do without
+
+    check_torchvision(name)
+    options: dict[str, Any] = {}
+    if name in ("googlenet", "inception_v3"):  # one tensor of logits, in training too
+        options = {"aux_logits": False, "init_weights": True}
+    elif name.startswith("vit_"):
+        options = {"image_size": side}
+    elif name.startswith("maxvit"):
+        options = {"input_size": (side, side)}
+    backbone: nn.Module = models.get_model(name, weights=None, num_classes=n_classes, **options)
+    return backbone
+
+
+def _unknown(name: str, where: str, known: Iterable[str]) -> InputError:
+    near = difflib.get_close_matches(name, list(known), n=4, cutoff=0.4)
+    return InputError(
+        f"expected a classifier of {where}, got {name!r}.\n"
+        f"Hint: {'did you mean ' + ', '.join(near) + '?' if near else 'names are like resnet50.'}"
+    )

@@ -1,0 +1,126 @@
+"""Classifiers whose weights exist already: published ones, and checkpoints."""
+
+from typing import TYPE_CHECKING, Any
+
+from core.errors import InputError
+from core.models.architectures import check_reads, check_torchvision, timm_module
+from core.models.checkpoints import load_checkpoint, load_foreign, read_tensors
+from core.models.normalised import Blueprint, Normalised
+from core.models.spec import parse_spec
+from core.models.weights import check_finite
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def open_pretrained(
+    spec: str, *, n_classes: int, channels: int, side: int, architecture: str | None = None
+) -> Normalised:
+    """The classifier that `spec` names, with its weights, in eval mode on the CPU.
+
+    Args:
+        spec: `NAME` (torchvision, its default weights), `timm:NAME` or `checkpoint:PATH`.
+        n_classes: of the data; the weights must have as many.
+        channels: of the data; gray is repeated where the network reads three.
+        side: of the data, in pixels.
+        architecture: for a checkpoint saved elsewhere, which has no metadata, its architecture.
+
+    Raises:
+        InputError: unknown name (before any download), failed download, damaged or unfit
+            checkpoint, another number of classes, a side the network cannot read.
+    """
+    parsed = parse_spec(spec)
+    name = f"timm:{parsed.name}" if parsed.source == "timm" else parsed.name
+    if parsed.source == "train":
+        raise InputError(
+            f"expected a model that has weights, got {spec!r}, which is trained here.\n"
+            "Hint: core.training.fit trains it."
+        )
+    if architecture is not None and parsed.source != "checkpoint":
+        raise InputError(
+            f"expected no separate architecture for {spec!r}, got {architecture!r}.\n"
+            "Hint: only checkpoint:PATH takes one, and only for files saved elsewhere."
+        )
+    wanted = Blueprint(
+        architecture=architecture or name, n_classes=n_classes, channels=channels, side=side
+    )
+    if parsed.source == "checkpoint":
+        return _checkpoint(parsed.name, wanted, architecture)
+    model = (_timm if parsed.source == "timm" else _torchvision)(spec, wanted)
+    check_finite(model.state_dict())
+    check_reads(model.backbone, name, 3, side)
+    return model.eval()
+
+
+def _checkpoint(path: str, wanted: Blueprint, architecture: str | None) -> Normalised:
+    metadata = read_tensors(path)[1]
+    if architecture is not None and "architecture" not in metadata:
+        return load_foreign(path, wanted)
+    model = load_checkpoint(path)
+    found = model.blueprint
+    if architecture not in (None, found.architecture):
+        raise InputError(
+            f"expected a checkpoint of {architecture!r}, found {found.architecture!r} in {path}.\n"
+            "Hint: leave the architecture out; this file names its own."
+        )
+    _check_classes(path, found.n_classes, wanted.n_classes)
+    if (found.channels, found.side) != (wanted.channels, wanted.side):
+        raise InputError(
+            f"expected a checkpoint for {wanted.channels} channels at side {wanted.side}, found "
+            f"{found.channels} at {found.side} in {path}.\n"
+            f"Hint: open the data it was trained on, with --side {found.side}."
+        )
+    return model
+
+
+def _torchvision(spec: str, wanted: Blueprint) -> Normalised:
+    from torchvision import models  # noqa: PLC0415 - seconds that the small networks do without
+
+    check_torchvision(spec)
+    weights: Any = models.get_model_weights(spec).DEFAULT
+    _check_classes(spec, len(weights.meta["categories"]), wanted.n_classes)
+    try:
+        # The file is a pickle. Read once with torch's restricted unpickler, which accepts tensors
+        # and nothing else, it is safe for the builder, which then reads the same file unrestricted.
+        weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
+        backbone: nn.Module = models.get_model(spec, weights=weights, progress=False)
+    except Exception as cause:
+        raise _not_fetched(spec, cause) from cause
+    transform = weights.transforms()
+    mean, std = transform.mean, transform.std
+    if getattr(backbone, "transform_input", False):
+        # GoogLeNet and Inception turn ImageNet's normalisation into this one themselves.
+        backbone.transform_input = False  # type: ignore[assignment]
+        mean = std = (0.5, 0.5, 0.5)
+    return Normalised(backbone, mean=mean, std=std, blueprint=wanted)
+
+
+def _timm(spec: str, wanted: Blueprint) -> Normalised:
+    name = spec.removeprefix("timm:")
+    timm = timm_module(name, pretrained=True)
+    published = timm.get_pretrained_cfg(name)
+    _check_classes(spec, published.num_classes, wanted.n_classes)
+    try:
+        backbone: nn.Module = timm.create_model(name, pretrained=True)
+    except Exception as cause:
+        raise _not_fetched(spec, cause) from cause
+    return Normalised(backbone, mean=published.mean, std=published.std, blueprint=wanted)
+
+
+def _check_classes(source: str, found: int, wanted: int) -> None:
+    if found != wanted:
+        raise InputError(
+            f"expected a model of {wanted} classes, as the data have, found {found} in "
+            f"{source!r}.\nHint: train:NAME trains an architecture on these data; or name another "
+            "checkpoint, or the data these weights were trained on."
+        )
+
+
+def _not_fetched(spec: str, cause: Exception) -> InputError:
+    # Each library that downloads fails in its own way; all of it means the same to the caller.
+    return InputError(
+        f"expected to fetch the published weights of {spec!r}, got {type(cause).__name__}: "
+        f"{cause}\n"
+        "Hint: they are downloaded once and then cached; run once where there is a network, or use "
+        "checkpoint:PATH with a file copied here."
+    )

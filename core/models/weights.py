@@ -1,0 +1,117 @@
+"""A classifier as plain tensors and text, and back."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from core.errors import InputError
+from core.models.architectures import architecture, input_channels
+from core.models.normalised import Blueprint, Normalised
+
+FORMAT = "qtable-sweeps classifier 1"
+
+
+def to_tensors(model: Normalised) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """All weights and buffers (copies, on the CPU) and the blueprint as text: safetensors' form."""
+    tensors = {
+        name: tensor.detach().cpu().clone().contiguous()
+        for name, tensor in model.state_dict().items()
+    }
+    blueprint = model.blueprint
+    metadata = {
+        "format": FORMAT,
+        "architecture": blueprint.architecture,
+        "n_classes": str(blueprint.n_classes),
+        "channels": str(blueprint.channels),
+        "side": str(blueprint.side),
+    }
+    return tensors, metadata
+
+
+def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Normalised:
+    """The classifier that `to_tensors` took apart, in eval mode on the CPU.
+
+    Raises:
+        InputError: metadata of another kind, NaN or infinite weights, tensors that are missing,
+            unexpected or of another shape.
+    """
+    model = blank(read_blueprint(metadata))
+    load_weights(model, tensors)
+    return model
+
+
+def read_blueprint(metadata: Mapping[str, str]) -> Blueprint:
+    """The blueprint in a file's metadata; an `InputError` if it is none of ours."""
+    numbers = [metadata.get(name, "") for name in ("n_classes", "channels", "side")]
+    whole = "architecture" in metadata and all(number.isdecimal() for number in numbers)
+    if metadata.get("format") != FORMAT or not whole:
+        raise InputError(
+            f"expected metadata of format {FORMAT!r} with architecture, n_classes, channels and "
+            f"side, got {dict(metadata)}.\n"
+            "Hint: for weights saved elsewhere, name their architecture as well."
+        )
+    n_classes, channels, side = map(int, numbers)
+    return Blueprint(
+        architecture=metadata["architecture"], n_classes=n_classes, channels=channels, side=side
+    )
+
+
+def blank(blueprint: Blueprint) -> Normalised:
+    """A classifier of random weights, mean 0 and deviation 1, in eval mode, to be filled.
+
+    torch's global generator is left as it was.
+    """
+    with torch.random.fork_rng(devices=[]):
+        backbone = architecture(
+            blueprint.architecture,
+            n_classes=blueprint.n_classes,
+            channels=blueprint.channels,
+            side=blueprint.side,
+        )
+    n = input_channels(blueprint.architecture, blueprint.channels)
+    return Normalised(backbone, mean=[0.0] * n, std=[1.0] * n, blueprint=blueprint).eval()
+
+
+def load_weights(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Copy tensors into a module whose names and shapes they must match exactly.
+
+    Raises:
+        InputError: listing the first tensors that do not fit, or hold NaN or infinity.
+    """
+    expected = module.state_dict()
+    shapes = [
+        f"{name} {list(tensors[name].shape)} for {list(own.shape)}"
+        for name, own in expected.items()
+        if name in tensors and tensors[name].shape != own.shape
+    ]
+    faults = {
+        "missing": sorted(set(expected) - set(tensors)),
+        "unexpected": sorted(set(tensors) - set(expected)),
+        "of another shape": shapes,
+    }
+    found = [f"{_first(names)} {kind}" for kind, names in faults.items() if names]
+    if found:
+        raise InputError(
+            f"expected the {len(expected)} tensors of this architecture, found "
+            f"{'; '.join(found)}.\nHint: the weights belong to another architecture, side, or "
+            "number of classes."
+        )
+    check_finite(tensors)
+    module.load_state_dict(dict(tensors))
+
+
+def check_finite(tensors: Mapping[str, Tensor]) -> None:
+    """Raise an `InputError` that names the first tensors which hold NaN or infinity."""
+    bad = [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
+    if bad:
+        raise InputError(
+            f"expected finite weights, found NaN or infinity in {_first(bad)}.\n"
+            "Hint: the training that made them diverged; train again with a lower learning rate."
+        )
+
+
+def _first(names: list[str]) -> str:
+    """A few of many names."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more

@@ -1,0 +1,171 @@
+"""Quantization tables: by rule, by name, and as text that libjpeg's cjpeg reads.
+
+Tables are float64 [8, 8] of whole steps in natural (row-major) order; [0, 0] is DC.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from core.errors import InputError
+from core.shapes import QTable
+
+# ITU-T T.81 (1992), table K.1 (luminance).
+_IJG_LUMINANCE = (
+    (16, 11, 10, 16, 24, 40, 51, 61),
+    (12, 12, 14, 19, 26, 58, 60, 55),
+    (14, 13, 16, 24, 40, 57, 69, 56),
+    (14, 17, 22, 29, 51, 87, 80, 62),
+    (18, 22, 37, 56, 68, 109, 103, 77),
+    (24, 35, 55, 64, 81, 104, 113, 92),
+    (49, 64, 78, 87, 103, 121, 120, 101),
+    (72, 92, 95, 98, 112, 100, 103, 99),
+)
+
+N_DIAGONALS = 15
+
+
+def check(table: Tensor) -> QTable:
+    """The table as float64, or InputError where it is not 8x8 whole steps in 1..255."""
+    if table.shape != (8, 8):
+        raise InputError(
+            f"a quantization table must be 8x8, got {tuple(table.shape)}.\n"
+            "Hint: give 64 steps, row by row, in natural (not zigzag) order."
+        )
+    steps = table.to(torch.float64)
+    bad = ~((steps >= 1) & (steps <= 255) & (steps == steps.round()))
+    if bad.any():
+        row, column = (int(i) for i in bad.nonzero()[0])
+        raise InputError(
+            f"quantizer steps must be whole numbers in 1..255, got {float(steps[row, column]):g} "
+            f"at row {row}, column {column} ({int(bad.sum())} such steps).\n"
+            "Hint: baseline JPEG stores a step in 8 bits (T.81, B.2.4.1)."
+        )
+    return steps
+
+
+def uniform(step: int) -> QTable:
+    """The same step for all 64 coefficients."""
+    return check(torch.full((8, 8), float(step)))
+
+
+def ijg(quality: int) -> QTable:
+    """The IJG luminance table at a quality of 1..100 (T.81 table K.1, libjpeg's scaling)."""
+    return scaled(torch.tensor(_IJG_LUMINANCE, dtype=torch.float64), quality)
+
+
+def scaled(table: QTable, quality: int) -> QTable:
+    """A quality-50 table at another quality, by the IJG rule (libjpeg jcparam.c).
+
+    Scale is 5000/q percent below 50, else 200 - 2q; steps are clamped to 1..255.
+    """
+    if not 1 <= quality <= 100:
+        raise InputError(
+            f"quality must lie in 1..100, got {quality}.\nHint: 50 is the table as is."
+        )
+    percent = 5000 // quality if quality < 50 else 200 - 2 * quality
+    return ((table * percent + 50) / 100).floor().clamp(1, 255)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Defensive:
+    """A table of the paper's family: low diagonals finely, the others coarsely quantised.
+
+    Source: "defensive quantization table" paper, section 3.2: coefficients with u + v < k are
+    original-favoured (OF), the others adversary-favoured (AF).
+    """
+
+    pattern: int  # k, the number of OF diagonals: 1..15
+    qs_of: int  # step of the OF coefficients
+    qs_af: int  # step of the AF coefficients
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.pattern <= N_DIAGONALS:
+            raise InputError(
+                f"partition pattern k must lie in 1..15, got {self.pattern}.\n"
+                "Hint: an 8x8 block has 15 diagonals; k of them are original-favoured."
+            )
+
+    @property
+    def name(self) -> str:
+        """How rows and files call it; `by_name` reads it back."""
+        return f"k{self.pattern}-of{self.qs_of}-af{self.qs_af}"
+
+    def table(self) -> QTable:
+        """The 8x8 steps; InputError for a step outside 1..255."""
+        index = torch.arange(8)
+        favoured = index[:, None] + index[None] < self.pattern
+        return check(torch.where(favoured, float(self.qs_of), float(self.qs_af)))
+
+
+def parse_defensive(name: str) -> Defensive | None:
+    """The defensive table of that name, or None where the name is of another kind."""
+    match = re.fullmatch(r"k(\d{1,2})-of(\d{1,3})-af(\d{1,3})", name)
+    if match is None:
+        return None
+    pattern, qs_of, qs_af = (int(group) for group in match.groups())
+    return Defensive(pattern=pattern, qs_of=qs_of, qs_af=qs_af)
+
+
+def by_name(name: str) -> QTable | None:
+    """The table called `name`; None for "none", which leaves the image alone.
+
+    Names: none, ijgQ (IJG luminance table at quality Q), uniformS (step S everywhere) and
+    kK-ofS-afS (`Defensive`). InputError for any other.
+    """
+    if name == "none":
+        return None
+    defensive = parse_defensive(name)
+    if defensive is not None:
+        return defensive.table()
+    match = re.fullmatch(r"(ijg|uniform)(\d{1,3})", name)
+    if match is None:
+        raise InputError(
+            f"no table is called {name!r}.\nHint: names are none, ijg75, uniform16 or k3-of16-af51."
+        )
+    return (ijg if match[1] == "ijg" else uniform)(int(match[2]))
+
+
+def to_text(table: QTable, *, comment: str = "") -> str:
+    """The text form that `cjpeg -qtables` reads: 8 rows of 8 steps, natural order.
+
+    Source: libjpeg, wizard.txt and rdswitch.c (read_quant_tables): white-space separated
+    whole numbers, `#` starts a comment.
+    """
+    lines = [f"# {line}".rstrip() for line in comment.splitlines()]
+    lines += [" ".join(f"{int(step):3d}" for step in row) for row in check(table)]
+    return "\n".join(lines) + "\n"
+
+
+def from_text(text: str, *, source: str = "table") -> QTable:
+    """The first table of a `cjpeg -qtables` file; InputError where there is none."""
+    words = re.sub(r"#.*", "", text).split()
+    try:
+        steps = [int(word) for word in words]
+    except ValueError:
+        bad = next(word for word in words if not re.fullmatch(r"[+-]?\d+", word))
+        raise InputError(
+            f"{source}: expected whole numbers, found {bad!r}.\n"
+            "Hint: the form is that of `cjpeg -qtables`: 64 steps, # starts a comment."
+        ) from None
+    if not steps or len(steps) % 64:
+        raise InputError(
+            f"{source}: expected 64 steps a table, found {len(steps)} numbers.\n"
+            "Hint: the form is that of `cjpeg -qtables`: 64 steps, # starts a comment."
+        )
+    return check(torch.tensor(steps[:64], dtype=torch.float64).reshape(8, 8))
+
+
+def load(path: str | Path) -> QTable:
+    """Read the first table of a `cjpeg -qtables` file; InputError where it cannot be read."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"cannot read the quantization table {path}: {error}.\n"
+            "Hint: a search writes its winner under <store>/tables/."
+        ) from error
+    return from_text(text, source=str(path))

@@ -1,0 +1,106 @@
+"""Many images under many tables, each distinct picture classified once.
+
+The DCT of an image is taken once for all tables. Two tables give the very same picture where
+they differ only in steps that quantise every block's coefficient to zero: with M the largest
+magnitude of a coefficient over an image, any step >= 2M zeroes it. Such pictures are
+classified once. The predictions are those of the plain loop over tables (`tests/test_scoring.py`).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core import codec
+from core.shapes import Coefficients, Images8, Logits, Pixels
+
+Classifier = Callable[[Pixels], Logits]
+
+_COEFFICIENT_BYTES = 256 * 2**20  # how much of one device's memory the DCT may take at a time
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What every image was taken for under every table."""
+
+    predicted: Tensor  # int64 [n images, t tables], on the CPU
+    n_forwards: int  # pictures that the network saw
+
+
+@torch.inference_mode()
+def predict(
+    classifier: Classifier,
+    images: Images8,
+    tables: Sequence[Tensor | None],
+    *,
+    batch_size: int = 256,
+) -> Scores:
+    """Classify each image under each table (None: no codec).
+
+    `images` decide the device. `batch_size` is the number of pictures the network sees at a time.
+    """
+    coded = [i for i, table in enumerate(tables) if table is not None]
+    predicted = torch.empty((len(images), len(tables)), dtype=torch.int64)
+    n_forwards = 0
+    if len(coded) < len(tables):
+        plain = [
+            classify(classifier, codec.to_pixels(part)) for part in torch.split(images, batch_size)
+        ]
+        bare = [i for i, table in enumerate(tables) if table is None]
+        predicted[:, bare] = torch.cat(plain)[:, None]
+        n_forwards += len(images)
+    if coded:
+        steps = torch.stack([table for table in tables if table is not None]).to(images.device)
+        per_image = 8 * images[0].numel()
+        for first in range(0, len(images), max(1, _COEFFICIENT_BYTES // per_image)):
+            part = slice(first, first + max(1, _COEFFICIENT_BYTES // per_image))
+            scores = _predict_coded(classifier, images[part], steps, batch_size=batch_size)
+            predicted[part, coded] = scores.predicted
+            n_forwards += scores.n_forwards
+    return Scores(predicted, n_forwards)
+
+
+def classify(classifier: Classifier, pixels: Pixels) -> Tensor:
+    """The predicted class of each picture, int64 [n] on the CPU."""
+    return classifier(pixels).argmax(1).cpu()
+
+
+def distinct(values: Coefficients, steps: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Which (image, table) pairs give pictures of their own, and which pair stands for each.
+
+    Returns flat pair indices (image * n_tables + table, ascending) of the representatives, and
+    for every pair the position of its representative among them.
+    """
+    peaks = values.abs().amax(dim=(1, 2, 3))  # [n, 8, 8]
+    alive = peaks[:, None] > steps / 2
+    key = torch.where(alive, steps.to(torch.uint8), 0).flatten(2).cpu().numpy()  # [n, t, 64]
+    place: dict[bytes, int] = {}
+    first: list[int] = []
+    inverse = np.empty(key.shape[0] * key.shape[1], dtype=np.int64)
+    for image, rows in enumerate(key):
+        place.clear()
+        for table, row in enumerate(rows):
+            pair = image * len(rows) + table
+            inverse[pair] = place.setdefault(row.tobytes(), len(first))
+            if inverse[pair] == len(first):
+                first.append(pair)
+    return np.array(first), inverse
+
+
+def _predict_coded(
+    classifier: Classifier, images: Images8, steps: Tensor, *, batch_size: int
+) -> Scores:
+    height, width = images.shape[-2:]
+    values = codec.coefficients(images)
+    pairs, inverse = distinct(values, steps)
+    image_of, table_of = (torch.from_numpy(i).to(images.device) for i in divmod(pairs, len(steps)))
+    seen = []
+    for image, table in zip(
+        torch.split(image_of, batch_size), torch.split(table_of, batch_size), strict=True
+    ):
+        rounded = codec.quantise(values[image], steps[table][:, None, None, None])
+        seen.append(classify(classifier, codec.decode(rounded, height, width)))
+    predicted = torch.cat(seen)[torch.from_numpy(inverse)].reshape(len(images), len(steps))
+    return Scores(predicted, len(pairs))

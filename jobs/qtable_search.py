@@ -1,0 +1,241 @@
+"""Which quantization table washes adversarial perturbations out, and leaves benign images alone?
+
+    python jobs/qtable_search.py --smoke                 # two small cells on this machine
+    python jobs/qtable_search.py --eps-255 8             # the whole search on bundled digits
+    python jobs/qtable_search.py --eps-255 8 --figure    # answer and draw from stored rows
+
+Algorithm 1 of the defensive-table paper: every partition pattern k and step QS_AF is scored on
+benign and adversarial images; the winner has the largest Def among the tables whose Acc_dec stays
+below one point. The winner is then reported on images that the search has not seen.
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import torch
+
+import results
+from core import attacks, qtable, scoring
+from results import schema
+from search import cli, prepare, stages
+from search.bank import Bank
+from search.best_first import BestFirst
+from search.plan import Grid, Plan
+from search.study import Place, Study
+from search.sweep import Engine
+from search.table_search import Block, Tally, blocks, grid
+
+BASELINES = ("none", "ijg75", "uniform16")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell(stages.Inputs):
+    """A block of images under some tables."""
+
+    weights: str  # the classifier's piece in the bank
+    attack: str
+    eps_255: float
+    split: str  # "search" or "report"
+    subject: str  # "benign" or "adversarial"
+    piece: str  # the images' piece in the bank
+    first: int  # position in the piece, whose images stand in order of margin
+    count: int
+    tables: tuple[str, ...]  # names, as core.qtable.by_name reads them
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One image under one table."""
+
+    image: int  # id within the split
+    label: int
+    undefended: int  # class predicted without a codec
+    table: str
+    pattern: int | None  # k; none where the table is not of the searched family
+    qs_of: int | None
+    qs_af: int | None
+    predicted: int
+
+
+def load(cell: Cell, bank: Bank, place: Place) -> tuple[stages.Images, torch.nn.Module]:
+    """The cell's images, on the device, and the network."""
+    images = stages.images_of(bank, cell.piece).part(cell.first, cell.count, place.device)
+    return images, stages.classifier_of(bank, cell.weights, place.device, cell.precision)
+
+
+def evaluate(cell: Cell, inputs: tuple[stages.Images, torch.nn.Module]) -> schema.Columns:
+    """Predict every image under every table; one row each, tables fastest."""
+    images, network = inputs
+    scores = scoring.predict(network, images.images, [qtable.by_name(t) for t in cell.tables])
+    ours = [qtable.parse_defensive(name) for name in cell.tables]
+    n_images, n_tables = scores.predicted.shape
+    return {
+        "image": images.ids.repeat_interleave(n_tables).numpy(),
+        "label": images.labels.repeat_interleave(n_tables).numpy(),
+        "undefended": images.undefended.repeat_interleave(n_tables).numpy(),
+        "table": list(cell.tables) * n_images,
+        "pattern": [table and table.pattern for table in ours] * n_images,
+        "qs_of": [table and table.qs_of for table in ours] * n_images,
+        "qs_af": [table and table.qs_af for table in ours] * n_images,
+        "predicted": scores.predicted.flatten().numpy(),
+    }
+
+
+SEARCH = Study("qtable_search", 1, Cell, Row, load, evaluate)
+REPORT = Study("qtable_report", 1, Cell, Row, load, evaluate)
+
+
+def add_flags(group: argparse._ArgumentGroup) -> None:
+    """The search's own flags."""
+    add, count = group.add_argument, cli.positive(int)
+    add("--patterns", type=cli.whole_numbers, default=tuple(range(1, 15)), metavar="K",
+        help="partition patterns k, such as 1-14 or 1,3,5")  # fmt: skip
+    add("--qs-af", type=cli.whole_numbers, default=tuple(range(1, 122, 5)), metavar="STEP",
+        help="steps of the adversary-favoured band, such as 1-121/5")  # fmt: skip
+    add("--qs-of", type=count, default=16, metavar="STEP",
+        help="step of the original-favoured band: 16 x eps x 255 at eps = 0.004")  # fmt: skip
+    add("--max-decline", type=cli.positive(float), default=1.0, metavar="POINTS",
+        help="a table is feasible when Acc_dec is below this")  # fmt: skip
+    add("--strategy", choices=("exhaustive", "best-first"), default="exhaustive",
+        help="the whole surface, or the same winner, proved, for less work")  # fmt: skip
+    add("--benign", type=count, metavar="N", help="benign images; 1000 or all there are")
+    add("--adversarial", type=count, default=200, metavar="N", help="adversarial examples")
+    add("--report-benign", type=count, metavar="N", help="held-out images; 1000 or all")
+    add("--report-adversarial", type=count, default=200, metavar="N", help="held-out examples")
+    add("--block", type=count, default=250, metavar="N", help="images per cell")
+    add("--attack", choices=attacks.NAMES, default="fgsm", help="how examples are made")
+    add("--eps-255", type=cli.at_least_zero, default=2.0, metavar="EPS",
+        help="budget of the attack, L-infinity, in 1/255")  # fmt: skip
+    add("--step-255", type=cli.at_least_zero, metavar="STEP", help="of ifgsm and pgd, in 1/255")
+    add("--attack-steps", type=count, metavar="N", help="of ifgsm and pgd")
+    add("--restarts", type=count, metavar="N", help="of pgd")
+    add("--float", action="store_true", help="keep adversarial examples unrounded")
+
+
+SMOKE = {
+    "patterns": (3,), "qs_af": (51, 121), "benign": 60, "adversarial": 20, "report_benign": 60,
+    "report_adversarial": 20, "epochs": 2,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is searched: flags, what they stand on, and the cells that follow."""
+
+    options: argparse.Namespace
+    attack: attacks.Attack
+    prepared: prepare.Prepared
+
+    def cell(self, block: Block, tables: Sequence[str]) -> Cell:
+        """The cell that scores a block of images under some tables."""
+        return Cell(
+            **asdict(self.prepared.inputs), weights=self.prepared.weights,
+            attack=self.attack.name, eps_255=self.attack.eps_255, split=block.piece.split,
+            subject=block.piece.subject, piece=block.piece.name, first=block.first,
+            count=block.count, tables=tuple(tables),
+        )  # fmt: skip
+
+    def pieces(self, split: str) -> list[prepare.Piece]:
+        """The images of a split, adversarial first."""
+        return [piece for piece in self.prepared.pieces if piece.split == split]
+
+    def plan(self) -> tuple[Plan, Tally]:
+        """How the search goes through its tables."""
+        rows = grid(self.options.patterns, self.options.qs_af, self.options.qs_of)
+        pieces = self.pieces("search")
+        n_images = {p.subject: 0 for p in pieces}
+        for piece in pieces:
+            n_images[piece.subject] += len(piece.images)
+        tally = Tally(
+            [table for row in rows for table in row], n_images["benign"],
+            n_images["adversarial"], self.options.max_decline,
+        )  # fmt: skip
+        if self.options.strategy == "best-first":
+            return BestFirst(tally, pieces, self.cell), tally
+        cells = (
+            self.cell(block, [table.name for table in row])
+            for row in rows
+            for block in blocks(pieces, self.options.block)
+        )
+        return Grid(SEARCH.cell_id, cells, watch=tally.add, best=tally.best), tally
+
+    @property
+    def sweep(self) -> str:
+        """The search's name in the store: one question, one sweep."""
+        inputs, options = self.prepared.inputs, self.options
+        words = [
+            inputs.data, str(inputs.side), inputs.model, self.attack.name,
+            f"eps{self.attack.eps_255:g}", *["best-first"] * (options.strategy == "best-first"),
+        ]  # fmt: skip
+        return prepare.sweep_name(
+            words, self.prepared, self.attack, options.patterns, options.qs_af, options.qs_of,
+            options.max_decline, options.strategy, options.block,
+        )  # fmt: skip
+
+
+def run(engine: Engine, options: argparse.Namespace) -> int:
+    """Prepare, search, report, and say the answer."""
+    attack = attacks.Attack.with_defaults(
+        options.attack, eps_255=options.eps_255, step_255=options.step_255,
+        n_steps=options.attack_steps, n_restarts=options.restarts,
+    )  # fmt: skip
+    prepared = prepare.prepare(
+        engine, cli.source_of(options),
+        prepare.Wanted(
+            benign=options.benign, adversarial=options.adversarial,
+            report_benign=options.report_benign, report_adversarial=options.report_adversarial,
+        ),
+        attack, eight_bit=not options.float, precision=options.precision,
+    )  # fmt: skip
+    question = Question(options, attack, prepared)
+    plan, tally = question.plan()
+    outcome = engine.sweep(
+        SEARCH, plan, question.sweep, label="table search", state=cli.state_of(options)
+    )
+    if outcome.failed:
+        return cli.failed(outcome)
+    winner = tally.leader()
+    if winner is not None:
+        names = [*BASELINES, winner.name]
+        cells = [question.cell(b, names) for b in blocks(question.pieces("report"), options.block)]
+        outcome = engine.sweep(
+            REPORT, Grid(REPORT.cell_id, cells), question.sweep, label="held-out report",
+            state=cli.state_of(options),
+        )  # fmt: skip
+        if outcome.failed:
+            return cli.failed(outcome)
+    return answer(engine, question, winner)
+
+
+def answer(engine: Engine, question: Question, winner: qtable.Defensive | None) -> int:
+    """Print and write what the stored rows say."""
+    store, options = engine.store, question.options
+    rows = results.load(SEARCH.name, sweep=question.sweep, store=store.root)
+    report = None
+    if winner is not None:
+        report = results.load(REPORT.name, sweep=question.sweep, store=store.root)
+        report = report[report["table"].isin([*BASELINES, winner.name])]
+    inputs = question.prepared.inputs
+    published = results.publish(
+        store, question.sweep, rows, report, max_decline_points=options.max_decline,
+        partial=options.strategy == "best-first",
+        title=f"{inputs.data} {inputs.side} px, {inputs.model}, {question.attack.name} "
+        f"eps {question.attack.eps_255:g}/255",
+    )  # fmt: skip
+    files = dict(published.files)
+    if winner is not None:
+        text = qtable.to_text(winner.table(), comment=f"{winner.name}, found by {question.sweep}")
+        files["table"] = store.put(f"answers/{question.sweep}/winner.qtable.txt", text.encode())
+    print(published.text)
+    for what, where in files.items():
+        print(f"{what:>9}  {where}")
+    return 0
+
+
+JOB = cli.Job(
+    name="qtable_search", question=__doc__ or "", add_flags=add_flags, run=run, smoke=SMOKE
+)
+
+if __name__ == "__main__":
+    raise SystemExit(cli.main(JOB))

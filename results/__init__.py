@@ -1,0 +1,7 @@
+"""Rows to answers: schema, store, queries, figures. Needs neither torch nor Ray."""
+
+from results.answer import publish
+from results.query import load
+from results.tables import summary, winner
+
+__all__ = ["load", "publish", "summary", "winner"]

@@ -1,0 +1,146 @@
+"""Where files live: a local folder or an object store, behind five verbs.
+
+A file appears whole or not at all. Locally it is written aside, flushed to the disk and moved
+into place; an object store's upload becomes visible only when it is complete.
+"""
+
+import contextlib
+import os
+import re
+import secrets
+from pathlib import Path
+
+import fsspec
+from pyarrow import fs
+
+
+def redacted(uri: str) -> str:
+    """The URI without user, password, or query: what may stand in logs and rows."""
+    return re.sub(r"^(\w[\w+.-]*://)[^/@]*@", r"\1", uri).split("?")[0]
+
+
+class Root:
+    """A folder, local or remote, named by a path or URI.
+
+    Any URI that pyarrow opens (`s3://`, `gs://`, `hdfs://`, `file://`) or else fsspec
+    (`memory://`, `az://`, ...). ValueError where none does.
+    """
+
+    def __init__(self, uri: str | Path) -> None:
+        """Open the root; nothing is created until the first write."""
+        self._open_as = str(uri)
+        if "://" not in self._open_as:
+            self._open_as = str(Path(self._open_as).expanduser().resolve())
+        self.uri = redacted(self._open_as)
+        self._fs, self._base = _open(self._open_as)
+        self.is_local = isinstance(self._fs, fs.LocalFileSystem)
+
+    def __reduce__(self) -> tuple[type["Root"], tuple[str]]:
+        """Travels to workers as its address."""
+        return (Root, (self._open_as,))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Root) and other._open_as == self._open_as
+
+    def __hash__(self) -> int:
+        return hash(self._open_as)
+
+    def path(self, name: str) -> str:
+        """The full address of a file, for a person to read."""
+        return f"{self.uri.rstrip('/')}/{name}"
+
+    def within(self, name: str) -> str:
+        """The file's path as `filesystem` wants it."""
+        if ".." in name.split("/") or name.startswith("/"):
+            raise ValueError(f"a name inside {self.uri} is expected, got {name!r}.")
+        return f"{self._base}/{name}" if self._base else name
+
+    @property
+    def filesystem(self) -> fs.FileSystem:
+        """The pyarrow file system behind this root."""
+        return self._fs
+
+    def read(self, name: str) -> bytes:
+        """The whole file; FileNotFoundError where there is none."""
+        with self._fs.open_input_file(self.within(name)) as file:
+            return bytes(file.read())
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write the whole file or nothing; an older file of that name is replaced.
+
+        OSError (no space, no permission) leaves no partial file behind.
+        """
+        target = self.within(name)
+        folder = target.rsplit("/", 1)[0]
+        if not self.is_local:
+            with self._fs.open_output_stream(target) as stream:
+                stream.write(data)
+            return
+        os.makedirs(folder, exist_ok=True)  # noqa: PTH103  strings, as pyarrow has them
+        aside = Path(folder) / f".{secrets.token_hex(8)}.part"
+        try:
+            with aside.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            aside.replace(target)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                aside.unlink()
+            raise
+
+    def exists(self, name: str) -> bool:
+        """Whether there is a file of that name."""
+        return bool(self._fs.get_file_info(self.within(name)).type == fs.FileType.File)
+
+    def size(self, name: str) -> int:
+        """The file's bytes; FileNotFoundError where there is none."""
+        info = self._fs.get_file_info(self.within(name))
+        if info.type != fs.FileType.File:
+            raise FileNotFoundError(self.path(name))
+        return int(info.size)
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        """Files directly in a folder, by name, with their bytes; empty where there is none.
+
+        Names that begin with a dot (files still being written) are left out.
+        """
+        selector = fs.FileSelector(self.within(folder), allow_not_found=True)
+        infos = self._fs.get_file_info(selector)
+        files = {i.base_name: i.size for i in infos if i.type == fs.FileType.File}
+        return {name: files[name] for name in sorted(files) if not name.startswith(".")}
+
+    def folders(self, folder: str) -> list[str]:
+        """Names of the folders directly in a folder."""
+        selector = fs.FileSelector(self.within(folder), allow_not_found=True)
+        infos = self._fs.get_file_info(selector)
+        return sorted(i.base_name for i in infos if i.type == fs.FileType.Directory)
+
+    def move(self, source: str, target: str) -> None:
+        """Move a file within the root, replacing what stood there."""
+        to = self.within(target)
+        self._fs.create_dir(to.rsplit("/", 1)[0], recursive=True)
+        self._fs.move(self.within(source), to)
+
+    def delete(self, name: str) -> None:
+        """Delete a file; it is no error where somebody else already did."""
+        with contextlib.suppress(FileNotFoundError):
+            self._fs.delete_file(self.within(name))
+
+
+def _open(uri: str) -> tuple[fs.FileSystem, str]:
+    if "://" not in uri:
+        return fs.LocalFileSystem(), uri
+    try:
+        filesystem, base = fs.FileSystem.from_uri(uri)
+    except (ValueError, OSError) as refused:
+        try:
+            theirs, base = fsspec.core.url_to_fs(uri)
+        except (ValueError, ImportError, OSError) as error:
+            raise ValueError(
+                f"cannot open {redacted(uri)} as a store: {refused or error}.\n"
+                "Hint: a folder, s3://BUCKET/FOLDER, gs://..., or a scheme that an installed "
+                "fsspec package serves."
+            ) from error
+        filesystem = fs.PyFileSystem(fs.FSSpecHandler(theirs))
+    return filesystem, base.rstrip("/")

@@ -1,0 +1,60 @@
+"""Reading rows back: by pandas alone, or typed by these helpers.
+
+    pd.read_parquet("results/out/rows/study=qtable_search")     # works as it is
+    results.load("qtable_search", sweep="digits-...")           # whole numbers stay whole
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset as ds
+
+from results.files import Root
+
+DEFAULT_STORE = "results/out"
+
+_WHOLE: dict[Any, Any] = {pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype()}
+
+
+def load(
+    study: str,
+    *,
+    sweep: str | None = None,
+    store: str | Path | Root = DEFAULT_STORE,
+    columns: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """The rows of one sweep, or of all sweeps of a study, as a typed DataFrame.
+
+    Args:
+        study: such as "qtable_search".
+        sweep: its name, as `python -m results` lists it; None reads all, told apart by `sweep`.
+        store: folder or URI.
+        columns: read only these.
+
+    Raises:
+        ValueError: no such study or sweep in the store; the text says what there is.
+    """
+    root = store if isinstance(store, Root) else Root(store)
+    folder = f"rows/study={study}" + ("" if sweep is None else f"/sweep={sweep}")
+    have = root.folders("rows") if sweep is None else root.folders(f"rows/study={study}")
+    if Path(folder).name not in have:
+        names = ", ".join(name.partition("=")[2] for name in have) or "nothing"
+        raise ValueError(
+            f"no rows of {folder.removeprefix('rows/')} in {root.uri}; found {names}.\n"
+            "Hint: `python -m results --store URI` lists what a store holds."
+        )
+    base = root.within("rows")
+    dataset = ds.dataset(
+        root.within(folder),
+        filesystem=root.filesystem,
+        format="parquet",
+        partitioning=ds.partitioning(
+            pa.schema([("study", pa.string()), ("sweep", pa.string())]), flavor="hive"
+        ),
+        partition_base_dir=base,
+    )
+    table = dataset.to_table(columns=None if columns is None else list(columns))
+    return table.to_pandas(types_mapper=_WHOLE.get)

@@ -1,0 +1,143 @@
+"""From a study's Cell and Row classes to typed Parquet columns, and back.
+
+A file holds the rows of one cell: columns of provenance, then the cell's fields (the same in
+every row), then the row's. Its footer names the cell in full. `study` and `sweep` are not in
+the file: they are the folders it lies in (hive partitions), and pandas adds them as columns.
+"""
+
+import dataclasses
+import hashlib
+import json
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+Columns = Mapping[str, np.ndarray | list[Any]]
+
+_TEXT = pa.dictionary(pa.int32(), pa.string())
+
+PROVENANCE = pa.schema(
+    [
+        pa.field("cell_id", _TEXT, nullable=False),  # hash of study, version and cell
+        pa.field("version", pa.int32(), nullable=False),  # of the study, raised by hand
+        pa.field("commit", _TEXT, nullable=False),  # of the code; "+dirty" when the tree was
+        pa.field("versions", _TEXT, nullable=False),  # "python=3.11.7 torch=2.15.0 ..."
+        pa.field("hardware", _TEXT, nullable=False),  # what evaluated the cell
+        pa.field("host", _TEXT, nullable=False),
+        pa.field("wall_s", pa.float64(), nullable=False),  # of the whole cell
+        pa.field("finished_at", pa.timestamp("us", tz="UTC"), nullable=False),
+    ]
+)
+
+# Columns that differ between two runs of the same cell; everything else must agree.
+MEASURED = ("commit", "versions", "hardware", "host", "wall_s", "finished_at")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """Where a cell's rows come from: one value per column of PROVENANCE but the identity."""
+
+    commit: str
+    versions: str
+    hardware: str
+    host: str
+    wall_s: float
+    finished_at: str  # ISO 8601, UTC
+
+
+def cell_id(study: str, version: int, cell: Any) -> str:
+    """What a cell is called for ever: a hash of study, version and the cell's fields."""
+    fields = dataclasses.asdict(cell)
+    asked = json.dumps([study, version, fields], sort_keys=True, allow_nan=False)
+    return hashlib.sha256(asked.encode()).hexdigest()[:20]
+
+
+def schema_of(cell: type, row: type) -> pa.Schema:
+    """Provenance columns, then one column per field of `cell`, then of `row`.
+
+    A tuple field of a cell has no column: the rows spell it out, the footer keeps it.
+    TypeError for a field of another type than int, float, str, bool, or one of them or None.
+    """
+    fields = list(PROVENANCE)
+    for owner, whole in ((cell, pa.int64()), (row, pa.int32())):
+        hints = typing.get_type_hints(owner)
+        fields.extend(
+            _field(field.name, hints[field.name], whole)
+            for field in dataclasses.fields(owner)
+            if typing.get_origin(hints[field.name]) is not tuple
+        )
+    names = [field.name for field in fields]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise TypeError(f"{cell.__name__} and {row.__name__} both have columns {sorted(twice)}")
+    return pa.schema(fields)
+
+
+def _field(name: str, hint: Any, whole: pa.DataType) -> pa.Field:
+    nullable = isinstance(hint, types.UnionType) and type(None) in typing.get_args(hint)
+    if nullable:
+        (hint,) = (arg for arg in typing.get_args(hint) if arg is not type(None))
+    arrow = {int: whole, float: pa.float64(), str: _TEXT, bool: pa.bool_()}.get(hint)
+    if arrow is None:
+        raise TypeError(f"column {name}: int, float, str, bool or None expected, got {hint}")
+    return pa.field(name, arrow, nullable=nullable)
+
+
+def rows_table(
+    schema: pa.Schema, *, study: str, version: int, cell: Any, columns: Columns, made: Provenance
+) -> pa.Table:
+    """Typed rows of one cell. ValueError where columns are missing, unknown or of unequal length.
+
+    `columns` holds the fields of Row, one value per row.
+    """
+    n_rows = {len(values) for values in columns.values()}
+    if len(n_rows) != 1:
+        raise ValueError(f"columns of one length expected, got lengths {sorted(n_rows)}")
+    constants = dataclasses.asdict(cell) | dataclasses.asdict(made)
+    constants |= {"cell_id": cell_id(study, version, cell), "version": version}
+    arrays = []
+    for field in schema:
+        if field.name in columns:
+            arrays.append(_array(columns[field.name], field))
+        elif field.name in constants:
+            arrays.append(_repeat(constants[field.name], next(iter(n_rows)), field))
+        else:
+            raise ValueError(f"column {field.name} is missing; evaluate gave {sorted(columns)}")
+    unknown = set(columns) - set(schema.names)
+    if unknown:
+        raise ValueError(f"columns {sorted(unknown)} are not fields of Row")
+    footer = {
+        "cell_id": constants["cell_id"],
+        "study": study,
+        "cell": json.dumps(dataclasses.asdict(cell)),
+    }
+    return pa.Table.from_arrays(arrays, schema=schema.with_metadata(footer))
+
+
+def _array(values: Any, field: pa.Field) -> pa.Array:
+    if pa.types.is_dictionary(field.type):
+        return pa.array(values, pa.string()).dictionary_encode()
+    return pa.array(values).cast(field.type)  # a value that does not fit raises
+
+
+def _repeat(value: Any, n_rows: int, field: pa.Field) -> pa.Array:
+    if pa.types.is_dictionary(field.type):
+        codes = pa.array(np.zeros(n_rows, np.int32))
+        return pa.DictionaryArray.from_arrays(codes, pa.array([value], pa.string()))
+    if pa.types.is_timestamp(field.type):
+        one = pa.array([value]).cast(field.type)
+        return pa.repeat(one[0], n_rows)
+    return pa.repeat(pa.scalar(value, field.type), n_rows)
+
+
+def column(rows: pa.Table, name: str) -> np.ndarray:
+    """One column's values; strings as Python strings, NaN where a number is missing."""
+    values = rows.column(name)
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(pa.string())
+    return values.to_numpy()

@@ -1,0 +1,180 @@
+"""The store: a folder or object store that holds rows, the state of sweeps, and what is shared.
+
+    <root>/rows/study=NAME/sweep=NAME/<cell_id>.parquet   the rows of one cell
+    <root>/sweeps/NAME/NAME.json                          a sweep's state, for people
+    <root>/bank/<sha256>.safetensors                      weights and images, by content
+    <root>/tables/, <root>/figures/                       what is exported and drawn
+    <root>/aside/                                         files that could not be used
+
+A cell is done when its rows are there: that is the whole of resume.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from results.files import Root
+
+COMPACT = "compact-"  # files of many cells; every other file is one cell's
+_COMPACTING = "_compacting.parquet"  # pandas and pyarrow pass over names that begin with _
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """A file that could not be used, and where it is now."""
+
+    name: str
+    reason: str
+    moved_to: str
+
+
+@dataclass
+class Found:
+    """What `Store.cells` met on its way."""
+
+    n_cells: int = 0
+    set_aside: list[SetAside] = field(default_factory=list)
+
+
+class Store:
+    """Rows and sweep states under one root."""
+
+    def __init__(self, root: Root) -> None:
+        """`root`: an open folder or object store."""
+        self.root = root
+
+    @staticmethod
+    def folder(study: str, sweep: str) -> str:
+        """Where a sweep's rows lie, below the root."""
+        return f"rows/study={study}/sweep={sweep}"
+
+    def write(self, study: str, sweep: str, rows: pa.Table) -> None:
+        """Store a cell's rows: the moment at which it is done. OSError leaves nothing behind."""
+        cell_id = rows.schema.metadata[b"cell_id"].decode()
+        self.root.write(f"{self.folder(study, sweep)}/{cell_id}.parquet", _parquet(rows))
+
+    def cells(
+        self, study: str, sweep: str, schema: pa.Schema, found: Found
+    ) -> Iterator[tuple[str, pa.Table]]:
+        """Every cell that is done, read whole and checked: its id and its rows.
+
+        Files that are torn, foreign or of another schema are moved to `aside/` and noted in
+        `found`; their cells do not count as done.
+        """
+        self._finish_compaction(study, sweep)
+        seen: set[str] = set()
+        folder = self.folder(study, sweep)
+        for name in sorted(self.root.sizes(folder), key=lambda n: not n.startswith(COMPACT)):
+            try:
+                rows = read_checked(self.root.read(f"{folder}/{name}"), name, study, schema)
+            except (pa.ArrowException, OSError, ValueError) as error:
+                if isinstance(error, FileNotFoundError):
+                    continue  # compacted away by somebody else in this moment
+                found.set_aside.append(self._set_aside(study, sweep, name, str(error)))
+                continue
+            for cell_id, part in split_cells(rows):
+                if cell_id in seen:  # a kill between compacting and deleting
+                    continue
+                seen.add(cell_id)
+                found.n_cells += 1
+                yield cell_id, part
+
+    def _set_aside(self, study: str, sweep: str, name: str, reason: str) -> SetAside:
+        target = f"aside/{study}/{sweep}/{name}"
+        self.root.move(f"{self.folder(study, sweep)}/{name}", target)
+        first_line = (reason.splitlines() or ["unreadable"])[0]
+        return SetAside(
+            self.root.path(f"{self.folder(study, sweep)}/{name}"),
+            first_line,
+            self.root.path(target),
+        )
+
+    def compact(self, study: str, sweep: str) -> int:
+        """Merge a sweep's files into one; the number of files that went into it.
+
+        Safe against a kill at any moment: the merged file is complete under a name that
+        readers pass over, then the parts go, then it gets its name.
+        """
+        self._finish_compaction(study, sweep)
+        folder = self.folder(study, sweep)
+        names = [n for n in self.root.sizes(folder) if n.endswith(".parquet")]
+        if len(names) < 2:
+            return 0
+        tables = [pq.read_table(pa.BufferReader(self.root.read(f"{folder}/{n}"))) for n in names]
+        merged = pa.concat_tables(
+            [t.replace_schema_metadata() for t in tables]
+        ).unify_dictionaries()
+        footer = {"study": study, "parts": json.dumps(names)}
+        merged = merged.replace_schema_metadata(footer)
+        self.root.write(f"{folder}/{_COMPACTING}", _parquet(merged))
+        self._finish_compaction(study, sweep)
+        return len(names)
+
+    def _finish_compaction(self, study: str, sweep: str) -> None:
+        folder = self.folder(study, sweep)
+        if not self.root.exists(f"{folder}/{_COMPACTING}"):
+            return
+        data = pa.BufferReader(self.root.read(f"{folder}/{_COMPACTING}"))
+        parts = json.loads(pq.read_metadata(data).metadata[b"parts"])
+        for name in parts:
+            self.root.delete(f"{folder}/{name}")
+        n_compact = sum(n.startswith(COMPACT) for n in self.root.sizes(folder))
+        self.root.move(f"{folder}/{_COMPACTING}", f"{folder}/{COMPACT}{n_compact:04d}.parquet")
+
+    def put(self, name: str, data: bytes) -> str:
+        """Write a file of another kind; its address."""
+        self.root.write(name, data)
+        return self.root.path(name)
+
+    def write_state(self, study: str, sweep: str, state: dict[str, Any]) -> None:
+        """Replace a sweep's state."""
+        text = json.dumps(state, indent=1, sort_keys=True)
+        self.root.write(f"sweeps/{study}/{sweep}.json", text.encode())
+
+    def states(self) -> list[dict[str, Any]]:
+        """The states of all sweeps; one that cannot be read is passed over."""
+        found = []
+        for study in self.root.folders("sweeps"):
+            for name in self.root.sizes(f"sweeps/{study}"):
+                try:
+                    found.append(json.loads(self.root.read(f"sweeps/{study}/{name}")))
+                except (ValueError, FileNotFoundError):
+                    continue
+        return found
+
+
+def _parquet(rows: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(rows, sink, compression="zstd", write_page_checksum=True)
+    return bytes(sink.getvalue())
+
+
+def read_checked(data: bytes, name: str, study: str, schema: pa.Schema) -> pa.Table:
+    """The rows of one file. ValueError or ArrowException where it is torn or foreign."""
+    if not name.endswith(".parquet"):
+        raise ValueError("not a Parquet file's name")
+    rows = pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
+    if not rows.schema.equals(schema):
+        raise ValueError("its columns are not those of this study")
+    footer = rows.schema.metadata or {}
+    if footer.get(b"study") != study.encode():
+        raise ValueError("it belongs to another study")
+    if not name.startswith(COMPACT):
+        ids = rows.column("cell_id").unique().to_pylist()
+        if ids != [name.removesuffix(".parquet")]:
+            raise ValueError(f"it holds the rows of cell {ids}")
+    return rows
+
+
+def split_cells(rows: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+    """The rows of each cell, of a table in which a cell's rows stand together."""
+    ids = rows.column("cell_id").cast(pa.string()).to_numpy(zero_copy_only=False)
+    starts = np.flatnonzero(np.r_[True, ids[1:] != ids[:-1]]) if len(ids) else []
+    ends = [*starts[1:], len(ids)]
+    for start, end in zip(starts, ends, strict=True):
+        yield ids[start], rows.slice(start, end - start)

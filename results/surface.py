@@ -1,0 +1,180 @@
+"""The measured surface: what each table keeps and loses, one line per table.
+
+A row is one image under one table. Counts decide; percentages are for reading.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from results.stats import paired_decline, wilson
+
+SUBJECTS = ("benign", "adversarial")
+
+_NAMES = ["table", "pattern", "qs_of", "qs_af"]
+_NEEDED = [*_NAMES, "subject", "image", "label", "undefended", "predicted"]
+
+Bools = NDArray[np.bool_]
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Surface:
+    """Rows as numbers: positions in `tables`, in SUBJECTS and among the distinct images."""
+
+    tables: pd.DataFrame  # table, pattern, qs_of, qs_af: a line per table, baselines first
+    table: Integers  # [rows]
+    subject: Integers  # [rows]
+    image: Integers  # [rows], in order of image id: resamples do not depend on the rows' order
+    was_right: Bools  # [rows], without any codec
+    right: Bools  # [rows], after the codec with the table
+
+
+def summary(rows: pd.DataFrame, *, partial: bool = False) -> pd.DataFrame:
+    """Counts and percentages, one line per table, baselines first, then by pattern and qs_af.
+
+    Counts: n_benign, n_benign_right_undefended, n_benign_right, n_benign_broken (right without
+    the codec and wrong after it), n_adv, n_adv_right, n_successful (adversarial images the
+    undefended model gets wrong) and n_successful_right. Percent: acc_benign, def_all (of all
+    adversarial images), def_successful (of the successful). Percentage points: acc_dec. Each
+    has a 95 % interval in *_low and *_high: Tango's for acc_dec, Wilson's for the rest. NaN
+    where there is nothing to divide by, as for a subject that is absent.
+
+    Args:
+        rows: one image under one table each, of a single data set, model, attack, budget, seed
+            and split.
+        partial: drop tables that miss images another table has, instead of refusing. For a
+            search that stopped measuring tables that could no longer win.
+
+    Raises:
+        ValueError: columns or values missing, a (subject, image, table) measured twice, tables
+            measured on different images (unless `partial`), or no table on all of them.
+    """
+    surface = surface_of(rows)
+    return lines_of(surface, complete(surface, partial=partial)).reset_index(drop=True)
+
+
+def feasible(lines: pd.DataFrame, *, max_decline_points: float = 1.0) -> Bools:
+    """Which lines of `summary` lose strictly less than this many points, decided in integers.
+
+    Returns: [lines]; False where no benign image was measured.
+    """
+    limit = Fraction(str(max_decline_points))  # the decimal as written: 0.1 is a tenth
+    n_lost = lines["n_benign_right_undefended"] - lines["n_benign_right"]
+    kept = 100 * limit.denominator * n_lost < limit.numerator * lines["n_benign"]
+    return (kept & (lines["n_benign"] > 0)).to_numpy(dtype=np.bool_)
+
+
+def surface_of(rows: pd.DataFrame) -> Surface:
+    """Rows as numbers; raises ValueError as `summary` for missing columns and values."""
+    missing = [name for name in _NEEDED if name not in rows.columns]
+    if missing or rows.empty:
+        raise ValueError(
+            f"expected rows with the columns {_NEEDED}, found {len(rows)} rows that lack "
+            f"{missing}.\nHint: read them from the store of a table search."
+        )
+    found = rows["table"].astype("category")
+    code = found.cat.codes.to_numpy().astype(np.int64)
+    named = rows["subject"].astype("category")
+    known = pd.Index(SUBJECTS).get_indexer(named.cat.categories)
+    subject = np.append(known, -1)[named.cat.codes]  # -1, the last, stands for no value
+    if code.min() < 0 or subject.min() < 0:
+        unknown = sorted({str(name) for name in rows["subject"][subject < 0].unique()})
+        raise ValueError(
+            f"expected a table and a subject of {SUBJECTS} in every row, found the subjects "
+            f"{unknown} and {int((code < 0).sum())} rows without a table.\n"
+            "Hint: keep only the rows of the table search."
+        )
+    somewhere = np.full(len(found.cat.categories), -1)
+    somewhere[code] = np.arange(len(code))  # a row of each table; any will do
+    tables = rows[_NAMES].iloc[somewhere[somewhere >= 0]]
+    tables = tables.astype({"table": "str", **dict.fromkeys(_NAMES[1:], "Int64")})
+    tables["code"] = np.flatnonzero(somewhere >= 0)
+    tables = tables.sort_values([*_NAMES[1:], "table"], na_position="first", ignore_index=True)
+    place = np.full(len(somewhere), -1)
+    place[tables.pop("code")] = np.arange(len(tables))
+    label = rows["label"].to_numpy()
+    return Surface(
+        tables=tables,
+        table=place[code],
+        subject=subject,
+        image=pd.factorize(rows["image"].to_numpy(), sort=True)[0],
+        was_right=rows["undefended"].to_numpy() == label,
+        right=rows["predicted"].to_numpy() == label,
+    )
+
+
+def complete(surface: Surface, *, partial: bool) -> Bools:
+    """Which tables [tables] saw every image of each subject present; raises as `summary`."""
+    n_images = int(surface.image.max()) + 1
+    seen = np.zeros((len(surface.tables), len(SUBJECTS), n_images), dtype=np.bool_)
+    seen[surface.table, surface.subject, surface.image] = True
+    if np.count_nonzero(seen) < len(surface.table):
+        raise ValueError(_duplicates(surface))
+    n_seen, n_all = seen.sum(axis=2), seen.any(axis=0).sum(axis=1)
+    full: Bools = (n_seen == n_all).all(axis=1)
+    if full.all() or (partial and full.any()):
+        return full
+    worst = [
+        f"{surface.tables.loc[place, 'table']} {n_seen[place, 0]}+{n_seen[place, 1]}"
+        for place in np.flatnonzero(~full)[:5]
+    ]
+    raise ValueError(
+        f"expected every table on all {n_all[0]}+{n_all[1]} images (benign+adversarial), found "
+        f"{int((~full).sum())} of {len(full)} incomplete: {', '.join(worst)}.\n"
+        "Hint: finish the search; partial=True keeps the complete tables, where there are any."
+    )
+
+
+def lines_of(surface: Surface, keep: Bools) -> pd.DataFrame:
+    """`summary`'s lines for the tables in `keep`, indexed by position in `surface.tables`."""
+    n = _outcomes(surface)[keep]  # [tables, subject, right undefended, right defended]
+    benign, adv = n[:, 0], n[:, 1]
+    lines = surface.tables[keep].assign(
+        n_benign=benign.sum(axis=(1, 2)),
+        n_benign_right_undefended=benign[:, 1].sum(axis=1),
+        n_benign_right=benign[:, :, 1].sum(axis=1),
+        n_benign_broken=benign[:, 1, 0],
+        n_adv=adv.sum(axis=(1, 2)),
+        n_adv_right=adv[:, :, 1].sum(axis=1),
+        n_successful=adv[:, 0].sum(axis=1),
+        n_successful_right=adv[:, 0, 1],
+    )
+    _add_share(lines, "acc_benign", "n_benign_right", "n_benign")
+    low, high = paired_decline(benign[:, 1, 0], benign[:, 0, 1], lines["n_benign"].to_numpy())
+    n_lost = lines["n_benign_right_undefended"] - lines["n_benign_right"]
+    lines["acc_dec"] = 100 * n_lost / lines["n_benign"]
+    lines["acc_dec_low"], lines["acc_dec_high"] = low, high
+    _add_share(lines, "def_all", "n_adv_right", "n_adv")
+    _add_share(lines, "def_successful", "n_successful_right", "n_successful")
+    return lines
+
+
+def _outcomes(surface: Surface) -> Integers:
+    """How many rows per [table, subject, right undefended, right defended]: one count of all."""
+    key = ((surface.table * 2 + surface.subject) * 2 + surface.was_right) * 2 + surface.right
+    shape = (len(surface.tables), len(SUBJECTS), 2, 2)
+    return np.bincount(key, minlength=int(np.prod(shape))).reshape(shape)
+
+
+def _add_share(lines: pd.DataFrame, name: str, hits: str, trials: str) -> None:
+    """Columns `name`, *_low and *_high in percent, NaN without trials."""
+    low, high = wilson(lines[hits].to_numpy(), lines[trials].to_numpy())
+    some = lines[trials] > 0
+    lines[name] = 100 * lines[hits] / lines[trials]
+    lines[f"{name}_low"] = pd.Series(100 * low, index=lines.index).where(some)
+    lines[f"{name}_high"] = pd.Series(100 * high, index=lines.index).where(some)
+
+
+def _duplicates(surface: Surface) -> str:
+    keys = pd.DataFrame({"s": surface.subject, "i": surface.image, "t": surface.table})
+    again = keys[keys.duplicated()]
+    names = surface.tables["table"].iloc[again["t"].unique()[:5]]
+    return (
+        f"expected one row per subject, image and table, found {len(again)} more, "
+        f"of {again['t'].nunique()} tables: {', '.join(names)}.\n"
+        "Hint: keep one sweep, data set, model, attack, eps_255, seed and split."
+    )

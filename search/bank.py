@@ -1,0 +1,73 @@
+"""The bank: weights and images that are expensive and shared, stored by content, never pickled.
+
+A piece is a safetensors file named by the SHA-256 of its bytes. Whoever reads it checks that.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+import safetensors.torch
+from torch import Tensor
+
+from core.errors import InputError
+from results.files import Root
+
+
+@dataclass(frozen=True)
+class Bank:
+    """Pieces under one root, the store's."""
+
+    root: Root
+
+    @staticmethod
+    def _name(piece: str) -> str:
+        return f"bank/{piece}.safetensors"
+
+    def put(
+        self, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None
+    ) -> tuple[str, int]:
+        """Store tensors; the piece's name and bytes. Storing the same again changes nothing."""
+        whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        data = safetensors.torch.save(whole, metadata)
+        piece = hashlib.sha256(data).hexdigest()
+        if not self.has(piece, len(data)):
+            self.root.write(self._name(piece), data)
+        return piece, len(data)
+
+    def has(self, piece: str, n_bytes: int | None = None) -> bool:
+        """Whether the piece is there (and of that size, where a size is given)."""
+        name = self._name(piece)
+        if not self.root.exists(name):
+            return False
+        return n_bytes is None or self.root.size(name) == n_bytes
+
+    def get(self, piece: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+        """The piece's tensors and metadata.
+
+        A piece whose bytes are not what its name says is moved to `aside/bank/` and InputError
+        says so: the next run makes it again.
+        """
+        name = self._name(piece)
+        try:
+            data = self.root.read(name)
+        except FileNotFoundError:
+            raise InputError(
+                f"{self.root.path(name)} is missing.\n"
+                "Hint: run the same command again; it is made anew."
+            ) from None
+        if hashlib.sha256(data).hexdigest() != piece:
+            self.root.move(name, f"aside/{name}")
+            raise InputError(
+                f"{self.root.path(name)} is torn or was changed: its bytes are not those it is "
+                f"named by. It was moved to {self.root.path(f'aside/{name}')}.\n"
+                "Hint: run the same command again; it is made anew."
+            )
+        return safetensors.torch.load(data), _metadata(data)
+
+
+def _metadata(data: bytes) -> dict[str, str]:
+    # The header is 8 bytes of length, then JSON (safetensors format description).
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    return dict(header.get("__metadata__", {}))

@@ -1,0 +1,58 @@
+"""Plans: which cell next. They live in the driver and know nothing of where cells run."""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+Rows = Any  # an Arrow table; `results.schema.column` reads it
+
+
+class Plan(Protocol):
+    """Hands out cells and learns from their rows."""
+
+    n_cells: int | None  # how many there are in all, None where that depends on the rows
+
+    def ask(self) -> Any | None:
+        """The next cell, or None when there is none to hand out now.
+
+        After None the sweep waits for rows in flight and asks again; it ends when none are.
+        """
+
+    def tell(self, cell_id: str, rows: Rows | None) -> None:
+        """Learn a cell's rows, None if it failed. A cell never asked for is from an earlier run."""
+
+    def best(self) -> str:
+        """The best answer so far, a few words for the progress line; empty where there is none."""
+
+
+class Grid:
+    """Every cell, in the order given, but those that are told first."""
+
+    def __init__(
+        self,
+        cell_id: Callable[[Any], str],
+        cells: Iterable[Any],
+        *,
+        watch: Callable[[Rows], None] = lambda _: None,
+        best: Callable[[], str] = lambda: "",
+    ) -> None:
+        """`watch` sees the rows of every cell; `best` words the answer so far."""
+        self._waiting = deque((cell_id(cell), cell) for cell in cells)
+        self._told: set[str] = set()
+        self._watch = watch
+        self.best = best
+        self.n_cells: int | None = len(self._waiting)
+
+    def ask(self) -> Any | None:
+        """The next cell that nobody has told."""
+        while self._waiting:
+            cell_id, cell = self._waiting.popleft()
+            if cell_id not in self._told:
+                return cell
+        return None
+
+    def tell(self, cell_id: str, rows: Rows | None) -> None:
+        """Pass rows on to `watch`."""
+        self._told.add(cell_id)
+        if rows is not None:
+            self._watch(rows)

@@ -1,0 +1,93 @@
+"""Progress of long work: a bar on a terminal, plain lines in a log."""
+
+import shutil
+import sys
+import time
+
+from tqdm import tqdm
+
+_LINE_EVERY_S = 5.0
+
+
+def duration(seconds: float) -> str:
+    """A duration for people: "0.4 s", "12 s", "3 min 20 s", "2 h 05 min"."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 1:
+        return f"{rest} s"
+    hours, left = divmod(minutes, 60)
+    return f"{hours} h {left:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def on_terminal() -> bool:
+    """Whether standard error is a terminal that can hold a bar.
+
+    `ray submit` without a local terminal gives one of 0 columns: that is a log.
+    """
+    return sys.stderr.isatty() and shutil.get_terminal_size(fallback=(0, 0)).columns > 0
+
+
+class Progress:
+    """Cells done and failed, rate, time left, best so far."""
+
+    def __init__(self, label: str, n_cells: int | None, n_before: int) -> None:
+        """`n_before` cells of `n_cells` (None: unknown) were done by earlier runs."""
+        self._label, self._n_cells, self._n_before = label, n_cells, n_before
+        self._start = time.monotonic()
+        self._said_at = self._start
+        self.n_done = self.n_failed = 0
+        self._bar = None
+        if on_terminal():
+            self._bar = tqdm(
+                total=n_cells,
+                initial=n_before,
+                desc=label,
+                unit="cell",
+                dynamic_ncols=True,
+                leave=False,
+            )
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds since the sweep began."""
+        return time.monotonic() - self._start
+
+    def cell(self, *, failed: bool, best: str) -> None:
+        """One more cell ended."""
+        self.n_failed += failed
+        self.n_done += not failed
+        if self._bar is not None:
+            self._bar.update(not failed)
+            self._bar.set_postfix_str(self._tail(best), refresh=False)
+        elif time.monotonic() - self._said_at > _LINE_EVERY_S:
+            self._said_at = time.monotonic()
+            self.say(self.line(best))
+
+    def line(self, best: str) -> str:
+        """The state in one plain line."""
+        done = self._n_before + self.n_done
+        total = "" if self._n_cells is None else f"/{self._n_cells}"
+        rate = self.n_done / max(self.wall_s, 1e-9)
+        parts = [f"{self._label}: {done}{total} cells", f"{rate:.1f}/s"]
+        if self._n_cells is not None and rate > 0 and done < self._n_cells:
+            left_s = (self._n_cells - done - self.n_failed) / rate
+            parts.append(f"{duration(left_s)} left")
+        tail = self._tail(best)
+        return ", ".join(parts + [tail] * bool(tail))
+
+    def _tail(self, best: str) -> str:
+        failed = f"{self.n_failed} FAILED" if self.n_failed else ""
+        return ", ".join(part for part in (failed, best and f"best {best}") if part)
+
+    def say(self, text: str) -> None:
+        """A line of its own, above the bar where there is one."""
+        if self._bar is not None:
+            self._bar.write(text, file=sys.stderr)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Remove the bar."""
+        if self._bar is not None:
+            self._bar.close()

@@ -1,0 +1,108 @@
+"""What the table search asks, in which order, and who leads so far."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from core.qtable import Defensive
+from results import schema
+from search.plan import Rows
+from search.prepare import Piece
+
+
+@dataclass(frozen=True)
+class Block:
+    """Neighbours in a piece: images of about the same margin."""
+
+    piece: Piece
+    first: int
+    count: int
+
+
+def blocks(pieces: Sequence[Piece], size: int) -> Iterator[Block]:
+    """Cut pieces into blocks of at most `size` images."""
+    for piece in pieces:
+        for first in range(0, len(piece.images), size):
+            yield Block(piece, first, min(size, len(piece.images) - first))
+
+
+def grid(patterns: Sequence[int], steps_af: Sequence[int], qs_of: int) -> list[list[Defensive]]:
+    """The searched tables, by pattern. InputError for steps outside 1..255 or k outside 1..15."""
+    tables = [[Defensive(pattern=k, qs_of=qs_of, qs_af=q) for q in steps_af] for k in patterns]
+    for row in tables:
+        for table in row:
+            table.table()
+    return tables
+
+
+@dataclass
+class Counts:
+    """How one table fares: images measured, and those that count."""
+
+    n_benign: int = 0
+    n_lost: int = 0  # right without the codec minus right with it
+    n_adversarial: int = 0
+    n_defended: int = 0
+
+
+@dataclass
+class Tally:
+    """Counts per table while rows come in; names the leader among completely measured tables."""
+
+    tables: Sequence[Defensive]
+    n_benign: int
+    n_adversarial: int
+    max_decline_points: float
+    counts: dict[str, Counts] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.counts = {table.name: Counts() for table in self.tables}
+
+    def add(self, rows: Rows) -> None:
+        """Count the rows of one cell."""
+        subject = schema.column(rows, "subject")[0]
+        label = schema.column(rows, "label")
+        right = schema.column(rows, "predicted") == label
+        before = schema.column(rows, "undefended") == label
+        names, place = np.unique(schema.column(rows, "table"), return_inverse=True)
+        n_images, n_right, n_before = (
+            np.bincount(place, weights) for weights in (None, right, before)
+        )
+        for i, name in enumerate(names):
+            counts = self.counts[name]
+            if subject == "benign":
+                counts.n_benign += int(n_images[i])
+                counts.n_lost += int(n_before[i] - n_right[i])
+            else:
+                counts.n_adversarial += int(n_images[i])
+                counts.n_defended += int(n_right[i])
+
+    def allows(self, n_lost: int) -> bool:
+        """Whether losing so many benign images stays below the limit, in whole images."""
+        return 100 * n_lost < self.max_decline_points * self.n_benign
+
+    def leader(self) -> Defensive | None:
+        """The best completely measured feasible table, by the rules of Algorithm 1."""
+        complete = [
+            table
+            for table in self.tables
+            if (counts := self.counts[table.name]).n_benign == self.n_benign
+            and counts.n_adversarial == self.n_adversarial
+            and self.allows(counts.n_lost)
+        ]
+        return max(complete, key=self.rank, default=None)
+
+    def rank(self, table: Defensive) -> tuple[int, int, int, int]:
+        """Larger is better: Def, then smaller Acc_dec, larger k, smaller QS_AF."""
+        counts = self.counts[table.name]
+        return (counts.n_defended, -counts.n_lost, table.pattern, -table.qs_af)
+
+    def best(self) -> str:
+        """The leader in a few words."""
+        leader = self.leader()
+        if leader is None:
+            return ""
+        counts = self.counts[leader.name]
+        defended = 100 * counts.n_defended / self.n_adversarial
+        return f"{leader.name} Def {defended:.1f} % Acc_dec {100 * counts.n_lost / self.n_benign:.1f}"
