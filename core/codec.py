@@ -41,9 +41,10 @@ def planes(levels: Levels, height: int, width: int) -> Tensor:
     return whole[..., :height, :width] + 128
 
 
-def coefficients(images: Images8) -> Coefficients:
-    """The DCT of every block of 8-bit images: float64 [n, c, rows, columns, 8, 8]."""
-    return dct8(blocks(images))
+def coefficients(images: Images8 | Pixels) -> Coefficients:
+    """The DCT of every block of 8-bit images or pixels: float64 [n, c, rows, columns, 8, 8]."""
+    samples = images if images.dtype == torch.uint8 else images.to(torch.float32) * 255
+    return dct8(blocks(samples))
 
 
 def quantise(
@@ -70,15 +71,18 @@ def compress(pixels: Pixels, table: QTable, *, rounding: Rounding = torch.round)
     can be taken through the codec; torch.round's own derivative is zero.
     """
     height, width = pixels.shape[-2:]
-    levels = blocks(pixels.to(torch.float32) * 255)
-    rounded = quantise(dct8(levels), table.to(levels), rounding=rounding)
+    values = coefficients(pixels)
+    rounded = quantise(values, table.to(values), rounding=rounding)
     samples = rounding(planes(idct8(rounded), height, width)).clamp(0, 255)
     return (samples / 255).to(torch.float32)
 
 
-def to_pixels(images: Images8) -> Pixels:
-    """8-bit images as float32 pixels in [0, 1]."""
-    return images.to(torch.float32).div_(255)
+def to_pixels(images: Images8 | Pixels) -> Pixels:
+    """8-bit images as float32 pixels in [0, 1]; what is pixels already stays.
+
+    Times 255 in float32, each gives its whole level again, exactly.
+    """
+    return images if images.dtype != torch.uint8 else images.to(torch.float32).div_(255)
 
 
 def to_images8(pixels: Pixels) -> Images8:

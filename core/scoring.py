@@ -32,7 +32,7 @@ class Scores:
 @torch.inference_mode()
 def predict(
     classifier: Classifier,
-    images: Images8,
+    images: Images8 | Pixels,
     tables: Sequence[Tensor | None],
     *,
     batch_size: int = 256,
@@ -90,7 +90,7 @@ def distinct(values: Coefficients, steps: Tensor) -> tuple[np.ndarray, np.ndarra
 
 
 def _predict_coded(
-    classifier: Classifier, images: Images8, steps: Tensor, *, batch_size: int
+    classifier: Classifier, images: Images8 | Pixels, steps: Tensor, *, batch_size: int
 ) -> Scores:
     height, width = images.shape[-2:]
     values = codec.coefficients(images)

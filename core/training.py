@@ -61,15 +61,8 @@ def fit(
 ) -> tuple[Normalised, list[EpochRecord]]:
     """Train the architecture that `spec` names from random weights; returned in eval mode.
 
-    Args:
-        data: its training split is used, no other.
-        spec: as `core.models.parse_spec`, of those that need training.
-        epochs: None is `default_epochs(data.spec)`.
-        batch_size: images per step.
-        learning_rate: the highest of the cycle.
-        seed: fixes the first weights, the order and the augmentation.
-        device: where to compute; the model stays there.
-        progress: is given a line per epoch.
+    Epochs are `default_epochs(data.spec)` if None; the seed fixes the first weights, the order and
+    the augmentation; the model stays on the device; `progress` is given a line per epoch.
 
     Raises:
         InputError: a model that has weights already, or as `train_classifier`.
@@ -121,7 +114,7 @@ def train_classifier(
     place = torch.device(device)
     model.to(place).train()
     optimiser = torch.optim.SGD(
-        model.parameters(), 0.0, MOMENTUM, weight_decay=WEIGHT_DECAY, nesterov=True
+        model.parameters(), momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, nesterov=True
     )
     order = torch.Generator().manual_seed(seed)
     batches = Batches(data, batch_size=batch_size, generator=order, device=place)
@@ -133,9 +126,7 @@ def train_classifier(
             done = range((epoch - 1) * len(batches), epoch * len(batches))
             rates = [learning_rate * one_cycle(step / n_steps) for step in done]
             records.append(_epoch(model, optimiser, batches, rates, epoch))
-            _check_loss(records[-1], learning_rate)
-            if progress is not None:
-                progress(_line(records[-1], epochs))
+            _report(records[-1], epochs, learning_rate, progress)
     model.eval()
     return records
 
@@ -162,11 +153,7 @@ def _fresh(data: Data, name: str, seed: int) -> Normalised:
 
 
 def _epoch(
-    model: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    batches: Batches,
-    rates: list[float],
-    epoch: int,
+    model: nn.Module, optimiser: torch.optim.SGD, batches: Batches, rates: list[float], epoch: int
 ) -> EpochRecord:
     start = time.perf_counter()
     loss_sum = torch.zeros((), dtype=torch.float64, device=batches.device)
@@ -205,17 +192,14 @@ def _check(data: Data, *, epochs: int, batch_size: int, learning_rate: float) ->
         )
 
 
-def _check_loss(record: EpochRecord, learning_rate: float) -> None:
+def _report(record: EpochRecord, epochs: int, rate: float, progress: Progress | None) -> None:
     if not math.isfinite(record.loss):
         raise InputError(
             f"expected a finite loss, got {record.loss} in epoch {record.epoch}.\n"
-            f"Hint: lower the learning rate, now {learning_rate}."
+            f"Hint: lower the learning rate, now {rate}."
         )
-
-
-def _line(record: EpochRecord, epochs: int) -> str:
-    share = 100 * record.n_correct / record.n_images
-    return (
-        f"epoch {record.epoch}/{epochs}: loss {record.loss:.3f}, {share:.1f} % of "
-        f"{record.n_images} training images right, {record.wall_s:.1f} s"
-    )
+    if progress is not None:
+        progress(
+            f"epoch {record.epoch}/{epochs}: loss {record.loss:.3f}, {record.n_correct} of "
+            f"{record.n_images} training images right, {record.wall_s:.1f} s"
+        )

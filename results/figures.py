@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import matplotlib as mpl
 import numpy as np
@@ -55,7 +55,7 @@ def table_heatmaps(
     winner: Winner | None,
     *,
     title: str,
-    path: Path | str | None = None,
+    path: Path | str | IO[bytes] | None = None,
     max_decline_points: float = 1.0,
 ) -> Figure:
     """Def and Acc_dec over pattern k and QS_AF, with the feasible border, ties and winner.
@@ -68,14 +68,14 @@ def table_heatmaps(
         summary: lines of `results.tables.summary`; baselines (no pattern) are left out.
         winner: marked by a star, the tables it ties with by dots; None where none is feasible.
         title: above both maps.
-        path: where to write a PNG of 150 dpi; same numbers, same bytes. None writes nothing.
+        path: a file, by name or open, for a PNG of 150 dpi: same numbers, same bytes.
         max_decline_points: as for `results.tables.winner`.
 
     Returns:
         The figure: axes[0] shows Def in percent, axes[1] Acc_dec in percentage points.
 
     Raises:
-        ValueError: no table has a pattern, or two share a cell; OSError if `path` is no place.
+        ValueError: no table has a pattern, two share a cell, or the winner is not among them.
     """
     grid = _grid(summary, max_decline_points)
     with mpl.rc_context(_STYLE):

@@ -42,12 +42,10 @@ class Winner:
     Attributes:
         table, pattern, qs_of, qs_af: its name, k and both quantiser steps.
         line: its line of `summary`.
-        tied: names of the feasible tables whose 95 % paired-bootstrap interval of Def minus the
-            winner's includes 0, the winner among them. One table at a time, and on the images
-            that chose the winner: who may well be as good, not a test of who is.
+        tied: feasible tables whose 95 % paired-bootstrap interval of Def minus the winner's
+            includes 0, itself among them; one at a time, on the images that chose the winner.
         tied_lines: their lines of `summary`, in the same order: by pattern, then qs_af.
-        n_feasible: tables that keep the decline rule.
-        n_tables: tables that competed: those with a pattern, measured on all images.
+        n_feasible, n_tables: how many keep the decline rule, of how many that competed.
     """
 
     table: str
@@ -64,9 +62,8 @@ class Winner:
 def winner(rows: pd.DataFrame, *, max_decline_points: float = 1.0, partial: bool = False) -> Winner:
     """The table with the largest Def among those whose Acc_dec is strictly below the limit.
 
-    Ties go to the smaller Acc_dec, then the larger pattern, then the smaller qs_af; all of it in
-    whole images. Only tables with a pattern compete: "none" and other baselines are no answers.
-    With `partial`, only tables measured on all images compete, or can be tied.
+    Ties go to the smaller Acc_dec, then the larger pattern, then the smaller qs_af, in whole
+    images. Only tables with a pattern, measured on all images, compete or can be tied.
 
     Raises:
         NoFeasibleTable: all lose too much; names the one that loses least.
@@ -107,7 +104,7 @@ def answer_text(
     """The answer as aligned text of at most 100 columns, every figure with its 95 % interval.
 
     Args:
-        search_rows: what chooses the winner; with max_decline_points and partial, as `winner`.
+        search_rows: what chooses the winner.
         report_rows: held-out rows with the BASELINES and the winner on the same images (other
             tables are left out); None prints the search alone.
         max_decline_points: as for `winner`.

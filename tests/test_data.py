@@ -53,7 +53,7 @@ def test_digits_are_scikit_learns_and_each_is_in_one_split():
     ours = torch.stack([seen[i] for i in range(1797)]).float()
     blocks = torch.nn.functional.avg_pool2d(ours, 4)[:, 0].flatten()
     small = torch.from_numpy(theirs.images).float().flatten() * (255 / 16)
-    # bicubic enlarging keeps each block's mean up to overshoot; a wrong order would correlate at 0.4
+    # bicubic enlarging keeps each block's mean up to overshoot
     assert torch.corrcoef(torch.stack([blocks, small]))[0, 1] > 0.98
 
 
@@ -106,7 +106,7 @@ def test_crops_are_balanced_and_have_mean_128_and_deviation_48():
     assert torch.bincount(labels).tolist() == [50] * 10
     raw = images.double()
     unclipped = ((raw > 0) & (raw < 255)).flatten(1).all(1)
-    assert unclipped.float().mean() > 0.5
+    assert unclipped.sum() > 20
     kept = raw[unclipped]
     # rounding moves a mean by less than half a level
     assert (kept.mean((2, 3)) - 128).abs().max() < 0.5
@@ -378,10 +378,9 @@ def test_decoding_is_torchvisions_evaluation_transform(tmp_path):
         Image.fromarray(random.integers(256, size=(size[1], size[0], 3), dtype=np.uint8)).save(path)
         resized = tvf.resize(Image.open(path), 256, transforms.InterpolationMode.BILINEAR)
         theirs = np.asarray(tvf.center_crop(resized, [224, 224]))
-        # images longer than 4:1 lose their ends first, which shifts the centre by under one level
-        tolerance = 0 if max(size) <= 4 * min(size) else 40
-        ours = decode_square(path, 224)
-        assert np.abs(ours.astype(int) - theirs).max() <= tolerance
+        # truncating the longer side after it lost its ends may move the crop by half a sample
+        tolerance = 0 if max(size) <= 4 * min(size) else 3
+        assert np.abs(decode_square(path, 224).astype(int) - theirs).max() <= tolerance
 
 
 @pytest.mark.parametrize(
@@ -468,8 +467,10 @@ def test_an_epoch_of_photos_is_the_split_with_some_images_mirrored():
     made = list(batches)
     assert len(made) == len(batches) == 125
     epoch, epoch_labels = (torch.cat(part) for part in zip(*made, strict=True))
+
     def keys(x):
         return [hashlib.md5(one.numpy().tobytes()).hexdigest() for one in x]
+
     plain = dict(zip(keys(images), labels.tolist(), strict=True))
     mirrored = dict(zip(keys(images.flip(3)), labels.tolist(), strict=True))
     n_plain = 0

@@ -1,5 +1,7 @@
 """The figure's own artists, read back and compared with the lines they show."""
 
+import io
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -97,7 +99,7 @@ def brute_border(cells):
     return edges
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(surfaces())
 def test_maps_show_the_lines_and_the_border_runs_where_feasible_ends(cells):
     figure = table_heatmaps(lines_of(cells), None, title="any")
@@ -111,9 +113,11 @@ def test_maps_show_the_lines_and_the_border_runs_where_feasible_ends(cells):
         holes = [p.get_xy() for p in axes.patches if isinstance(p, Rectangle) and p.get_hatch()]
         assert sorted(holes) == sorted((x - 0.5, y - 0.5) for y, x in np.argwhere(np.isnan(theirs)))
         assert axes.images[0].get_extent() == [-0.5, len(steps) - 0.5, -0.5, len(k) - 0.5]
-        assert [tick.get_text() for tick in axes.get_yticklabels()] == [str(each) for each in k]
         for place, tick in zip(axes.get_xticks(), axes.get_xticklabels(), strict=True):
             assert steps[int(place)] == int(tick.get_text())
+    left = figure.axes[0]  # the right map shares its labels
+    assert [tick.get_text() for tick in left.get_yticklabels()] == [str(each) for each in k]
+    np.testing.assert_array_equal(left.get_yticks(), range(len(k)))
 
 
 @pytest.mark.parametrize(("n_k", "n_steps"), [(1, 1), (2, 2), (14, 25)])
@@ -176,6 +180,9 @@ def test_the_same_numbers_write_the_same_bytes_at_150_dpi(tmp_path):
         table_heatmaps(lines, winner_of(lines, 3, [4]), title="any", path=tmp_path / name)
     first = (tmp_path / "a.png").read_bytes()
     assert first == (tmp_path / "b.png").read_bytes()
+    stream = io.BytesIO()
+    table_heatmaps(lines, winner_of(lines, 3, [4]), title="any", path=stream)
+    assert stream.getvalue() == first
     assert b"Software" not in first
     width, height = (int.from_bytes(first[i : i + 4]) for i in (16, 20))  # PNG, IHDR
     assert (width, height) == (1500, 630)

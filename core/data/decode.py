@@ -83,7 +83,5 @@ def _shorten(image: Image.Image) -> Image.Image:
     """Without it, one 1 x 20000 image would be resized to gigabytes."""
     width, height = image.size
     most = MAX_ASPECT * min(width, height)
-    if max(width, height) <= most:
-        return image
-    left, top = max(0, (width - most) // 2), max(0, (height - most) // 2)
-    return image.crop((left, top, left + min(width, most), top + min(height, most)))
+    left, top = max(0, (width - most) // 2), max(0, (height - most) // 2)  # the same at both ends
+    return image.crop((left, top, width - left, height - top))

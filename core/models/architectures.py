@@ -80,11 +80,9 @@ def timm_module(name: str, *, pretrained: bool) -> ModuleType:
             f"expected the package timm for 'timm:{name}', found it is not installed.\n"
             "Hint: pip install 'qtable-sweeps[timm]'"
         ) from cause
-    plain, _, tag = name.partition(".")
-    known = timm.list_pretrained() if pretrained or tag else timm.list_models()
+    known = timm.list_pretrained() if pretrained or "." in name else timm.list_models()
     if name not in known and not (pretrained and _has_default(timm, name)):
         raise _unknown(name, "timm" + (" with weights" if pretrained else ""), known)
-    assert plain
     return timm
 
 

@@ -1,0 +1,84 @@
+"""Quantization tables: rules, names, text, errors."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from PIL import Image
+
+from core import qtable
+from core.errors import InputError
+
+tables = hnp.arrays(np.int64, (8, 8), elements=st.integers(1, 255))
+
+
+@pytest.mark.parametrize("quality", range(1, 101))
+def test_ijg_tables_are_libjpegs(quality):
+    file = io.BytesIO()
+    Image.new("L", (8, 8)).save(file, "JPEG", quality=quality)
+    theirs = Image.open(file).quantization[0]
+    assert qtable.ijg(quality).flatten().tolist() == theirs
+
+
+@pytest.mark.parametrize("k", range(1, 16))
+def test_pattern_k_holds_the_first_k_diagonals(k):
+    table = qtable.Defensive(pattern=k, qs_of=16, qs_af=50).table()
+    for u in range(8):
+        for v in range(8):
+            assert table[u, v] == (16 if u + v < k else 50)
+
+
+@given(pattern=st.integers(1, 15), qs_of=st.integers(1, 255), qs_af=st.integers(1, 255))
+def test_names_read_back(pattern, qs_of, qs_af):
+    defensive = qtable.Defensive(pattern=pattern, qs_of=qs_of, qs_af=qs_af)
+    assert qtable.parse_defensive(defensive.name) == defensive
+    assert torch.equal(qtable.by_name(defensive.name), defensive.table())
+
+
+def test_names_of_baselines():
+    assert qtable.by_name("none") is None
+    assert torch.equal(qtable.by_name("ijg75"), qtable.ijg(75))
+    assert torch.equal(qtable.by_name("uniform16"), torch.full((8, 8), 16.0).double())
+    assert qtable.parse_defensive("ijg75") is None
+
+
+@given(table=tables, comment=st.text(st.characters(codec="utf-8")))
+def test_text_reads_back(table, comment):
+    steps = torch.from_numpy(table).double()
+    assert torch.equal(qtable.from_text(qtable.to_text(steps, comment=comment)), steps)
+
+
+def test_text_is_read_in_natural_order_with_comments():
+    rows = "\n".join(" ".join(str(8 * row + column + 1) for column in range(8)) for row in range(8))
+    table = qtable.from_text("# luminance 1 2 3\n" + rows + " # end\n" + rows)
+    assert table[0, 1] == 2
+    assert table[1, 0] == 9
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: qtable.uniform(0), "whole numbers in 1..255, got 0"),
+        (lambda: qtable.uniform(256), "whole numbers in 1..255, got 256"),
+        (lambda: qtable.check(torch.full((8, 8), 1.5)), "got 1.5 at row 0, column 0"),
+        (lambda: qtable.check(torch.full((8, 8), torch.nan)), "got nan"),
+        (lambda: qtable.check(torch.ones(64)), "must be 8x8"),
+        (lambda: qtable.ijg(0), "quality must lie in 1..100"),
+        (lambda: qtable.by_name("jpeg"), "no table is called 'jpeg'"),
+        (lambda: qtable.by_name("k16-of16-af5"), "k must lie in 1..15, got 16"),
+        (lambda: qtable.by_name("k3-of16-af0"), "whole numbers in 1..255, got 0"),
+        (lambda: qtable.from_text("1 2 3"), "found 3 numbers"),
+        (lambda: qtable.from_text(""), "found 0 numbers"),
+        (lambda: qtable.from_text("1 2 x"), "found 'x'"),
+        (lambda: qtable.from_text("300 " * 64), "got 300"),
+        (lambda: qtable.load("/nowhere/table.txt"), "cannot read the quantization table"),
+    ],
+)
+def test_bad_tables_are_named(call, message):
+    with pytest.raises(InputError, match=message) as caught:
+        call()
+    assert "Hint:" in str(caught.value)
