@@ -152,7 +152,10 @@ class Question:
             n_images["adversarial"], self.options.max_decline,
         )  # fmt: skip
         if self.options.strategy == "best-first":
-            return BestFirst(tally, pieces, self.cell), tally
+            plan = BestFirst(
+                tally, pieces, self.cell, SEARCH.cell_id, largest_block=self.options.block
+            )
+            return plan, tally
         cells = (
             self.cell(block, [table.name for table in row])
             for row in rows
@@ -174,12 +177,13 @@ class Question:
         )  # fmt: skip
 
 
-def run(engine: Engine, options: argparse.Namespace) -> int:
-    """Prepare, search, report, and say the answer."""
+def ask(engine: Engine, options: argparse.Namespace) -> Question:
+    """Prepare what the flags ask for: classifier, benign images, adversarial examples."""
     attack = attacks.Attack.with_defaults(
         options.attack, eps_255=options.eps_255, step_255=options.step_255,
         n_steps=options.attack_steps, n_restarts=options.restarts,
     )  # fmt: skip
+    grid(options.patterns, options.qs_af, options.qs_of)  # bad tables before long work
     prepared = prepare.prepare(
         engine, cli.source_of(options),
         prepare.Wanted(
@@ -188,7 +192,12 @@ def run(engine: Engine, options: argparse.Namespace) -> int:
         ),
         attack, eight_bit=not options.float, precision=options.precision,
     )  # fmt: skip
-    question = Question(options, attack, prepared)
+    return Question(options, attack, prepared)
+
+
+def run(engine: Engine, options: argparse.Namespace) -> int:
+    """Prepare, search, report, and say the answer."""
+    question = ask(engine, options)
     plan, tally = question.plan()
     outcome = engine.sweep(
         SEARCH, plan, question.sweep, label="table search", state=cli.state_of(options)

@@ -46,9 +46,7 @@ def publish(
     best, why_not = choose(rows, max_decline_points=max_decline_points, partial=partial)
     text = why_not
     if best is not None:
-        text = answer_text(
-            rows, report, max_decline_points=max_decline_points, partial=partial
-        )
+        text = answer_text(rows, report, max_decline_points=max_decline_points, partial=partial)
     files = {
         "rows": store.root.path(store.folder("qtable_search", sweep)),
         "surface": store.put(f"answers/{sweep}/surface.parquet", _parquet(lines)),

@@ -153,7 +153,6 @@ def _places(grid: _Grid, qs_af: Iterable[int], k: Iterable[int]) -> tuple[list[i
 
 
 def _label_axes(axes: Axes, grid: _Grid) -> None:
-    axes.autoscale(False)
     axes.set_xlabel("QS_AF (quantiser step of adversary-favoured coefficients)")
     every = -(-len(grid.qs_af) // _MAX_TICKS)
     axes.set_xticks(range(0, len(grid.qs_af), every), [f"{step}" for step in grid.qs_af[::every]])

@@ -74,7 +74,7 @@ def schema_of(cell: type, row: type) -> pa.Schema:
     names = [field.name for field in fields]
     twice = {name for name in names if names.count(name) > 1}
     if twice:
-        raise TypeError(f"{cell.__name__} and {row.__name__} both have columns {sorted(twice)}")
+        raise TypeError(f"columns {sorted(twice)} stand twice among provenance, cell and row")
     return pa.schema(fields)
 
 

@@ -41,8 +41,8 @@ def wilson(n_hits: ArrayLike, n_trials: ArrayLike, *, level: float = 0.95) -> tu
     with np.errstate(invalid="ignore", divide="ignore"):  # 0 trials, set below
         centre = (hits + z2 / 2) / (trials + z2)
         half = np.sqrt(z2 * (hits * (trials - hits) / trials + z2 / 4)) / (trials + z2)
-    # The formula meets 0 and 1 exactly there; the float arithmetic may miss by one ulp.
-    low = np.where((trials == 0) | (hits == 0), 0.0, np.clip(centre - half, 0, 1))
+    # With nothing but hits the upper limit is 1; the sum may miss it by a rounding.
+    low = np.where(trials == 0, 0.0, np.clip(centre - half, 0, 1))
     high = np.where((trials == 0) | (hits == trials), 1.0, np.clip(centre + half, 0, 1))
     return low, high
 

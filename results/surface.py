@@ -65,7 +65,7 @@ def feasible(lines: pd.DataFrame, *, max_decline_points: float = 1.0) -> Bools:
     limit = Fraction(str(max_decline_points))  # the decimal as written: 0.1 is a tenth
     n_lost = lines["n_benign_right_undefended"] - lines["n_benign_right"]
     kept = 100 * limit.denominator * n_lost < limit.numerator * lines["n_benign"]
-    return (kept & (lines["n_benign"] > 0)).to_numpy(dtype=np.bool_)
+    return kept.to_numpy(dtype=np.bool_)
 
 
 def surface_of(rows: pd.DataFrame) -> Surface:

@@ -13,6 +13,8 @@ from torch import Tensor
 from core.errors import InputError
 from results.files import Root
 
+_METADATA = "metadata"
+
 
 @dataclass(frozen=True)
 class Bank:
@@ -29,7 +31,8 @@ class Bank:
     ) -> tuple[str, int]:
         """Store tensors; the piece's name and bytes. Storing the same again changes nothing."""
         whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        data = safetensors.torch.save(whole, metadata)
+        # One entry, for the library writes several in no fixed order.
+        data = safetensors.torch.save(whole, {_METADATA: json.dumps(metadata, sort_keys=True)})
         piece = hashlib.sha256(data).hexdigest()
         if not self.has(piece, len(data)):
             self.root.write(self._name(piece), data)
@@ -70,4 +73,4 @@ def _metadata(data: bytes) -> dict[str, str]:
     # The header is 8 bytes of length, then JSON (safetensors format description).
     size = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + size])
-    return dict(header.get("__metadata__", {}))
+    return json.loads(header["__metadata__"][_METADATA]) or {}

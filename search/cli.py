@@ -41,7 +41,7 @@ def main(job: Job, argv: Sequence[str] | None = None) -> int:
 
     Exit codes: 0 answered, 1 some cells failed, 2 unusable input, 130 interrupted.
     """
-    parser = _parser(job)
+    parser = parser_of(job)
     options = parser.parse_args(argv)
     if options.smoke:
         parser.set_defaults(**job.smoke)
@@ -154,7 +154,8 @@ def _seed(text: str) -> int:
     return value
 
 
-def _parser(job: Job) -> argparse.ArgumentParser:
+def parser_of(job: Job) -> argparse.ArgumentParser:
+    """The job's command line."""
     description = job.question.strip().split("\n\n")
     parser = argparse.ArgumentParser(
         prog=f"{job.name}.py",
@@ -189,9 +190,14 @@ def _shared_flags(group: argparse._ArgumentGroup) -> None:
         "has unless given (photos: 32, 64 or 224)")  # fmt: skip
     add("--data-root", metavar="DIR", help="where mnist and cifar lie")
     add("--download", action="store_true", help="fetch mnist or cifar if they are not there")
-    add("--model", default="small_resnet", metavar="NAME", help="classifier: "
+    add(
+        "--model",
+        default="small_resnet",
+        metavar="NAME",
+        help="classifier: "
         "small_resnet or lenet, trained here; train:NAME, any of torchvision's trained here; NAME, "
-        "torchvision's with its published weights; timm:NAME; checkpoint:PATH (safetensors)")
+        "torchvision's with its published weights; timm:NAME; checkpoint:PATH (safetensors)",
+    )
     add("--architecture", metavar="NAME", help="of a checkpoint that does not name its own")
     add("--epochs", type=positive(int), metavar="N", help="of training, for a network that is "
         "trained here; by data set unless given")  # fmt: skip
@@ -202,5 +208,3 @@ def _shared_flags(group: argparse._ArgumentGroup) -> None:
         "unless given where the cluster has GPUs, else 0")  # fmt: skip
     add("--smoke", action="store_true", help="two small cells in a throwaway store, to see it work")
     add("--figure", action="store_true", help="answer and draw again from stored rows, run nothing")
-
-

@@ -13,6 +13,7 @@ from results import schema
 from search.bank import Bank
 from search.study import Place, Study
 
+
 @dataclass(frozen=True, kw_only=True)
 class Source:
     """Which data and which network, as the user named them."""

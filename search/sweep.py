@@ -92,6 +92,7 @@ class Engine:
         if ray.is_initialized():
             return
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # a busy neighbour costs less
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         begin = time.monotonic()
         ray.init(logging_level="warning", log_to_driver=True)

@@ -1,6 +1,6 @@
 """What the table search asks, in which order, and who leads so far."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,6 +18,16 @@ class Block:
     piece: Piece
     first: int
     count: int
+
+    @property
+    def images(self) -> np.ndarray:
+        """Ids of the block's images."""
+        return self.piece.images[self.first : self.first + self.count]
+
+    @property
+    def right(self) -> np.ndarray:
+        """Which of them the undefended network gets right."""
+        return self.piece.right[self.first : self.first + self.count]
 
 
 def blocks(pieces: Sequence[Piece], size: int) -> Iterator[Block]:
@@ -59,8 +69,8 @@ class Tally:
     def __post_init__(self) -> None:
         self.counts = {table.name: Counts() for table in self.tables}
 
-    def add(self, rows: Rows) -> None:
-        """Count the rows of one cell."""
+    def add(self, rows: Rows, *, skip: Collection[str] = ()) -> None:
+        """Count the rows of one cell, but those of the tables to skip."""
         subject = schema.column(rows, "subject")[0]
         label = schema.column(rows, "label")
         right = schema.column(rows, "predicted") == label
@@ -70,6 +80,8 @@ class Tally:
             np.bincount(place, weights) for weights in (None, right, before)
         )
         for i, name in enumerate(names):
+            if name in skip:
+                continue
             counts = self.counts[name]
             if subject == "benign":
                 counts.n_benign += int(n_images[i])
@@ -105,4 +117,6 @@ class Tally:
             return ""
         counts = self.counts[leader.name]
         defended = 100 * counts.n_defended / self.n_adversarial
-        return f"{leader.name} Def {defended:.1f} % Acc_dec {100 * counts.n_lost / self.n_benign:.1f}"
+        return (
+            f"{leader.name} Def {defended:.1f} % Acc_dec {100 * counts.n_lost / self.n_benign:.1f}"
+        )

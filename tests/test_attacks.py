@@ -113,6 +113,7 @@ def test_rounding_keeps_a_whole_budget_and_clips_a_broken_one(images):
 def test_same_seed_same_bytes_whatever_the_batch(attack, network, images, labels):
     network = network.double()  # so that the batch's own float rounding does not show
     try:
+
         def run(batch_size, seed=3):
             double = lambda pixels: network(pixels.double())  # noqa: E731
             return attacks.on_images(

@@ -119,7 +119,9 @@ def test_a_flat_picture_on_the_step_grid_is_kept():
 def test_eight_bit_images_survive_the_way_through_pixels():
     images = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16)
     assert torch.equal(codec.to_images8(codec.to_pixels(images)), images)
-    assert torch.equal(codec.to_pixels(images) * 255, images.float())  # whole: `compress` relies on it
+    assert torch.equal(
+        codec.to_pixels(images) * 255, images.float()
+    )  # whole: `compress` relies on it
 
 
 def test_straight_through_rounding_gives_the_identity_gradient():

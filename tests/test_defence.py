@@ -43,7 +43,9 @@ def test_types_and_shapes_are_kept(images):
 
 def test_sits_in_a_torchvision_pipeline(images):
     picture = Image.fromarray(np.ascontiguousarray(images[0].permute(1, 2, 0)))
-    pipeline = v2.Compose([v2.ToImage(), TableDefence(TABLE), v2.ToDtype(torch.float32, scale=True)])
+    pipeline = v2.Compose(
+        [v2.ToImage(), TableDefence(TABLE), v2.ToDtype(torch.float32, scale=True)]
+    )
     out = pipeline(picture)
     assert isinstance(out, tv_tensors.Image)
     expected = codec.compress(images[:1] / 255, TABLE)[0]

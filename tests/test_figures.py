@@ -128,6 +128,7 @@ def test_winner_and_ties_stand_on_their_cells_of_both_maps(n_k, n_steps):
     tied = [0, 1] if place else []
     figure = table_heatmaps(lines, winner_of(lines, place, tied), title="any")
     for axes in maps(figure):
+        assert (*axes.get_xlim(), *axes.get_ylim()) == (-0.5, n_steps - 0.5, -0.5, n_k - 0.5)
         assert points(axes, "winner") == [(n_steps - 1, n_k - 1)]
         assert points(axes, "tied") == ([(0, 0), (1, 0)] if place else [])
     texts = [text.get_text() for text in figure.legends[0].get_texts()]

@@ -1,0 +1,43 @@
+# make demo and make test set up everything they need; Python 3.11 or newer is all they ask for.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+KILLS := 200
+
+.PHONY: demo test check bench soak lock clean
+
+demo: $(READY)  ## search the best table for bundled handwritten digits
+	$(BIN)/python jobs/qtable_search.py --eps-255 8
+
+test: $(READY)  ## every test
+	$(BIN)/python -m pytest -q
+
+check: $(READY)  ## style, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_layers.py
+
+bench: $(READY)  ## every performance claim, each a ratio measured in one run
+	for claim in benchmarks/*.py; do echo "== $$claim"; $(BIN)/python $$claim || exit 1; done
+
+soak: $(READY)  ## hundreds of kills at random moments
+	$(BIN)/python tests/soak/kills.py --kills $(KILLS)
+
+lock: $(READY)  ## pin every version and hash anew
+	$(BIN)/uv pip compile pyproject.toml --extra test --extra timm --universal \
+	  --python-version 3.11 --generate-hashes --no-header --quiet --upgrade -o requirements.lock
+
+clean:  ## remove what make made, but no results
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+
+$(READY): requirements.lock requirements-uv.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed, found: $$($(PYTHON) --version 2>&1)."; \
+	    echo "Hint: make PYTHON=/path/to/python3.11 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-uv.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	touch $(READY)

@@ -1,0 +1,148 @@
+"""What a store holds, from any machine that sees it, without Ray.
+
+python -m results                          # list the sweeps
+python -m results show SWEEP               # one sweep: state, provenance, best tables
+python -m results compact SWEEP            # merge its many small files into one
+python -m results export SWEEP rows.csv    # its rows as .csv or .parquet
+"""
+
+import argparse
+import datetime as dt
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from results.files import Root
+from results.query import DEFAULT_STORE, load
+from results.store import Store
+from results.tables import summary
+
+_STALE_S = 60.0  # a running sweep writes its state every few seconds
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit code is 2 where the input cannot be used."""
+    parser = argparse.ArgumentParser(
+        prog="python -m results",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--store", default=DEFAULT_STORE, metavar="URI", help=f"[{DEFAULT_STORE}]")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    commands.add_parser("list", help="list the sweeps (the default)")
+    for name, text in (
+        ("show", "state, provenance and best tables of a sweep"),
+        ("compact", "merge the many small files of a sweep into one"),
+        ("export", "write the rows of a sweep to one file"),
+    ):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("sweep", metavar="SWEEP", help="its name, or the beginning of it")
+        command.add_argument("--study", help="where several studies have a sweep of that name")
+        if name == "export":
+            command.add_argument("to", type=Path, metavar="FILE", help=".csv or .parquet")
+    options = parser.parse_args(argv)
+    try:
+        _run(options)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _run(options: argparse.Namespace) -> None:
+    store = Store(Root(options.store))
+    states = store.states()
+    if options.command in (None, "list"):
+        print(listing(states, store))
+        return
+    state = _find(states, options.sweep, options.study, store)
+    study, sweep = state["study"], state["sweep"]
+    if options.command == "show":
+        _show(store, state)
+    elif options.command == "compact":
+        if current(state) == "running":
+            raise ValueError(
+                f"{sweep} is running (last sign of life {state['updated_at']}).\n"
+                "Hint: compact it when it has ended."
+            )
+        print(f"{store.compact(study, sweep)} files of {study} {sweep} merged into one")
+    else:
+        _export(load(study, sweep=sweep, store=store.root), options.to)
+
+
+def current(state: dict[str, Any]) -> str:
+    """A sweep's state now: one that says "running" but gave no sign of life has stopped."""
+    if state["state"] != "running":
+        return str(state["state"])
+    silence = dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(state["updated_at"])
+    return "running" if silence.total_seconds() < _STALE_S else "stopped"
+
+
+def listing(states: list[dict[str, Any]], store: Store) -> str:
+    """One line per sweep, the latest last."""
+    if not states:
+        return f"no sweeps in {store.root.uri}"
+    lines = [
+        {
+            "study": state["study"],
+            "sweep": state["sweep"],
+            "state": current(state),
+            "cells": f"{state['n_done']}/{state['n_cells'] or '?'}",
+            "failed": len(state["failed"]),
+            "updated": state["updated_at"][:19].replace("T", " "),
+            "best": state["best"],
+        }
+        for state in sorted(states, key=lambda state: state["updated_at"])
+    ]
+    return pd.DataFrame(lines).to_string(index=False)
+
+
+def _find(
+    states: list[dict[str, Any]], sweep: str, study: str | None, store: Store
+) -> dict[str, Any]:
+    matches = [s for s in states if s["sweep"].startswith(sweep) and study in (None, s["study"])]
+    exact = [s for s in matches if s["sweep"] == sweep]
+    searches = [s for s in exact or matches if study or s["study"] != "qtable_report"]
+    matches = searches or exact or matches
+    if len(matches) == 1:
+        return matches[0]
+    names = ", ".join(f"{s['study']} {s['sweep']}" for s in matches or states) or "nothing"
+    found = "several" if matches else "none"
+    raise ValueError(
+        f"expected one sweep called {sweep!r} in {store.root.uri}, found {found}; there is "
+        f"{names}.\nHint: give more of the name, or --study."
+    )
+
+
+def _show(store: Store, state: dict[str, Any]) -> None:
+    hidden = ("failed", "state", "n_run")
+    facts = {"state": current(state)} | {k: v for k, v in state.items() if k not in hidden}
+    for name, value in facts.items():
+        print(f"{name:>12}  {value}")
+    for cell, error in state["failed"].items():
+        print(f"      failed  {cell}: {error}")
+    rows = load(state["study"], sweep=state["sweep"], store=store.root)
+    print(
+        f"        rows  {len(rows)}, {rows['wall_s'].groupby(rows['cell_id'], observed=True).first().sum():.1f} s of work"
+    )
+    if state["study"].startswith("qtable_"):
+        lines = summary(rows, partial=True).sort_values("def_all", ascending=False)
+        shown = ["table", "acc_benign", "acc_dec", "def_all", "def_successful"]
+        print(lines[shown].head(10).round(1).to_string(index=False))
+
+
+def _export(rows: pd.DataFrame, to: Path) -> None:
+    writers = {".csv": lambda: rows.to_csv(to, index=False),
+               ".parquet": lambda: rows.to_parquet(to, index=False)}  # fmt: skip
+    if to.suffix not in writers:
+        raise ValueError(f"expected a file ending in .csv or .parquet, got {to}.\nHint: rows.csv")
+    writers[to.suffix]()
+    print(f"{len(rows)} rows written to {to}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

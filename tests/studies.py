@@ -1,0 +1,51 @@
+"""Small studies for tests of the engine, importable by its workers."""
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.errors import InputError
+from results import schema
+from search.bank import Bank
+from search.study import Place, Study
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    number: int
+    sleep_s: float = 0.0
+    fails: str = ""  # "bug", "input", "worker": how; "once:FILE" fails until FILE exists
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    position: int
+    square: int
+
+
+def load(cell: Cell, _: Bank, place: Place) -> int:
+    return place.n_threads
+
+
+def evaluate(cell: Cell, n_threads: int) -> schema.Columns:
+    time.sleep(cell.sleep_s)
+    kind, _, path = cell.fails.partition(":")
+    if kind == "bug":
+        return {"position": [1 // (n_threads - n_threads)], "square": [0]}
+    if kind == "input":
+        raise InputError("expected an even number, found an odd one.\nHint: add one.")
+    if kind in ("once", "worker-once") and not Path(path).exists():
+        Path(path).touch()
+        if kind == "worker-once":
+            os._exit(1)
+        raise RuntimeError("not yet")
+    return {"position": [0, 1, 2], "square": [cell.number**2] * 3}
+
+
+SQUARES = Study("squares", 1, Cell, Row, load, evaluate)
+
+
+def columns_of(rows: Any) -> list[tuple[int, int]]:
+    return list(zip(schema.column(rows, "number"), schema.column(rows, "square"), strict=True))

@@ -1,0 +1,185 @@
+"""Best-first search against brute force over the same outcomes."""
+
+import random
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.qtable import Defensive
+from search.best_first import BestFirst
+from search.prepare import Piece
+from search.table_search import Tally
+
+
+@dataclass(frozen=True)
+class Ask:
+    subject: str
+    images: tuple[int, ...]
+    tables: tuple[str, ...]
+
+
+def piece(subject: str, ids: np.ndarray, right: np.ndarray) -> Piece:
+    labels = np.zeros(len(ids), int)
+    return Piece("piece", "search", subject, ids, labels, np.where(right, 0, 1))
+
+
+@dataclass
+class World:
+    """All outcomes, known beforehand: right[subject][image, table]."""
+
+    tables: list[Defensive]
+    before: dict[str, np.ndarray]
+    right: dict[str, np.ndarray]
+    limit: float = 1.0
+
+    def pieces(self) -> list[Piece]:
+        cut = []
+        for subject, before in self.before.items():
+            ids = np.argsort(before, kind="stable")  # the wrong ones first, as by margin
+            halves = [ids[::2], ids[1::2]]
+            cut += [piece(subject, half, before[half]) for half in halves if len(half)]
+        return cut
+
+    def tally(self) -> Tally:
+        n_benign, n_adversarial = (len(self.before[s]) for s in ("benign", "adversarial"))
+        return Tally(self.tables, n_benign, n_adversarial, self.limit)
+
+    def rows(self, ask: Ask) -> pa.Table:
+        columns = {"subject": [], "image": [], "table": [], "predicted": [], "undefended": []}
+        names = {table.name: j for j, table in enumerate(self.tables)}
+        for image in ask.images:
+            for name in ask.tables:
+                columns["subject"].append(ask.subject)
+                columns["image"].append(image)
+                columns["table"].append(name)
+                columns["predicted"].append(int(not self.right[ask.subject][image, names[name]]))
+                columns["undefended"].append(int(not self.before[ask.subject][image]))
+        return pa.table(columns | {"label": [0] * len(columns["image"])})
+
+    def brute_force(self) -> Defensive | None:
+        best = None
+        for j, table in enumerate(self.tables):
+            lost = int(self.before["benign"].sum() - self.right["benign"][:, j].sum())
+            if 100 * lost >= self.limit * len(self.before["benign"]):
+                continue
+            defended = int(self.right["adversarial"][:, j].sum())
+            rank = (defended, -lost, table.pattern, -table.qs_af)
+            if best is None or rank > best[0]:
+                best = (rank, table)
+        return best and best[1]
+
+
+def search(world: World, shuffle: random.Random, *, in_flight: int = 4, told=()) -> tuple:
+    tally = world.tally()
+    plan = BestFirst(
+        tally,
+        world.pieces(),
+        lambda block, names: Ask(block.piece.subject, tuple(block.images), tuple(names)),
+        str,
+        largest_block=250,
+    )
+    for ask in told:
+        plan.tell("earlier run", world.rows(ask))
+    waiting, asked = [], []
+    while True:
+        while len(waiting) < in_flight and (ask := plan.ask()) is not None:
+            waiting.append(ask)
+        if not waiting:
+            return tally.leader(), asked
+        ask = waiting.pop(shuffle.randrange(len(waiting)))
+        asked.append(ask)
+        plan.tell(str(ask), world.rows(ask))
+
+
+@st.composite
+def worlds(draw) -> World:
+    tables = [
+        Defensive(pattern=k, qs_of=16, qs_af=q)
+        for k in range(1, draw(st.integers(2, 5)))
+        for q in range(1, draw(st.integers(2, 40)), 5)
+    ]
+    generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    before, right = {}, {}
+    for subject, largest in (("benign", 120), ("adversarial", 40)):
+        n = draw(st.integers(1, largest))
+        before[subject] = generator.random(n) < draw(st.sampled_from([0.5, 0.9, 1.0]))
+        flips = generator.random((n, len(tables))) < draw(st.sampled_from([0.0, 0.01, 0.05, 0.4]))
+        right[subject] = before[subject][:, None] ^ flips
+    return World(tables, before, right, draw(st.sampled_from([1.0, 2.5, 10.0])))
+
+
+@settings(max_examples=300)
+@given(world=worlds(), seed=st.integers(0, 1000), in_flight=st.integers(1, 6))
+def test_the_winner_is_that_of_brute_force(world, seed, in_flight):
+    leader, _ = search(world, random.Random(seed), in_flight=in_flight)
+    assert leader == world.brute_force()
+
+
+@settings(max_examples=100)
+@given(world=worlds(), seed=st.integers(0, 1000), share=st.floats(0, 1))
+def test_a_resumed_search_asks_nothing_twice_and_ends_the_same(world, seed, share):
+    shuffle = random.Random(seed)
+    leader, asked = search(world, shuffle)
+    kept = [ask for ask in asked if shuffle.random() < share]
+    again, missing = search(world, shuffle, told=[*kept, *kept[:2]])  # some stored twice
+    assert again == leader == world.brute_force()
+    pairs = [
+        (ask.subject, image, table)
+        for ask in (*kept, *missing)
+        for image in ask.images
+        for table in ask.tables
+    ]
+    assert len(pairs) == len(set(pairs))
+
+
+def test_a_realistic_surface_costs_a_fraction():
+    generator = np.random.default_rng(0)
+    tables = [
+        Defensive(pattern=k, qs_of=16, qs_af=q) for k in range(1, 15) for q in range(1, 122, 5)
+    ]
+    strength = np.array([(t.qs_af / 121) / t.pattern for t in tables])
+    before = {"benign": np.arange(1000) >= 140, "adversarial": np.arange(200) >= 74}
+    heal, harm = 0.7 * strength**0.3, 0.2 * strength
+    right = {
+        subject: np.where(
+            is_right[:, None],
+            generator.random((len(is_right), 350)) > harm,
+            generator.random((len(is_right), 350)) < heal * (0.1 if subject == "benign" else 1),
+        )
+        for subject, is_right in before.items()
+    }
+    world = World(tables, before, right)
+    leader, asked = search(world, random.Random(0))
+    assert leader == world.brute_force()
+    n_pairs = sum(len(ask.images) * len(ask.tables) for ask in asked)
+    assert n_pairs < 0.25 * 1200 * 350
+
+
+def test_a_failed_cell_ends_the_search_without_its_tables():
+    tables = [Defensive(pattern=1, qs_of=16, qs_af=q) for q in (1, 6)]
+    ones = {"benign": np.ones(10, bool), "adversarial": np.ones(4, bool)}
+    world = World(tables, ones, {s: np.ones((len(b), 2), bool) for s, b in ones.items()})
+    plan = BestFirst(
+        world.tally(), world.pieces(),
+        lambda block, names: Ask(block.piece.subject, tuple(block.images), tuple(names)),
+        str, largest_block=250,
+    )  # fmt: skip
+    plan.tell(str(plan.ask()), None)
+    assert plan.ask() is None
+
+
+@pytest.mark.parametrize("limit", [1.0, 5.0])
+def test_the_limit_is_strict(limit):
+    tables = [Defensive(pattern=1, qs_of=16, qs_af=q) for q in (1, 6)]
+    right = np.ones((100, 2), bool)
+    right[: int(limit), 0] = False  # exactly at the limit
+    world = World(
+        tables, {"benign": np.ones(100, bool), "adversarial": np.zeros(5, bool)},
+        {"benign": right, "adversarial": np.array([[True, False]] * 5)}, limit,
+    )  # fmt: skip
+    leader, _ = search(world, random.Random(0))
+    assert leader == tables[1] == world.brute_force()

@@ -1,0 +1,205 @@
+"""The engine: resume, failures, faults. One local Ray serves the whole module."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import ray
+
+from core.errors import InputError
+from results import schema
+from results.__main__ import main as results_main
+from results.files import Root
+from results.store import Found, Store
+from search.plan import Grid
+from search.sweep import Engine, evaluate_cell
+from search.study import Place
+from studies import SQUARES, Cell
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module", autouse=True)
+def local_ray():
+    path = f"{HERE}:{HERE.parent}"
+    ray.init(
+        address="local", num_cpus=2, include_dashboard=False, logging_level="warning",
+        runtime_env={"env_vars": {"PYTHONPATH": path}},
+    )  # fmt: skip
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(Root(tmp_path / "store"))
+
+
+def sweep(store: Store, cells: list[Cell], **state):
+    plan = Grid(SQUARES.cell_id, cells)
+    engine = Engine(store)
+    return engine.sweep(SQUARES, plan, "w", label="squares", state=state)
+
+
+def stored(store: Store) -> pd.DataFrame:
+    frames = [
+        rows.to_pandas() for _, rows in store.cells("squares", "w", SQUARES.schema(), Found())
+    ]
+    rows = pd.concat(frames).drop(columns=list(schema.MEASURED))
+    return rows.sort_values(["number", "position"]).reset_index(drop=True)
+
+
+def test_rows_equal_those_of_a_plain_loop(store, tmp_path):
+    cells = [Cell(number=n) for n in range(7)]
+    outcome = sweep(store, cells)
+    assert (outcome.n_stored, outcome.n_run, outcome.failed) == (0, 7, {})
+    plain = Store(Root(tmp_path / "plain"))
+    for cell in cells:
+        plain.write("squares", "w", evaluate_cell(SQUARES, cell, plain, Place("cpu", 1)))
+    pd.testing.assert_frame_equal(stored(store), stored(plain))
+
+
+def test_a_finished_sweep_computes_nothing(store):
+    cells = [Cell(number=n) for n in range(3)]
+    sweep(store, cells)
+    assert sweep(store, cells).n_run == 0
+    more = sweep(store, [*cells, Cell(number=9)])
+    assert (more.n_stored, more.n_run) == (3, 1)
+
+
+def test_a_torn_file_is_named_and_computed_again(store, capsys):
+    cells = [Cell(number=n) for n in range(3)]
+    sweep(store, cells)
+    folder = store.folder("squares", "w")
+    torn = f"{folder}/{SQUARES.cell_id(cells[1])}.parquet"
+    store.root.write(torn, store.root.read(torn)[:-20])
+    store.root.write(f"{folder}/notes.txt", b"mine")
+    assert sweep(store, cells).n_run == 1
+    said = capsys.readouterr().err
+    assert "notes.txt cannot be used" in said
+    assert SQUARES.cell_id(cells[1]) in said
+    assert len(stored(store)) == 9
+
+
+def test_a_failing_cell_is_named_counted_and_retried(store, tmp_path, capsys):
+    flag = tmp_path / "flag"
+    cells = [
+        Cell(number=0), Cell(number=1, fails="bug"), Cell(number=2, fails="input"),
+        Cell(number=3, fails=f"once:{flag}"), Cell(number=4),
+    ]  # fmt: skip
+    outcome = sweep(store, cells, command="x")
+    assert outcome.n_run == 2
+    errors = sorted(outcome.failed.values())
+    assert "ZeroDivisionError" in errors[1]
+    assert errors[2].startswith("expected an even number")
+    assert SQUARES.cell_id(cells[1]) in capsys.readouterr().err
+    (state,) = store.states()
+    assert (state["state"], state["n_done"], len(state["failed"])) == ("failed", 2, 3)
+    again = sweep(store, cells, command="x")
+    assert (again.n_stored, again.n_run, len(again.failed)) == (2, 1, 2)
+
+
+def test_a_worker_that_dies_is_tried_again(store, tmp_path):
+    cells = [Cell(number=n) for n in range(3)]
+    cells.append(Cell(number=3, fails=f"worker-once:{tmp_path / 'flag'}"))
+    outcome = sweep(store, cells)
+    assert (outcome.n_run, outcome.failed) == (4, {})
+
+
+def test_a_full_disk_stops_the_sweep_and_keeps_what_is_done(store, monkeypatch):
+    cells = [Cell(number=n) for n in range(4)]
+    sweep(store, cells[:2])
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "write", full)
+        with pytest.raises(InputError, match=r"No space left .*\n?.*2 cells .* are stored"):
+            sweep(store, cells)
+    assert sweep(store, cells).n_stored == 2
+
+
+def test_stored_only_runs_nothing(store):
+    engine = Engine(store, stored_only=True)
+    with pytest.raises(InputError, match="not all rows are in the store"):
+        engine.sweep(SQUARES, Grid(SQUARES.cell_id, [Cell(number=1)]), "w", label="squares")
+
+
+def driver(folder: Path, n_cells: int) -> subprocess.Popen:
+    code = (
+        "import ray\n"
+        "from results.files import Root; from results.store import Store\n"
+        "from search.plan import Grid; from search.sweep import Engine\n"
+        "from studies import SQUARES, Cell\n"
+        f"engine = Engine(Store(Root({str(folder)!r})))\n"
+        f"cells = [Cell(number=n, sleep_s=0.05) for n in range({n_cells})]\n"
+        "done = engine.sweep(SQUARES, Grid(SQUARES.cell_id, cells), 'w', label='squares', state={})\n"
+        "print(done.n_stored, done.n_run)\n"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": f"{HERE}:{HERE.parent}", "PATH": "/usr/bin:/bin", "HOME": str(folder)},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def n_files(store: Store) -> int:
+    return len(store.root.sizes(store.folder("squares", "w")))
+
+
+def test_a_driver_killed_at_random_moments_ends_with_the_same_rows(store, tmp_path):
+    whole = Store(Root(tmp_path / "whole"))
+    cells = [Cell(number=n, sleep_s=0.05) for n in range(60)]
+    sweep(whole, cells)
+    kills = 0
+    for target in (7, 31):
+        process = driver(tmp_path / "store", 60)
+        while n_files(store) < target and process.poll() is None:
+            time.sleep(0.01)
+        process.kill()
+        process.communicate()
+        kills += n_files(store) < 60
+        done = n_files(store)
+        assert target <= done
+    assert kills == 2
+    last = driver(tmp_path / "store", 60)
+    out, err = last.communicate(timeout=120)
+    n_stored, n_run = map(int, out.split()[-2:])
+    assert n_stored == done, err
+    assert n_stored + n_run == 60
+    pd.testing.assert_frame_equal(stored(store), stored(whole))
+
+
+def test_two_drivers_on_one_sweep_lose_and_double_nothing(store, tmp_path):
+    drivers = [driver(tmp_path / "store", 40) for _ in range(2)]
+    for process in drivers:
+        assert process.communicate(timeout=180)[0]
+        assert process.returncode == 0
+    rows = stored(store)
+    assert len(rows) == 120
+    assert rows["number"].tolist() == sorted(list(range(40)) * 3)
+    assert (rows["square"] == rows["number"] ** 2).all()
+
+
+def test_the_listing_tells_state_without_ray(store, capsys):
+    sweep(store, [Cell(number=n) for n in range(2)], command="x")
+    assert results_main(["--store", store.root.uri]) == 0
+    assert "squares" in capsys.readouterr().out
+    state = store.states()[0] | {"state": "running", "updated_at": "2026-01-01T00:00:00+00:00"}
+    store.write_state("squares", "w", state)
+    results_main(["--store", store.root.uri, "list"])
+    assert "stopped" in capsys.readouterr().out
+    assert results_main(["--store", store.root.uri, "show", "w"]) == 0
+    assert results_main(["--store", store.root.uri, "compact", "w"]) == 0
+    assert n_files(store) == 1
+    for name in ("rows.csv", "rows.parquet"):
+        to = Path(store.root.uri) / name
+        assert results_main(["--store", store.root.uri, "export", "w", str(to)]) == 0
+        assert to.stat().st_size
+    assert results_main(["--store", store.root.uri, "export", "w", "rows.txt"]) == 2
+    assert results_main(["--store", store.root.uri, "show", "nothing"]) == 2
+    assert "found none" in capsys.readouterr().err
