@@ -16,7 +16,7 @@ test: $(READY)  ## every test
 check: $(READY)  ## style, types, layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/mypy core search results jobs
 	$(BIN)/python -m pytest -q tests/test_layers.py
 
 bench: $(READY)  ## every performance claim, each a ratio measured in one run

@@ -33,9 +33,7 @@ class Bench:
     def network(self, device: str = "cpu") -> torch.nn.Module:
         """Its classifier, here."""
         prepared = self.question.prepared
-        return stages.classifier_of(
-            self.bank, prepared.weights, device, prepared.inputs.precision
-        )
+        return stages.classifier_of(self.bank, prepared.weights, device, prepared.inputs.precision)
 
     def again(self, *flags: str) -> qtable_search.Question:
         """The same search with other flags."""
@@ -75,7 +73,9 @@ def plain_loop(study: Any, plan: Plan, store: Store) -> float:
 def count_forwards(network: torch.nn.Module) -> Callable[[], int]:
     """Count the pictures that a network sees from now on."""
     seen = [0]
-    network.register_forward_pre_hook(lambda _, inputs: seen.__setitem__(0, seen[0] + len(inputs[0])))
+    network.register_forward_pre_hook(
+        lambda _, inputs: seen.__setitem__(0, seen[0] + len(inputs[0]))
+    )
     return lambda: seen[0]
 
 

@@ -1,9 +1,9 @@
 """The whole exhaustive sweep against the bare network over all image-table pairs.
 
-Both use two Ray workers of one thread each and the same images. The sweep is everything from
-the first cell to the last stored row: codec, bookkeeping, Ray, Parquet. The bare side is only
-the time inside the network, shared evenly between two workers. Below 1, because identical pictures are
-classified once.
+Both use two Ray workers of one thread each and the same images. The sweep is everything from the
+first cell to the last stored row: codec, bookkeeping, Ray, Parquet. The bare side is only the
+time inside the network, shared evenly between two workers. The ratio is below 1 because
+identical pictures are classified once.
 """
 
 import sys
@@ -14,9 +14,8 @@ from common import Bench, claim, prepare
 
 from jobs import qtable_search
 from search import stages
-from search.bank import Bank
 from search.plan import Grid
-from search.study import Place, Study
+from search.study import Study
 
 SIZES = {
     "digits": (0.5, ("--data", "digits", "--eps-255", "4")),
@@ -38,9 +37,8 @@ def bare(cell: qtable_search.Cell, inputs: tuple) -> dict:
             for part in stages.torch.split(pixels, 256):
                 network(part)
     forwards_us = round(1e6 * (time.perf_counter() - start))
-    row = dict.fromkeys(("pattern", "qs_of", "qs_af"), [None])
-    return row | {"image": [0], "label": [0], "undefended": [0], "table": [""],
-                  "predicted": [forwards_us]}  # fmt: skip
+    return {"image": [0], "label": [0], "undefended": [0], "table": [""], "pattern": [None],
+            "qs_of": [None], "qs_af": [None], "predicted": [forwards_us]}  # fmt: skip
 
 
 BARE = Study("bare", 1, qtable_search.Cell, qtable_search.Row, qtable_search.load, bare)
@@ -53,9 +51,10 @@ class Timed(Grid):
         super().__init__(*arguments)
         self.forwards_s = 0.0
 
-    def tell(self, cell_id: str, rows: object) -> None:
-        super().tell(cell_id, rows)
+    def tell(self, cell_id: str, rows: object) -> bool:
+        """Add what the cell measured."""
         self.forwards_s += rows.column("predicted")[0].as_py() / 1e6
+        return super().tell(cell_id, rows)
 
 
 def warm(bench: Bench) -> None:

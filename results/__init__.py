@@ -2,6 +2,7 @@
 
 from results.answer import publish
 from results.query import load
+from results.store import Store
 from results.tables import summary, winner
 
-__all__ = ["load", "publish", "summary", "winner"]
+__all__ = ["Store", "load", "publish", "summary", "winner"]

@@ -126,9 +126,8 @@ def _show(store: Store, state: dict[str, Any]) -> None:
     for cell, error in state["failed"].items():
         print(f"      failed  {cell}: {error}")
     rows = load(state["study"], sweep=state["sweep"], store=store.root)
-    print(
-        f"        rows  {len(rows)}, {rows['wall_s'].groupby(rows['cell_id'], observed=True).first().sum():.1f} s of work"
-    )
+    work_s = rows.groupby("cell_id", observed=True)["wall_s"].first().sum()
+    print(f"        rows  {len(rows)}, from {work_s:.1f} s of work")
     if state["study"].startswith("qtable_"):
         lines = summary(rows, partial=True).sort_values("def_all", ascending=False)
         shown = ["table", "acc_benign", "acc_dec", "def_all", "def_successful"]

@@ -57,4 +57,5 @@ def load(
         partition_base_dir=base,
     )
     table = dataset.to_table(columns=None if columns is None else list(columns))
-    return table.to_pandas(types_mapper=_WHOLE.get)
+    frame: pd.DataFrame = table.to_pandas(types_mapper=_WHOLE.get)
+    return frame

@@ -140,4 +140,5 @@ def column(rows: pa.Table, name: str) -> np.ndarray:
     values = rows.column(name)
     if pa.types.is_dictionary(values.type):
         values = values.cast(pa.string())
-    return values.to_numpy()
+    array: np.ndarray = values.to_numpy()
+    return array

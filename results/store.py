@@ -174,7 +174,8 @@ def read_checked(data: bytes, name: str, study: str, schema: pa.Schema) -> pa.Ta
 def split_cells(rows: pa.Table) -> Iterator[tuple[str, pa.Table]]:
     """The rows of each cell, of a table in which a cell's rows stand together."""
     ids = rows.column("cell_id").cast(pa.string()).to_numpy(zero_copy_only=False)
-    starts = np.flatnonzero(np.r_[True, ids[1:] != ids[:-1]]) if len(ids) else []
+    changes: list[int] = np.flatnonzero(ids[1:] != ids[:-1]).tolist()
+    starts = [0, *(i + 1 for i in changes)] if len(ids) else []
     ends = [*starts[1:], len(ids)]
     for start, end in zip(starts, ends, strict=True):
         yield ids[start], rows.slice(start, end - start)

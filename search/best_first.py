@@ -21,8 +21,10 @@ from search.plan import Rows
 from search.prepare import Piece
 from search.table_search import Block, Tally, blocks
 
-_TABLES_PER_CELL = 25
-_BLOCKS_PER_SUBJECT = 8  # images are asked in so many steps: few forwards wasted, few cells
+# Every table needs adversarial rows, so those are asked of many at a time. Benign rows are asked
+# of the few that lead: a cell for more would measure tables that the first of them rules out.
+_TABLES_PER_CELL = {"adversarial": 25, "benign": 4}
+_BLOCKS_PER_SUBJECT = 16  # images are asked in so many steps: few forwards wasted, few cells
 _SUBJECTS = ("adversarial", "benign")
 
 AskFor = Callable[[Block, Sequence[str]], Any]
@@ -103,7 +105,7 @@ class BestFirst:
         if not groups:
             return None
         (subject, i), tables = next(iter(groups.items()))
-        names = [table.name for table in tables[:_TABLES_PER_CELL]]
+        names = [table.name for table in tables[: _TABLES_PER_CELL[subject]]]
         for name in names:
             self._of[name].busy = True
         cell = self._cell(self._blocks[subject][i], names)
@@ -117,13 +119,13 @@ class BestFirst:
                 return subject, progress.next_block[subject]
         return None
 
-    def tell(self, cell_id: str, rows: Rows | None) -> None:
+    def tell(self, cell_id: str, rows: Rows | None) -> bool:
         """Count what is new; a table whose cell failed is not asked again in this run."""
         for name in self._in_flight.pop(cell_id, []):
             self._of[name].busy = False
             self._of[name].failed |= rows is None
         if rows is None:
-            return
+            return True
         subject = schema.column(rows, "subject")[0]
         i = self._block_of[subject, int(schema.column(rows, "image")[0])]
         names = set(schema.column(rows, "table"))
@@ -134,6 +136,7 @@ class BestFirst:
             progress.measured.add((subject, i))
             while (subject, progress.next_block[subject]) in progress.measured:
                 progress.next_block[subject] += 1
+        return True
 
 
 def _in_order(pieces: Sequence[Piece], largest: int) -> list[Block]:

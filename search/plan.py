@@ -1,6 +1,6 @@
 """Plans: which cell next. They live in the driver and know nothing of where cells run."""
 
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
@@ -18,8 +18,11 @@ class Plan(Protocol):
         After None the sweep waits for rows in flight and asks again; it ends when none are.
         """
 
-    def tell(self, cell_id: str, rows: Rows | None) -> None:
-        """Learn a cell's rows, None if it failed. A cell never asked for is from an earlier run."""
+    def tell(self, cell_id: str, rows: Rows | None) -> bool:
+        """Learn a cell's rows, None if it failed. A cell never asked for is from an earlier run.
+
+        False where the plan has no use for such a cell: it is no part of this sweep.
+        """
 
     def best(self) -> str:
         """The best answer so far, a few words for the progress line; empty where there is none."""
@@ -37,22 +40,23 @@ class Grid:
         best: Callable[[], str] = lambda: "",
     ) -> None:
         """`watch` sees the rows of every cell; `best` words the answer so far."""
-        self._waiting = deque((cell_id(cell), cell) for cell in cells)
-        self._told: set[str] = set()
+        self._waiting = OrderedDict((cell_id(cell), cell) for cell in cells)
+        self._all = set(self._waiting)
         self._watch = watch
         self.best = best
         self.n_cells: int | None = len(self._waiting)
 
     def ask(self) -> Any | None:
         """The next cell that nobody has told."""
-        while self._waiting:
-            cell_id, cell = self._waiting.popleft()
-            if cell_id not in self._told:
-                return cell
-        return None
+        if not self._waiting:
+            return None
+        return self._waiting.popitem(last=False)[1]
 
-    def tell(self, cell_id: str, rows: Rows | None) -> None:
-        """Pass rows on to `watch`."""
-        self._told.add(cell_id)
+    def tell(self, cell_id: str, rows: Rows | None) -> bool:
+        """Pass rows on to `watch`; cells that are not of this grid are no use."""
+        if cell_id not in self._all:
+            return False
+        self._waiting.pop(cell_id, None)
         if rows is not None:
             self._watch(rows)
+        return True

@@ -37,7 +37,7 @@ PIECE_IMAGES = 1000  # images in one piece of the bank
 
 def classifier_cell(source: Source, data: Data) -> ClassifierCell:
     """Which classifier is wanted; InputError for an unknown name or a missing checkpoint."""
-    parsed = models.parse_spec(source.model)
+    parsed = models.check_name(source.model)
     trains = models.needs_training(source.model)
     epochs = (source.epochs or training.default_epochs(source.data)) if trains else 0
     if source.epochs is not None and not trains:
@@ -81,14 +81,14 @@ class Pieces(Grid):
         self._bank = bank
         self.rows: dict[str, Any] = {}
 
-    def tell(self, cell_id: str, rows: Any | None) -> None:
+    def tell(self, cell_id: str, rows: Any | None) -> bool:
         """Keep rows whose piece is in the bank."""
         if rows is not None:
             piece, n_bytes = (schema.column(rows, n)[0] for n in ("piece", "piece_bytes"))
             if not self._bank.has(piece, int(n_bytes)):
-                return
+                return False
             self.rows[cell_id] = rows
-        super().tell(cell_id, rows)
+        return super().tell(cell_id, rows)
 
 
 def make(
@@ -240,7 +240,7 @@ def _share_out(pieces: list[Piece], n_wanted: int) -> list[tuple[Piece, int]]:
             "Hint: fewer examples (--adversarial, --report-adversarial), more benign images "
             "(--benign, --report-benign), or a better network (--epochs)."
         )
-    shares = []
+    shares: list[tuple[Piece, int]] = []
     for piece in pieces:
         share = min(int(piece.right.sum()), n_wanted - sum(count for _, count in shares))
         if share:

@@ -143,7 +143,7 @@ def classifier_of(bank: Bank, piece: str, device: str, precision: str) -> torch.
     """The network, ready to predict on `device`; kept by the process that loads it."""
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-    model = models.from_tensors(*bank.get(piece)).to(device, memory_format=torch.channels_last)
+    model = models.from_tensors(*bank.get(piece)).to(device).to(memory_format=torch.channels_last)
     return _Bf16(model, device) if precision == "bf16" else model
 
 

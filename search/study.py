@@ -1,5 +1,6 @@
 """A study: one question asked of many cells."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -8,13 +9,18 @@ from results import schema
 from search.bank import Bank
 
 
+def say(text: str) -> None:
+    """A line of progress; standard output is for answers."""
+    print(text, file=sys.stderr, flush=True)
+
+
 @dataclass(frozen=True)
 class Place:
     """What a cell may use where it runs."""
 
     device: str  # "cpu" or "cuda"
     n_threads: int
-    say: Callable[[str], None] = print  # a line of progress
+    say: Callable[[str], None] = say
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ stored, so a run that is killed at any moment goes on where it was.
 """
 
 import datetime as dt
+import logging
 import os
-import sys
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,11 +20,12 @@ from results.store import Found, Store
 from search import provenance
 from search.bank import Bank
 from search.plan import Plan
-from search.progress import Progress, duration
-from search.study import Place, Study
+from search.progress import Progress, duration, on_terminal
+from search.study import Place, Study, say
 
 _CELLS_PER_SLOT = 2  # in flight, so that no slot waits for the driver
 _STATE_EVERY_S = 5.0
+_NOISY_LOGGER = "ray._private.authentication.authentication_token_setup"
 
 
 @dataclass
@@ -93,27 +94,28 @@ class Engine:
             return
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # a busy neighbour costs less
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        if not on_terminal():
+            os.environ.setdefault("RAY_COLOR_PREFIX", "0")  # no colours in a log
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's coming default
         begin = time.monotonic()
-        ray.init(logging_level="warning", log_to_driver=True)
+        logging.getLogger(_NOISY_LOGGER).addFilter(
+            lambda record: not record.getMessage().startswith("Token authentication is enabled")
+        )
+        ray.init(logging_level=logging.WARNING, log_to_driver=True, include_dashboard=False)
         self.ready_at = time.monotonic()
         have = ray.cluster_resources()
         if self.gpus is None:
             self.gpus = 1.0 if have.get("GPU", 0) >= 1 else 0.0
-        print(
+        say(
             f"Ray ready in {duration(self.ready_at - begin)}: {have.get('CPU', 0):g} CPUs, "
             f"{have.get('GPU', 0):g} GPUs; {self.cpus:g} CPU and {self.gpus:g} GPU a task",
-            file=sys.stderr,
-            flush=True,
         )
         for name, wanted in (("CPU", self.cpus), ("GPU", self.gpus)):
             largest = max((n["Resources"].get(name, 0) for n in ray.nodes()), default=0)
             if wanted > largest:
-                print(
+                say(
                     f"warning: a task asks for {wanted:g} {name}, no node has more than "
                     f"{largest:g}: it waits until one joins. Hint: --{name.lower()}s.",
-                    file=sys.stderr,
-                    flush=True,
                 )
 
     def stop(self) -> None:
@@ -142,17 +144,15 @@ class Engine:
         `whole_node` gives each cell all CPUs of a node. A failing cell is counted and named and
         does not stop the others.
         """
-        found = Found()
+        found, n_stored = Found(), 0
         for cell_id, rows in self.store.cells(study.name, name, study.schema(), found):
-            plan.tell(cell_id, rows)
+            n_stored += plan.tell(cell_id, rows)
         for aside in found.set_aside:
-            print(
+            say(
                 f"warning: {aside.name} cannot be used ({aside.reason}); moved to "
                 f"{aside.moved_to}, its cell is computed again",
-                file=sys.stderr,
-                flush=True,
             )
-        run = _Run(self, study, plan, Outcome(study.name, name, n_stored=found.n_cells), state)
+        run = _Run(self, study, plan, Outcome(study.name, name, n_stored=n_stored), state)
         return run.go(label, whole_node=whole_node)
 
 
@@ -273,11 +273,9 @@ class _Run:
 
     def _summarise(self, label: str) -> None:
         outcome = self.outcome
-        print(
+        say(
             f"{label}: {outcome.n_run} cells run in {duration(self.progress.wall_s)}, "
             f"{outcome.n_stored} were stored before, {len(outcome.failed)} failed",
-            file=sys.stderr,
-            flush=True,
         )
 
 

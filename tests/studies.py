@@ -25,7 +25,7 @@ class Row:
     square: int
 
 
-def load(cell: Cell, _: Bank, place: Place) -> int:
+def load(_: Cell, __: Bank, place: Place) -> int:
     return place.n_threads
 
 

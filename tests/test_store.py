@@ -99,7 +99,7 @@ def test_load_keeps_whole_numbers_whole(store):
 def test_what_is_not_there_is_named(store, sweep):
     store.write("s", "w", rows_of(0))
     study = "other" if sweep is None else "s"
-    with pytest.raises(ValueError, match="found (s|w)"):
+    with pytest.raises(ValueError, match=r"found (s|w)"):
         results.load(study, sweep=sweep, store=store.root)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import ray
+from studies import SQUARES, Cell
 
 from core.errors import InputError
 from results import schema
@@ -15,9 +16,8 @@ from results.__main__ import main as results_main
 from results.files import Root
 from results.store import Found, Store
 from search.plan import Grid
-from search.sweep import Engine, evaluate_cell
 from search.study import Place
-from studies import SQUARES, Cell
+from search.sweep import Engine, evaluate_cell
 
 HERE = Path(__file__).parent
 
@@ -137,7 +137,7 @@ def driver(folder: Path, n_cells: int) -> subprocess.Popen:
         "from studies import SQUARES, Cell\n"
         f"engine = Engine(Store(Root({str(folder)!r})))\n"
         f"cells = [Cell(number=n, sleep_s=0.05) for n in range({n_cells})]\n"
-        "done = engine.sweep(SQUARES, Grid(SQUARES.cell_id, cells), 'w', label='squares', state={})\n"
+    X
         "print(done.n_stored, done.n_run)\n"
     )
     return subprocess.Popen(

@@ -1,7 +1,7 @@
 """Classifiers: opened by name, wrapped with their normalisation, turned into tensors and back."""
 
-from core.models.architectures import architecture, input_channels
-from core.models.checkpoints import load_checkpoint, save_checkpoint
+from core.models.architectures import architecture, check_name, input_channels
+from core.models.checkpoints import load_checkpoint, read_tensors, save_checkpoint
 from core.models.normalised import Blueprint, Normalised
 from core.models.own import LeNet, SmallResNet
 from core.models.pretrained import open_pretrained
@@ -15,12 +15,14 @@ __all__ = [
     "Normalised",
     "SmallResNet",
     "architecture",
+    "check_name",
     "from_tensors",
     "input_channels",
     "load_checkpoint",
     "needs_training",
     "open_pretrained",
     "parse_spec",
+    "read_tensors",
     "save_checkpoint",
     "to_tensors",
 ]

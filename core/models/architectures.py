@@ -11,7 +11,7 @@ from torch import nn
 from core.errors import InputError
 from core.models.normalised import Blueprint
 from core.models.own import LeNet, SmallResNet
-from core.models.spec import OWN
+from core.models.spec import OWN, ModelSpec, parse_spec
 
 
 def architecture(name: str, *, n_classes: int, channels: int, side: int) -> nn.Module:
@@ -56,6 +56,20 @@ def check_reads(backbone: nn.Module, name: str, channels: int, side: int) -> Non
             f"expected a side that {name!r} can read, got {side}: {cause}\n"
             "Hint: most published networks read --side 224; small_resnet reads any."
         ) from cause
+
+
+def check_name(spec: str) -> ModelSpec:
+    """Take the text of `--model` apart and see that its network exists, before any long work.
+
+    Raises:
+        InputError: text of no known form, or a name that neither torchvision nor timm knows.
+    """
+    parsed = parse_spec(spec)
+    if parsed.source == "timm" or parsed.name.startswith("timm:"):
+        timm_module(parsed.name.removeprefix("timm:"), pretrained=parsed.source == "timm")
+    elif parsed.source != "checkpoint" and parsed.name not in OWN:
+        check_torchvision(parsed.name)
+    return parsed
 
 
 def check_torchvision(name: str) -> None:

@@ -1,0 +1,293 @@
+"""The table search end to end on bundled digits: exact, resumable, answered, exported."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import results
+from core import codec, qtable
+from core.defence import TableDefence
+from jobs import qtable_search
+from results import schema
+from results.files import Root
+from search import cli, prepare, stages
+from search.bank import Bank
+from search.study import Place
+from search.sweep import Engine
+from search.table_search import grid
+
+ROOT = Path(__file__).resolve().parent.parent
+FLAGS = [
+    "--epochs", "3", "--patterns", "1,3,14", "--qs-af", "1,16,61,121", "--benign", "120",
+    "--adversarial", "50", "--report-benign", "70", "--report-adversarial", "30",
+    "--block", "64", "--eps-255", "20", "--max-decline", "5",
+]  # fmt: skip
+
+
+def run(*flags: str, check: int | None = 0, **options) -> subprocess.CompletedProcess:
+    command = [sys.executable, str(ROOT / "jobs/qtable_search.py"), *flags]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=300, check=False, **options
+    )
+    if check is not None:
+        assert done.returncode == check, done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
+    store = tmp_path_factory.mktemp("searched")
+    return store, run(*FLAGS, "--store", str(store))
+
+
+def outcomes(store: Path, study: str = "qtable_search", strategy: str = "") -> pd.DataFrame:
+    rows = results.load(study, store=store).drop(columns=list(schema.MEASURED))
+    rows = rows[rows["sweep"].str.contains("best-first") == bool(strategy)]
+    rows = rows.astype({n: str for n in rows.columns if rows[n].dtype == "category"})
+    return rows.sort_values(["subject", "image", "table"]).reset_index(drop=True)
+
+
+def question(store: Path, *flags: str) -> qtable_search.Question:
+    options = cli.parser_of(qtable_search.JOB).parse_args([*FLAGS, *flags])
+    engine = Engine(results.Store(Root(store)), stored_only=True)
+    return qtable_search.ask(engine, options)
+
+
+def test_every_outcome_is_that_of_a_plain_slow_loop(searched):
+    # One table, one batch of images; no cell, no Ray, no shared DCT, no picture skipped.
+    store, _ = searched
+    asked = question(store)
+    bank = Bank(Root(store))
+    network = stages.classifier_of(bank, asked.prepared.weights, "cpu", "fp32")
+    rows = outcomes(store)
+    n_checked = 0
+    for piece in asked.pieces("search"):
+        images = stages.images_of(bank, piece.name)
+        for defensive in (t for row in grid((1, 3, 14), (1, 16, 61, 121), 16) for t in row):
+            with torch.no_grad():
+                seen = codec.compress(images.images / 255, defensive.table())
+                predicted = network(seen).argmax(1)
+            ours = rows[(rows["table"] == defensive.name) & (rows["subject"] == piece.subject)]
+            ours = ours.set_index("image").loc[images.ids.tolist()]
+            assert ours["predicted"].tolist() == predicted.tolist()
+            assert ours["label"].tolist() == images.labels.tolist()
+            assert ours["undefended"].tolist() == network(images.images / 255).argmax(1).tolist()
+            n_checked += len(ours)
+    assert n_checked == len(rows) == 12 * 170
+
+
+def test_images_are_the_data_sets_and_examples_are_of_correct_images_within_budget(searched):
+    store, _ = searched
+    asked, bank = question(store), Bank(Root(store))
+    source = cli.source_of(asked.options).open()
+    pieces = {(p.split, p.subject): stages.images_of(bank, p.name) for p in asked.prepared.pieces}
+    for split in ("search", "report"):
+        benign, attacked = pieces[split, "benign"], pieces[split, "adversarial"]
+        images, labels = source.batch(split, benign.ids.tolist())
+        assert torch.equal(images, benign.images)
+        assert torch.equal(labels, benign.labels)
+        original, _ = source.batch(split, attacked.ids.tolist())
+        change = (attacked.images.int() - original.int()).abs()
+        assert change.max() == 20
+        right = dict(zip(benign.ids.tolist(), (benign.undefended == benign.labels), strict=True))
+        assert all(right[image] for image in attacked.ids.tolist())
+
+
+def test_rows_are_typed_and_tell_where_they_come_from(searched):
+    store, _ = searched
+    frame = pd.read_parquet(store / "rows" / "study=qtable_search")
+    assert len(frame) == 12 * 170
+    assert frame["eps_255"].eq(20.0).all()
+    assert frame["commit"].str.fullmatch(r"[0-9a-f]{12}(\+dirty)?|unknown").all()
+    assert frame["versions"].str.contains("torch=").all()
+    for name in ("hardware", "host", "data", "model", "attack", "fingerprint"):
+        assert frame[name].astype(str).str.len().gt(0).all(), name
+    assert frame["wall_s"].gt(0).all()
+    assert frame["finished_at"].dt.year.gt(2025).all()
+    assert set(frame["split"]) == {"search"}
+
+
+def test_the_answer_is_printed_written_and_drawn(searched):
+    store, done = searched
+    best = results.winner(results.load("qtable_search", store=store), max_decline_points=5)
+    assert best.table in done.stdout
+    for name in ("none", "ijg75", "uniform16"):
+        assert name in done.stdout
+    (answers,) = (store / "answers").iterdir()
+    surface = pd.read_parquet(answers / "surface.parquet")
+    assert len(surface) == 12
+    assert len(pd.read_parquet(answers / "report.parquet")) == 4
+    assert (answers / "surface.png").read_bytes().startswith(b"\x89PNG")
+    assert best.table in (answers / "answer.txt").read_text()
+    table = qtable.load(answers / "winner.qtable.txt")
+    assert torch.equal(table, qtable.by_name(best.table))
+    assert torch.equal(TableDefence.load(answers / "winner.qtable.txt").table, table)
+
+
+def test_the_report_uses_images_that_the_search_has_not_seen(searched):
+    store, _ = searched
+    report = outcomes(store, "qtable_report")
+    assert set(report["split"]) == {"report"}
+    assert len(report) == 4 * 100
+    asked = question(store)
+    bank = Bank(Root(store))
+    pictures = [
+        {image.numpy().tobytes() for image in stages.images_of(bank, p.name).images}
+        for p in asked.prepared.pieces
+        if p.subject == "benign"
+    ]
+    assert not pictures[0] & pictures[1]
+
+
+def test_a_finished_search_computes_nothing_and_redraws_the_same(searched):
+    store, first = searched
+    (answers,) = (store / "answers").iterdir()
+    before = {path.name: path.read_bytes() for path in answers.iterdir()}
+    (answers / "surface.png").unlink()
+    again = run(*FLAGS, "--store", str(store), "--figure")
+    assert again.stdout == first.stdout
+    assert "Ray ready" not in again.stderr
+    assert {path.name: path.read_bytes() for path in answers.iterdir()} == before
+
+
+def test_best_first_finds_the_same_winner(searched, tmp_path):
+    store, _ = searched
+    done = run(*FLAGS, "--store", str(store), "--strategy", "best-first")
+    best = results.winner(
+        results.load("qtable_search", store=store).pipe(
+            lambda rows: rows[~rows["sweep"].str.contains("best-first")]
+        ),
+        max_decline_points=5,
+    )
+    assert best.table in done.stdout
+    few = outcomes(store, strategy="best-first")
+    keys = ["subject", "image", "table"]
+    both = few.merge(outcomes(store), on=keys, suffixes=("", "_exhaustive"))
+    assert 0 < len(both) == len(few)
+    assert (both["predicted"] == both["predicted_exhaustive"]).all()
+
+
+def test_a_search_killed_at_random_moments_ends_with_the_same_rows(searched, tmp_path):
+    store, _ = searched
+    chance = np.random.default_rng(int(time.time()))
+    command = [
+        sys.executable,
+        str(ROOT / "jobs/qtable_search.py"),
+        *FLAGS,
+        "--store",
+        str(tmp_path),
+    ]
+    for _ in range(2):
+        driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        with pytest.raises(subprocess.TimeoutExpired):
+            driver.wait(chance.uniform(5, 14))
+        os.kill(driver.pid, signal.SIGKILL)
+        driver.wait()
+    run(*FLAGS, "--store", str(tmp_path))
+    for study in ("qtable_search", "qtable_report"):
+        pd.testing.assert_frame_equal(outcomes(tmp_path, study), outcomes(store, study))
+
+
+def test_a_changed_piece_is_set_aside_and_made_again(searched, tmp_path):
+    store, _ = searched
+    subprocess.run(["cp", "-r", f"{store}/.", str(tmp_path)], check=True)
+    asked = question(tmp_path)
+    piece = next(p for p in asked.prepared.pieces if p.subject == "adversarial")
+    path = tmp_path / "bank" / f"{piece.name}.safetensors"
+    data = path.read_bytes()
+    path.write_bytes(data[:-5] + bytes(5))
+    (tmp_path / "rows").rename(tmp_path / "old")
+    for study in ("classifier", "benign", "adversarial"):
+        target = tmp_path / "rows" / f"study={study}"
+        target.parent.mkdir(exist_ok=True)
+        (tmp_path / "old" / f"study={study}").rename(target)
+    failed = run(*FLAGS, "--store", str(tmp_path), check=1)
+    assert "is torn or was changed" in failed.stderr
+    assert "Hint: the same command" in failed.stderr
+    assert not path.exists()
+    run(*FLAGS, "--store", str(tmp_path))
+    assert path.read_bytes() == data
+    pd.testing.assert_frame_equal(outcomes(tmp_path), outcomes(store))
+
+
+def test_smoke_runs_two_cells_in_a_throwaway_store(tmp_path):
+    done = run("--smoke", cwd=tmp_path)
+    assert re.search(r"table search: 2 cells run", done.stderr)
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_feasible_table_is_an_answer_too(searched, tmp_path):
+    store, _ = searched
+    done = run(*FLAGS[:-2], "--max-decline", "0.01", "--patterns", "1", "--qs-af", "121",
+               "--store", str(store))  # fmt: skip
+    if "winner" not in done.stdout:
+        assert "k1-of16-af121" in done.stdout
+        assert "held-out report" not in done.stdout
+
+
+BAD = [
+    (["--data", "imagenet"], "expected data among"),
+    (["--data", "imagefolder:/nowhere"], "/nowhere"),
+    (["--data", "photos", "--side", "33"], "side"),
+    (["--data", "mnist", "--data-root", "/nowhere"], "--download"),
+    (["--model", "resnet_unknown"], "resnet_unknown"),
+    (["--model", "checkpoint:/nowhere.safetensors"], "/nowhere.safetensors"),
+    (["--model", "resnet18", "--epochs", "3"], "--epochs"),
+    (["--qs-af", "0-10/5"], "1..255"),
+    (["--qs-af", "250-300/10"], "1..255"),
+    (["--qs-of", "256"], "1..255"),
+    (["--patterns", "0-3"], "1..15"),
+    (["--patterns", "3-1"], "empty range"),
+    (["--patterns", "a"], "expected numbers like"),
+    (["--benign", "601"], "1..600"),
+    (["--benign", "0"], "above 0"),
+    (["--eps-255", "-1"], "at least 0"),
+    (["--eps-255", "256"], "0..255"),
+    (["--eps-255", "nan"], "at least 0"),
+    (["--attack", "fgsm", "--attack-steps", "5"], "one step"),
+    (["--attack", "ifgsm", "--restarts", "5"], "restarts"),
+    (["--strategy", "fastest"], "invalid choice"),
+    (["--unknown"], "unrecognized arguments"),
+    (["--store", "nonsense://x"], "cannot open nonsense://x"),
+    (["--seed", "-1"], "0..2147483647"),
+    (["--figure"], "without --figure"),
+]
+
+
+@pytest.mark.parametrize(("flags", "message"), BAD, ids=lambda x: " ".join(x)[:40])
+def test_what_cannot_be_used_is_named(flags, message, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Engine, "start", lambda _: pytest.fail("Ray started before the check"))
+    try:
+        code = cli.main(qtable_search.JOB, ["--store", str(tmp_path / "store"), *flags])
+    except SystemExit as usage:
+        code = usage.code
+    said = capsys.readouterr().err
+    assert code == 2, said
+    assert message in said
+    assert "Traceback" not in said
+
+
+def test_a_float_example_stays_unrounded(searched):
+    store, _ = searched
+    asked = question(store)
+    rows_bank = Bank(Root(store))
+    piece = next(p for p in asked.pieces("search") if p.subject == "benign")
+    cell = prepare.AdversarialCell(
+        **vars(asked.prepared.inputs), weights=asked.prepared.weights, split="search",
+        benign=piece.name, count=5, attack="pgd", eps_255=2.0, step_255=0.5, n_steps=3,
+        n_restarts=1, eight_bit=False,
+    )  # fmt: skip
+    columns = stages.ADVERSARIAL.evaluate(cell, (rows_bank, Place("cpu", 1)))
+    images = stages.images_of(rows_bank, columns["piece"][0]).images
+    assert images.dtype == torch.float32
+    assert ((images * 255).round() != images * 255).any()
