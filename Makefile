@@ -1,11 +1,15 @@
 # make demo and make test set up everything they need; Python 3.11 or newer is all they ask for.
+.DEFAULT_GOAL := help
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 KILLS := 200
 
-.PHONY: demo test check bench soak lock clean
+.PHONY: help demo test check bench soak lock clean
+
+help:  ## list what can be made
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 10
 
 demo: $(READY)  ## search the best table for bundled handwritten digits
 	$(BIN)/python jobs/qtable_search.py --eps-255 8

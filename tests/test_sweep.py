@@ -137,7 +137,8 @@ def driver(folder: Path, n_cells: int) -> subprocess.Popen:
         "from studies import SQUARES, Cell\n"
         f"engine = Engine(Store(Root({str(folder)!r})))\n"
         f"cells = [Cell(number=n, sleep_s=0.05) for n in range({n_cells})]\n"
-    X
+        "plan = Grid(SQUARES.cell_id, cells)\n"
+        "done = engine.sweep(SQUARES, plan, 'w', label='squares', state={})\n"
         "print(done.n_stored, done.n_run)\n"
     )
     return subprocess.Popen(

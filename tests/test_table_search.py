@@ -159,7 +159,7 @@ def test_a_finished_search_computes_nothing_and_redraws_the_same(searched):
     assert {path.name: path.read_bytes() for path in answers.iterdir()} == before
 
 
-def test_best_first_finds_the_same_winner(searched, tmp_path):
+def test_best_first_finds_the_same_winner(searched):
     store, _ = searched
     done = run(*FLAGS, "--store", str(store), "--strategy", "best-first")
     best = results.winner(
@@ -225,7 +225,7 @@ def test_smoke_runs_two_cells_in_a_throwaway_store(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_no_feasible_table_is_an_answer_too(searched, tmp_path):
+def test_no_feasible_table_is_an_answer_too(searched):
     store, _ = searched
     done = run(*FLAGS[:-2], "--max-decline", "0.01", "--patterns", "1", "--qs-af", "121",
                "--store", str(store))  # fmt: skip
