@@ -35,12 +35,15 @@ def predict(
     images: Images8 | Pixels,
     tables: Sequence[Tensor | None],
     *,
-    batch_size: int = 256,
+    batch_size: int | None = None,
 ) -> Scores:
     """Classify each image under each table (None: no codec).
 
-    `images` decide the device. `batch_size` is the number of pictures the network sees at a time.
+    `images` decide the device. `batch_size` is the number of pictures the network sees at a time:
+    unless given 256 on a GPU and 64 on a CPU, whose caches hold no more.
     """
+    if batch_size is None:
+        batch_size = 64 if images.device.type == "cpu" else 256
     coded = [i for i, table in enumerate(tables) if table is not None]
     predicted = torch.empty((len(images), len(tables)), dtype=torch.int64)
     n_forwards = 0

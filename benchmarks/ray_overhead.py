@@ -1,0 +1,66 @@
+"""What Ray costs, and what a second worker brings, on cells of about a second.
+
+The same cells, one thread each: in a plain loop in this process, on one Ray worker, on two. The
+plain loop runs before and after, and its mean is taken, since clocks drift.
+"""
+
+import tempfile
+import time
+
+import ray
+import torch
+from common import Bench, claim, plain_loop, prepare
+from sweep_over_forwards import warm
+
+from jobs import qtable_search
+from results.files import Root
+from results.store import Store
+from search.plan import Grid
+
+
+def on_ray(bench: Bench, n_workers: int) -> float:
+    """Seconds that the sweep takes on so many warm workers."""
+    ray.init(address="local", num_cpus=n_workers, logging_level="error", include_dashboard=False)
+    bench.engine.gpus = 0.0
+    for _ in range(n_workers):
+        warm(bench)
+    start = time.perf_counter()
+    plan = Grid(qtable_search.SEARCH.cell_id, bench.cells())
+    bench.engine.sweep(qtable_search.SEARCH, plan, f"bench-{time.time_ns()}", label="sweep")
+    wall_s = time.perf_counter() - start
+    ray.shutdown()
+    return wall_s
+
+
+def in_process(bench: Bench) -> float:
+    """Seconds of a plain loop that also stores the rows."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(Root(folder))
+        plan = Grid(
+            qtable_search.SEARCH.cell_id,
+            bench.cells(),
+            watch=lambda rows: store.write("qtable_search", "plain", rows),
+        )
+        return plain_loop(qtable_search.SEARCH, plan, bench.engine.store)
+
+
+def main() -> int:
+    """Plain, one worker, two workers, plain."""
+    bench = prepare(
+        "--benign", "600", "--adversarial", "200", "--eps-255", "4", "--patterns", "1-4"
+    )  # fmt: skip
+    bench.engine.stop()
+    torch.set_num_threads(1)
+    in_process(bench)  # warm
+    first_s = in_process(bench)
+    one_s, two_s = on_ray(bench, 1), on_ray(bench, 2)
+    plain_s = (first_s + in_process(bench)) / 2
+    n_cells = len(bench.cells())
+    print(f"{n_cells} cells of {plain_s / n_cells:.2f} s: plain {plain_s:.1f} s, one worker "
+          f"{one_s:.1f} s, two {two_s:.1f} s")  # fmt: skip
+    holds = claim("Ray's overhead: one worker / plain loop", one_s / plain_s, 1.05)
+    return not (claim("one worker / two workers", one_s / two_s, 1.8, at_most=False) and holds)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
