@@ -166,6 +166,6 @@ def load(path: str | Path) -> QTable:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             f"cannot read the quantization table {path}: {error}.\n"
-            "Hint: a search writes its winner under <store>/tables/."
+            "Hint: a search writes its winner to <store>/answers/SWEEP/winner.qtable.txt."
         ) from error
     return from_text(text, source=str(path))

@@ -17,12 +17,13 @@ import torch
 
 import results
 from core import attacks, qtable, scoring
+from core.errors import InputError
 from results import schema
 from search import cli, prepare, stages
 from search.bank import Bank
 from search.best_first import BestFirst
 from search.plan import Grid, Plan
-from search.study import Place, Study
+from search.study import Place, Study, say
 from search.sweep import Engine
 from search.table_search import Block, Tally, blocks, grid
 
@@ -171,10 +172,14 @@ class Question:
             inputs.data, str(inputs.side), inputs.model, self.attack.name,
             f"eps{self.attack.eps_255:g}", *["best-first"] * (options.strategy == "best-first"),
         ]  # fmt: skip
-        return prepare.sweep_name(
-            words, self.prepared, self.attack, options.patterns, options.qs_af, options.qs_of,
-            options.max_decline, options.strategy, options.block,
-        )  # fmt: skip
+        asked = [
+            asdict(inputs), self.prepared.weights, asdict(self.attack), options.patterns,
+            options.qs_af, options.qs_of, options.strategy, options.block,
+            [piece.name for piece in self.prepared.pieces],
+        ]  # fmt: skip
+        if options.strategy == "best-first":  # which cells it asks depends on the limit
+            asked.append(options.max_decline)
+        return prepare.sweep_name(words, asked)
 
 
 def ask(engine: Engine, options: argparse.Namespace) -> Question:
@@ -184,6 +189,13 @@ def ask(engine: Engine, options: argparse.Namespace) -> Question:
         n_steps=options.attack_steps, n_restarts=options.restarts,
     )  # fmt: skip
     grid(options.patterns, options.qs_af, options.qs_of)  # bad tables before long work
+    if not options.float and attack.eps_255 != int(attack.eps_255):
+        if attack.eps_255 < 1:
+            raise InputError(
+                f"examples rounded to 8 bits need a budget of at least 1/255, got "
+                f"{attack.eps_255:g}.\nHint: --float keeps them unrounded."
+            )
+        say(f"note: rounded to 8 bits, a budget of {attack.eps_255:g} uses {int(attack.eps_255)}")
     prepared = prepare.prepare(
         engine, cli.source_of(options),
         prepare.Wanted(
@@ -220,24 +232,25 @@ def run(engine: Engine, options: argparse.Namespace) -> int:
 def answer(engine: Engine, question: Question, winner: qtable.Defensive | None) -> int:
     """Print and write what the stored rows say."""
     store, options = engine.store, question.options
-    rows = results.load(SEARCH.name, sweep=question.sweep, store=store.root)
+    rows = results.once(results.load(SEARCH.name, sweep=question.sweep, store=store.root))
     report = None
     if winner is not None:
         report = results.load(REPORT.name, sweep=question.sweep, store=store.root)
-        report = report[report["table"].isin([*BASELINES, winner.name])]
+        report = results.once(report[report["table"].isin([*BASELINES, winner.name])])
     inputs = question.prepared.inputs
-    published = results.publish(
-        store, question.sweep, rows, report, max_decline_points=options.max_decline,
-        partial=options.strategy == "best-first",
-        title=f"{inputs.data} {inputs.side} px, {inputs.model}, {question.attack.name} "
-        f"eps {question.attack.eps_255:g}/255",
-    )  # fmt: skip
-    files = dict(published.files)
+    title = (
+        f"{inputs.data} {inputs.side} px, {inputs.model}, {question.attack.name} "
+        f"eps {question.attack.eps_255:g}/255"
+    )
+    export = ""
     if winner is not None:
-        text = qtable.to_text(winner.table(), comment=f"{winner.name}, found by {question.sweep}")
-        files["table"] = store.put(f"answers/{question.sweep}/winner.qtable.txt", text.encode())
-    print(published.text)
-    for what, where in files.items():
+        export = qtable.to_text(winner.table(), comment=f"{winner.name}, found by {question.sweep}")
+    answered = results.answer(
+        rows, report, title=title, max_decline_points=options.max_decline,
+        partial=options.strategy == "best-first",
+    )  # fmt: skip
+    print(answered.text)
+    for what, where in results.publish(store, SEARCH.name, question.sweep, answered, export):
         print(f"{what:>9}  {where}")
     return 0
 

@@ -33,13 +33,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--store", default=DEFAULT_STORE, metavar="URI", help=f"[{DEFAULT_STORE}]")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    commands.add_parser("list", help="list the sweeps (the default)")
+    where = argparse.ArgumentParser(add_help=False)
+    where.add_argument("--store", default=argparse.SUPPRESS, metavar="URI", help=argparse.SUPPRESS)
+    commands.add_parser("list", help="list the sweeps (the default)", parents=[where])
     for name, text in (
         ("show", "state, provenance and best tables of a sweep"),
         ("compact", "merge the many small files of a sweep into one"),
         ("export", "write the rows of a sweep to one file"),
     ):
-        command = commands.add_parser(name, help=text)
+        command = commands.add_parser(name, help=text, parents=[where])
         command.add_argument("sweep", metavar="SWEEP", help="its name, or the beginning of it")
         command.add_argument("--study", help="where several studies have a sweep of that name")
         if name == "export":

@@ -1,6 +1,7 @@
 """The table search's answer, written where people find it: text, Parquet, figure."""
 
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pandas as pd
@@ -11,55 +12,80 @@ from results.tables import NoFeasibleTable, Winner, answer_text, summary, winner
 
 
 @dataclass(frozen=True)
-class Published:
-    """What was said and where it was written."""
+class Answer:
+    """What rows say."""
 
+    title: str
     text: str
-    files: dict[str, str]  # what -> address
+    surface: pd.DataFrame  # a line per table
+    report: pd.DataFrame | None  # the same on held-out images
+    winner: Winner | None
+    max_decline_points: float
 
 
-def choose(
-    rows: pd.DataFrame, *, max_decline_points: float, partial: bool
-) -> tuple[Winner | None, str]:
-    """The winner, or None and the words that say why there is none."""
-    try:
-        return winner(rows, max_decline_points=max_decline_points, partial=partial), ""
-    except NoFeasibleTable as none:
-        return None, str(none)
+def once(rows: pd.DataFrame) -> pd.DataFrame:
+    """Each image under each table once: two drivers may have measured some twice.
+
+    ValueError where they disagree.
+    """
+    key = ["subject", "image", "table"]
+    distinct = rows.drop_duplicates([*key, "predicted"])
+    if distinct.duplicated(key).any():
+        image = distinct[distinct.duplicated(key)].iloc[0]
+        raise ValueError(
+            f"image {image['image']} under {image['table']} was measured twice, with different "
+            "predictions.\nHint: two machines compute differently; use one kind for a sweep."
+        )
+    return distinct
 
 
-def publish(
-    store: Store,
-    sweep: str,
+def answer(
     rows: pd.DataFrame,
     report: pd.DataFrame | None,
     *,
     title: str,
     max_decline_points: float = 1.0,
     partial: bool = False,
-) -> Published:
-    """Write the surface as Parquet and as a figure; word the answer.
+) -> Answer:
+    """Word the answer.
 
     `report` holds held-out rows of the baselines and the winner, None where there is no winner.
     """
-    lines = summary(rows, partial=partial)
-    best, why_not = choose(rows, max_decline_points=max_decline_points, partial=partial)
-    text = why_not
-    if best is not None:
-        text = answer_text(rows, report, max_decline_points=max_decline_points, partial=partial)
-    files = {
-        "rows": store.root.path(store.folder("qtable_search", sweep)),
-        "surface": store.put(f"answers/{sweep}/surface.parquet", _parquet(lines)),
-    }
-    if report is not None:
-        held_out = _parquet(summary(report))
-        files["report"] = store.put(f"answers/{sweep}/report.parquet", held_out)
-    figure = table_heatmaps(lines, best, title=title, max_decline_points=max_decline_points)
+    limit = max_decline_points
+    surface = summary(rows, partial=partial)
+    try:
+        best = winner(rows, max_decline_points=limit, partial=partial)
+        text = answer_text(rows, report, max_decline_points=limit, partial=partial)
+    except NoFeasibleTable as none:
+        best, text = None, str(none)
+    held_out = None if report is None else summary(report)
+    if best is not None and not best.line["n_successful"]:
+        text += "\nnote: no adversarial example succeeded, so Def says nothing of a defence"
+    return Answer(title, text, surface, held_out, best, limit)
+
+
+def publish(
+    store: Store, study: str, sweep: str, answered: Answer, export: str
+) -> Iterator[tuple[str, str]]:
+    """Write surface, report, figure, text and the winning table; what and where, one by one."""
+    yield "rows", store.root.path(store.folder(study, sweep))
+    folder = f"answers/{sweep}"
+    text = f"{answered.title}\n{answered.text}\n"
+    yield "answer", store.put(f"{folder}/answer.txt", text.encode())
+    yield "surface", store.put(f"{folder}/surface.parquet", _parquet(answered.surface))
+    if answered.report is not None:
+        yield "report", store.put(f"{folder}/report.parquet", _parquet(answered.report))
     picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=150, metadata={"Software": None})
-    files["figure"] = store.put(f"answers/{sweep}/surface.png", picture.getvalue())
-    store.put(f"answers/{sweep}/answer.txt", f"{title}\n{text}\n".encode())
-    return Published(text, files)
+    table_heatmaps(
+        answered.surface,
+        answered.winner,
+        title=answered.title,
+        path=picture,
+        max_decline_points=answered.max_decline_points,
+    )
+    yield "figure", store.put(f"{folder}/surface.png", picture.getvalue())
+    if export:
+        yield "table", store.put(f"{folder}/winner.qtable.txt", export.encode())
 
 
 def _parquet(frame: pd.DataFrame) -> bytes:

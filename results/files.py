@@ -16,14 +16,16 @@ from pyarrow import fs
 
 def redacted(uri: str) -> str:
     """The URI without user, password, or query: what may stand in logs and rows."""
-    return re.sub(r"^(\w[\w+.-]*://)[^/@]*@", r"\1", uri).split("?")[0]
+    if "://" not in uri:
+        return uri
+    return re.sub(r"(\w[\w+.-]*://)[^/@]*@", r"\1", uri).split("?")[0]
 
 
 class Root:
     """A folder, local or remote, named by a path or URI.
 
     Any URI that pyarrow opens (`s3://`, `gs://`, `hdfs://`, `file://`) or else fsspec
-    (`memory://`, `az://`, ...). ValueError where none does.
+    (`az://`, ...). ValueError where none does.
     """
 
     def __init__(self, uri: str | Path) -> None:

@@ -46,15 +46,21 @@ def load(
             f"no rows of {folder.removeprefix('rows/')} in {root.uri}; found {names}.\n"
             "Hint: `python -m results --store URI` lists what a store holds."
         )
-    base = root.within("rows")
+    sweeps = [folder] if sweep else [f"{folder}/{name}" for name in root.folders(folder)]
+    files = [
+        root.within(f"{place}/{name}")
+        for place in sweeps
+        for name in root.sizes(place)
+        if name.endswith(".parquet") and not name.startswith("_")
+    ]
     dataset = ds.dataset(
-        root.within(folder),
+        files,
         filesystem=root.filesystem,
         format="parquet",
         partitioning=ds.partitioning(
             pa.schema([("study", pa.string()), ("sweep", pa.string())]), flavor="hive"
         ),
-        partition_base_dir=base,
+        partition_base_dir=root.within("rows"),
     )
     table = dataset.to_table(columns=None if columns is None else list(columns))
     frame: pd.DataFrame = table.to_pandas(types_mapper=_WHOLE.get)

@@ -2,7 +2,8 @@
 
 A file holds the rows of one cell: columns of provenance, then the cell's fields (the same in
 every row), then the row's. Its footer names the cell in full. `study` and `sweep` are not in
-the file: they are the folders it lies in (hive partitions), and pandas adds them as columns.
+the file: they are the folders it lies in (hive partitions). Whoever reads a folder gets those
+below it as columns.
 """
 
 import dataclasses

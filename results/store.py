@@ -1,15 +1,16 @@
 """The store: a folder or object store that holds rows, the state of sweeps, and what is shared.
 
     <root>/rows/study=NAME/sweep=NAME/<cell_id>.parquet   the rows of one cell
-    <root>/sweeps/NAME/NAME.json                          a sweep's state, for people
+    <root>/sweeps/STUDY/SWEEP.json                        a sweep's state, for people
     <root>/bank/<sha256>.safetensors                      weights and images, by content
-    <root>/tables/, <root>/figures/                       what is exported and drawn
+    <root>/answers/SWEEP/                                 surface, report, figure, winning table
     <root>/aside/                                         files that could not be used
 
 A cell is done when its rows are there: that is the whole of resume.
 """
 
 import json
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +23,7 @@ from results.files import Root
 
 COMPACT = "compact-"  # files of many cells; every other file is one cell's
 _COMPACTING = "_compacting.parquet"  # pandas and pyarrow pass over names that begin with _
+_STATE = ("study", "sweep", "state", "n_cells", "n_done", "failed", "best", "updated_at")
 
 
 @dataclass(frozen=True)
@@ -64,17 +66,20 @@ class Store:
         """Every cell that is done, read whole and checked: its id and its rows.
 
         Files that are torn, foreign or of another schema are moved to `aside/` and noted in
-        `found`; their cells do not count as done.
+        `found`; their cells do not count as done. An OSError of the store itself is raised: what
+        cannot be reached is not torn.
         """
         self._finish_compaction(study, sweep)
         seen: set[str] = set()
         folder = self.folder(study, sweep)
         for name in sorted(self.root.sizes(folder), key=lambda n: not n.startswith(COMPACT)):
             try:
-                rows = read_checked(self.root.read(f"{folder}/{name}"), name, study, schema)
+                data = self.root.read(f"{folder}/{name}")
+            except FileNotFoundError:
+                continue  # compacted away by somebody else in this moment
+            try:
+                rows = read_checked(data, name, study, schema)
             except (pa.ArrowException, OSError, ValueError) as error:
-                if isinstance(error, FileNotFoundError):
-                    continue  # compacted away by somebody else in this moment
                 found.set_aside.append(self._set_aside(study, sweep, name, str(error)))
                 continue
             for cell_id, part in split_cells(rows):
@@ -86,6 +91,8 @@ class Store:
 
     def _set_aside(self, study: str, sweep: str, name: str, reason: str) -> SetAside:
         target = f"aside/{study}/{sweep}/{name}"
+        while self.root.exists(target):
+            target += ".again"
         self.root.move(f"{self.folder(study, sweep)}/{name}", target)
         first_line = (reason.splitlines() or ["unreadable"])[0]
         return SetAside(
@@ -105,7 +112,7 @@ class Store:
         names = [n for n in self.root.sizes(folder) if n.endswith(".parquet")]
         if len(names) < 2:
             return 0
-        tables = [pq.read_table(pa.BufferReader(self.root.read(f"{folder}/{n}"))) for n in names]
+        tables = [self._whole(f"{folder}/{name}") for name in names]
         merged = pa.concat_tables(
             [t.replace_schema_metadata() for t in tables]
         ).unify_dictionaries()
@@ -115,16 +122,35 @@ class Store:
         self._finish_compaction(study, sweep)
         return len(names)
 
+    def _whole(self, name: str) -> pa.Table:
+        try:
+            return pq.read_table(pa.BufferReader(self.root.read(name)))
+        except (pa.ArrowException, OSError) as error:
+            raise ValueError(
+                f"{self.root.path(name)} is torn: {error}.\n"
+                "Hint: run the sweep's command again; it sets the file aside and mends the rows."
+            ) from error
+
     def _finish_compaction(self, study: str, sweep: str) -> None:
         folder = self.folder(study, sweep)
         if not self.root.exists(f"{folder}/{_COMPACTING}"):
             return
         data = pa.BufferReader(self.root.read(f"{folder}/{_COMPACTING}"))
-        parts = json.loads(pq.read_metadata(data).metadata[b"parts"])
+        try:
+            parts = json.loads(pq.read_metadata(data).metadata[b"parts"])
+        except (pa.ArrowException, OSError, KeyError, TypeError, ValueError):
+            self._set_aside(study, sweep, _COMPACTING, "not a merged file")
+            return
         for name in parts:
             self.root.delete(f"{folder}/{name}")
         n_compact = sum(n.startswith(COMPACT) for n in self.root.sizes(folder))
         self.root.move(f"{folder}/{_COMPACTING}", f"{folder}/{COMPACT}{n_compact:04d}.parquet")
+
+    def check_writable(self) -> None:
+        """Raise OSError where nothing can be written, before any work."""
+        name = f"sweeps/.writable-{secrets.token_hex(4)}"
+        self.root.write(name, b"")
+        self.root.delete(name)
 
     def put(self, name: str, data: bytes) -> str:
         """Write a file of another kind; its address."""
@@ -142,9 +168,11 @@ class Store:
         for study in self.root.folders("sweeps"):
             for name in self.root.sizes(f"sweeps/{study}"):
                 try:
-                    found.append(json.loads(self.root.read(f"sweeps/{study}/{name}")))
+                    state = json.loads(self.root.read(f"sweeps/{study}/{name}"))
                 except (ValueError, FileNotFoundError):
                     continue
+                if isinstance(state, dict) and set(_STATE) <= set(state):
+                    found.append(state)
         return found
 
 

@@ -3,18 +3,21 @@
 import argparse
 import contextlib
 import re
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from core import models
 from core.data import KNOWN
 from core.errors import InputError
 from results.files import Root, redacted
 from results.store import Store
 from search.stages import Source
-from search.sweep import Engine, Outcome
+from search.study import say
+from search.sweep import CellsFailed, Engine, Outcome
 
 EXIT_FAILED_CELLS = 1
 EXIT_INPUT = 2
@@ -43,19 +46,32 @@ def main(job: Job, argv: Sequence[str] | None = None) -> int:
     """
     parser = parser_of(job)
     options = parser.parse_args(argv)
-    if options.smoke:
-        parser.set_defaults(**job.smoke)
-        options = parser.parse_args(argv)
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
+        if options.smoke:
+            _check_smoke(options)
+            trains = models.needs_training(options.model)
+            few = {k: v for k, v in job.smoke.items() if trains or k != "epochs"}
+            parser.set_defaults(**few)
+            options = parser.parse_args(argv)
         with _store(options) as store:
-            options.store = store.root.uri
             engine = Engine(store, options.cpus, options.gpus, stored_only=options.figure)
             try:
                 return job.run(engine, options)
             finally:
                 engine.stop()
+    except CellsFailed as failure:
+        return failed(failure.outcome)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
+        return EXIT_INPUT
+    except OSError as error:
+        print(
+            f"error: the store cannot be used: {error}\n"
+            "Hint: --store names a folder or object store that can be read and written; what was "
+            "stored before is kept.",
+            file=sys.stderr,
+        )
         return EXIT_INPUT
     except KeyboardInterrupt:
         print(
@@ -63,6 +79,18 @@ def main(job: Job, argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return EXIT_INTERRUPTED
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _check_smoke(options: argparse.Namespace) -> None:
+    if options.figure and options.store is None:
+        raise InputError(
+            "--smoke --figure has no rows to draw: a smoke run's store is thrown away.\n"
+            "Hint: give --store to both, or leave --figure out."
+        )
 
 
 def source_of(options: argparse.Namespace) -> Source:
@@ -102,7 +130,16 @@ def _store(options: argparse.Namespace) -> Iterator[Store]:
     if options.smoke and options.store is None:
         with tempfile.TemporaryDirectory(prefix="smoke-") as folder:
             yield Store(Root(folder))
+            say(f"this was a smoke run: {folder} is thrown away")
         return
+    if options.store == "":
+        raise InputError(
+            "--store names no folder: it is empty.\nHint: is a variable of the shell unset?"
+        )
+    if str(options.store).startswith("memory:"):
+        raise InputError(
+            "a store in memory is not shared with the workers.\nHint: --store DIR, or s3://..."
+        )
     try:
         root = Root("results/out" if options.store is None else options.store)
     except ValueError as error:
@@ -144,6 +181,14 @@ def at_least_zero(text: str) -> float:
     value = float(text)
     if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"expected a number of at least 0, got {text}")
+    return value
+
+
+def gpu_share(text: str) -> float:
+    """A parser of GPUs per task: a fraction of one, or whole ones."""
+    value = at_least_zero(text)
+    if value > 1 and value != int(value):
+        raise argparse.ArgumentTypeError(f"expected a share below 1 or whole GPUs, got {text}")
     return value
 
 
@@ -204,7 +249,7 @@ def _shared_flags(group: argparse._ArgumentGroup) -> None:
     add("--precision", choices=("fp32", "bf16"), default="fp32", help="arithmetic of the network")
     add("--seed", type=_seed, default=0, metavar="N", help="of splits, training and attacks")
     add("--cpus", type=positive(float), default=1.0, metavar="N", help="CPUs per task")
-    add("--gpus", type=at_least_zero, metavar="N", help="GPUs per task, fractions allowed; 1 "
+    add("--gpus", type=gpu_share, metavar="N", help="GPUs per task, fractions allowed; 1 "
         "unless given where the cluster has GPUs, else 0")  # fmt: skip
     add("--smoke", action="store_true", help="two small cells in a throwaway store, to see it work")
     add("--figure", action="store_true", help="answer and draw again from stored rows, run nothing")

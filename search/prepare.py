@@ -5,6 +5,7 @@ the same data and model finds them there.
 """
 
 import hashlib
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -30,8 +31,9 @@ from search.stages import (
     classifier_study,
 )
 from search.study import Study
-from search.sweep import Engine
+from search.sweep import CellsFailed, Engine
 
+PUBLISHED = ("mnist", "cifar10", "cifar100")
 PIECE_IMAGES = 1000  # images in one piece of the bank
 
 
@@ -44,6 +46,16 @@ def classifier_cell(source: Source, data: Data) -> ClassifierCell:
         raise InputError(
             f"--epochs trains a network, but {source.model!r} comes with its weights.\n"
             "Hint: leave --epochs out, or train one here: --model small_resnet or train:NAME."
+        )
+    if source.architecture and parsed.source != "checkpoint":
+        raise InputError(
+            f"--architecture names the network of a checkpoint, but --model is {source.model!r}.\n"
+            "Hint: leave --architecture out."
+        )
+    if (source.download or source.data_root) and source.data not in PUBLISHED:
+        raise InputError(
+            f"--download and --data-root are for {', '.join(PUBLISHED)}, but --data is "
+            f"{source.data!r}.\nHint: leave them out."
         )
     weights_file = ""
     if parsed.source == "checkpoint":
@@ -102,12 +114,19 @@ def make(
 ) -> list[Any]:
     """The rows of bank cells, in their order, each made if it or its piece is missing.
 
-    InputError where a cell fails: nothing can be searched without it.
+    CellsFailed where a cell fails: nothing can be searched without it.
     """
     plan = Pieces(Bank(engine.store.root), study, cells)
     outcome = engine.sweep(study, plan, sweep, label=label, whole_node=whole_node)
     if outcome.failed:
-        raise InputError(next(iter(outcome.failed.values())))
+        raise CellsFailed(outcome)
+    missing = [cell for cell in cells if study.cell_id(cell) not in plan.rows]
+    if missing:
+        root = engine.store.root.uri
+        raise InputError(
+            f"a worker stored what it made under {root}, but this process does not find it there.\n"
+            "Hint: --store must name a folder or object store that all machines share."
+        )
     return [plan.rows[study.cell_id(cell)] for cell in cells]
 
 
@@ -211,10 +230,11 @@ def prepare(
     return Prepared(inputs, weights, (*attacked, *benign))
 
 
-def sweep_name(words: Sequence[str], *asked: object) -> str:
-    """A name for people and folders: words, then a hash of what was asked."""
+def sweep_name(words: Sequence[str], asked: object) -> str:
+    """A name for people and folders: words, then a hash of what was asked (JSON)."""
     slug = re.sub(r"[^a-z0-9.]+", "-", "-".join(words).lower()).strip("-.")
-    return f"{slug[:60]}-{hashlib.sha256(repr(asked).encode()).hexdigest()[:8]}"
+    text = json.dumps(asked, sort_keys=True)
+    return f"{slug[:60]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def _count(data: Data, split: str, wanted: int | None, flag: str) -> int:

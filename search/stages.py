@@ -9,6 +9,7 @@ from torch import Tensor
 
 from core import attacks, codec, models, training
 from core.data import Data, open_data
+from core.errors import InputError
 from results import schema
 from search.bank import Bank
 from search.study import Place, Study
@@ -235,6 +236,11 @@ def _put_images(
             for part in torch.split(images, 256)
         ]
     logits = torch.cat(parts)
+    if not logits.isfinite().all():
+        raise InputError(
+            "expected finite logits, the network gave NaN or infinity.\n"
+            "Hint: its weights or its normalisation are damaged; train it again or give another."
+        )
     true = logits.gather(1, labels[:, None])[:, 0]
     margin = true - logits.scatter(1, labels[:, None], -torch.inf).amax(1)
     order = margin.argsort(stable=True)

@@ -39,6 +39,15 @@ class Outcome:
     failed: dict[str, str] = field(default_factory=dict)  # cell -> error
 
 
+class CellsFailed(Exception):  # noqa: N818 - what happened, to be said in other words
+    """Cells failed that everything else stands on."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        """`outcome` names them."""
+        super().__init__(f"{len(outcome.failed)} cells of {outcome.study} failed")
+        self.outcome = outcome
+
+
 @ray.remote(max_retries=3, retry_exceptions=False)  # lost workers and nodes are retried, bugs not
 def _run_cell(study: Study, cell: Any, store: Store, n_threads: int, device: str) -> Any:
     """All that Ray adds to `evaluate`: somewhere to run, and a clock."""
@@ -110,13 +119,11 @@ class Engine:
             f"Ray ready in {duration(self.ready_at - begin)}: {have.get('CPU', 0):g} CPUs, "
             f"{have.get('GPU', 0):g} GPUs; {self.cpus:g} CPU and {self.gpus:g} GPU a task",
         )
-        for name, wanted in (("CPU", self.cpus), ("GPU", self.gpus)):
-            largest = max((n["Resources"].get(name, 0) for n in ray.nodes()), default=0)
-            if wanted > largest:
-                say(
-                    f"warning: a task asks for {wanted:g} {name}, no node has more than "
-                    f"{largest:g}: it waits until one joins. Hint: --{name.lower()}s.",
-                )
+        if not any(cpus >= self.cpus and gpus >= self.gpus for cpus, gpus in _nodes()):
+            say(
+                f"warning: no node has the {self.cpus:g} CPUs and {self.gpus:g} GPUs of a task: it "
+                "waits until one joins. Hint: --cpus, --gpus."
+            )
 
     def stop(self) -> None:
         """Leave the cluster; end it where this run started it."""
@@ -124,9 +131,9 @@ class Engine:
             ray.shutdown()
 
     def whole_node_cpus(self) -> float:
-        """The CPUs of the largest node, for a single cell that would leave the others idle."""
+        """The CPUs of the largest node that has the GPUs of a task, for a cell that runs alone."""
         self.start()
-        return float(max(n["Resources"].get("CPU", 1) for n in ray.nodes()))
+        return max(self.cpus, *(cpus for cpus, gpus in _nodes() if gpus >= (self.gpus or 0)), 1.0)
 
     def sweep(
         self,
@@ -187,7 +194,8 @@ class _Run:
             self.progress.close()
             for ref in self.in_flight:
                 ray.cancel(ref, force=True)
-            self._write_state(ended)
+            if self.outcome.n_run or self.outcome.failed:  # else an earlier run's words stay
+                self._write_state(ended)
         self._summarise(label)
         return self.outcome
 
@@ -277,6 +285,12 @@ class _Run:
             f"{label}: {outcome.n_run} cells run in {duration(self.progress.wall_s)}, "
             f"{outcome.n_stored} were stored before, {len(outcome.failed)} failed",
         )
+
+
+def _nodes() -> list[tuple[float, float]]:
+    """CPUs and GPUs of each living node."""
+    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return [(float(r.get("CPU", 0)), float(r.get("GPU", 0))) for r in alive]
 
 
 def _reason(error: BaseException) -> str:

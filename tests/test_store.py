@@ -160,6 +160,39 @@ def test_a_foreign_file_is_set_aside(tmp_path, kind):
     assert len(found.set_aside) == 1
 
 
+def test_a_store_that_does_not_answer_is_no_torn_file(tmp_path, monkeypatch):
+    store = Store(Root(tmp_path))
+    store.write("s", "w", rows_of(0))
+
+    def unreachable(*_):
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Root, "read", unreachable)
+        with pytest.raises(OSError, match="Input/output"):
+            done(store)
+    cells, found = done(store)
+    assert len(cells) == 1
+    assert not found.set_aside
+
+
+def test_a_second_torn_file_of_a_name_does_not_replace_the_first(tmp_path):
+    store = Store(Root(tmp_path))
+    for text in (b"first", b"second"):
+        store.root.write(f"rows/study=s/sweep=w/{cell_id(0)}.parquet", text)
+        done(store)
+    assert sorted(p.read_bytes() for p in (tmp_path / "aside/s/w").iterdir()) == [
+        b"first", b"second",
+    ]  # fmt: skip
+
+
+def test_states_of_another_kind_are_passed_over(tmp_path):
+    store = Store(Root(tmp_path))
+    store.root.write("sweeps/foo/bar.json", b"{}")
+    store.root.write("sweeps/foo/baz.json", b"[]")
+    assert store.states() == []
+
+
 def test_compaction_changes_no_row(store):
     for block in range(5):
         store.write("s", "w", rows_of(block))

@@ -260,6 +260,14 @@ BAD = [
     (["--store", "nonsense://x"], "cannot open nonsense://x"),
     (["--seed", "-1"], "0..2147483647"),
     (["--figure"], "without --figure"),
+    (["--architecture", "resnet18"], "--architecture names the network of a checkpoint"),
+    (["--download"], "--download and --data-root are for"),
+    (["--eps-255", "0.5"], "at least 1/255"),
+    (["--attack", "pgd", "--step-255", "1e6"], "0..255"),
+    (["--store", ""], "--store names no folder"),
+    (["--store", "memory://x"], "not shared with the workers"),
+    (["--store", "/dev/null/x"], "the store cannot be used"),
+    (["--gpus", "1.5"], "whole GPUs"),
 ]
 
 
@@ -275,6 +283,38 @@ def test_what_cannot_be_used_is_named(flags, message, tmp_path, capsys, monkeypa
     assert code == 2, said
     assert message in said
     assert "Traceback" not in said
+
+
+def test_another_limit_is_a_question_to_the_same_rows(searched):
+    store, _ = searched
+    done = run(*FLAGS[:-2], "--max-decline", "50", "--store", str(store))
+    assert "table search: 0 cells run" in done.stderr
+    again = run(*FLAGS, "--store", str(store), "--figure")  # its report is now stored twice
+    assert "held-out report" in again.stdout
+
+
+def test_a_figure_is_drawn_among_foreign_files(searched):
+    store, first = searched
+    (folder,) = (f for f in (store / "rows/study=qtable_search").iterdir() if "best" not in f.name)
+    (folder / "sub").mkdir()
+    (folder / "sub" / "x.parquet").write_text("mine")
+    (folder / "_compacting.parquet").write_text("torn")
+    again = run(*FLAGS, "--store", str(store), "--figure")
+    assert again.stdout == first.stdout
+    (folder / "sub" / "x.parquet").unlink()
+
+
+def test_an_interrupted_search_says_so_and_goes_on(tmp_path):
+    job = str(ROOT / "jobs/qtable_search.py")
+    command = [sys.executable, job, *FLAGS, "--store", str(tmp_path)]
+    driver = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    for line in driver.stderr:
+        if "Ray ready" in line:
+            break
+    driver.send_signal(signal.SIGTERM)
+    _, said = driver.communicate(timeout=60)
+    assert driver.returncode == 130
+    assert "the same command goes on" in said
 
 
 def test_a_float_example_stays_unrounded(searched):

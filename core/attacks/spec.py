@@ -31,7 +31,7 @@ class Attack:
                 f"the attack must be one of {', '.join(NAMES)}, got {self.name!r}.\n"
                 "Hint: --attack fgsm is the paper's search."
             )
-        if not 0 <= self.eps_255 <= 255 or not self.step_255 >= 0:
+        if not (0 <= self.eps_255 <= 255 and 0 <= self.step_255 <= 255):
             raise InputError(
                 f"eps and step must lie in 0..255 (1/255 of a pixel), got eps {self.eps_255:g} "
                 f"and step {self.step_255:g}.\nHint: 2 means 2/255."

@@ -38,6 +38,11 @@ def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> 
     """
     model = blank(read_blueprint(metadata))
     load_weights(model, tensors)
+    if not bool((model.std > 0).all()):
+        raise InputError(
+            f"expected normalisation by deviations above 0, found {model.std.tolist()}.\n"
+            "Hint: the checkpoint is damaged; save it again with core.models.save_checkpoint."
+        )
     return model
 
 
