@@ -21,13 +21,14 @@ from jobs import qtable_search
 from search.plan import Grid
 from search.study import Study
 
+FEW = ("--benign", "150", "--adversarial", "30", "--report-benign", "50",
+       "--report-adversarial", "10", "--block", "30")  # fmt: skip
 SIZES = {
-    "digits": (0.5, ("--data", "digits", "--eps-255", "4")),
-    "photos-32": (0.6, ("--data", "photos", "--benign", "250", "--adversarial", "50",
-                        "--report-benign", "50", "--report-adversarial", "10")),
+    "digits": (0.5, ("--data", "digits", *FEW)),
+    "photos-32": (0.6, ("--data", "photos", *FEW)),
     "photos-224": (0.95, ("--data", "photos", "--side", "224", "--benign", "20", "--adversarial",
                           "4", "--report-benign", "20", "--report-adversarial", "4", "--epochs",
-                          "1", "--block", "5")),
+                          "1", "--block", "4")),
 }  # fmt: skip
 
 
