@@ -21,8 +21,8 @@ from jobs import qtable_search
 from search.plan import Grid
 from search.study import Study
 
-FEW = ("--benign", "150", "--adversarial", "30", "--report-benign", "50",
-       "--report-adversarial", "10", "--block", "30")  # fmt: skip
+FEW = ("--benign", "250", "--adversarial", "50", "--report-benign", "50",
+       "--report-adversarial", "10", "--block", "250")  # fmt: skip
 SIZES = {
     "digits": (0.5, ("--data", "digits", *FEW)),
     "photos-32": (0.6, ("--data", "photos", *FEW)),
