@@ -7,6 +7,8 @@ stored, so a run that is killed at any moment goes on where it was.
 import datetime as dt
 import logging
 import os
+import signal
+import threading
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -106,11 +108,22 @@ class Engine:
         if not on_terminal():
             os.environ.setdefault("RAY_COLOR_PREFIX", "0")  # no colours in a log
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's coming default
-        begin = time.monotonic()
         logging.getLogger(_NOISY_LOGGER).addFilter(
             lambda record: not record.getMessage().startswith("Token authentication is enabled")
         )
-        ray.init(logging_level=logging.WARNING, log_to_driver=True, include_dashboard=False)
+        begin, on_term = time.monotonic(), signal.getsignal(signal.SIGTERM)
+        address = os.environ.get("RAY_ADDRESS")
+        if address:
+            say(f"connecting to the cluster at RAY_ADDRESS={address}")
+        try:
+            ray.init(logging_level=logging.WARNING, log_to_driver=True, include_dashboard=False)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise InputError(
+                f"cannot reach or start Ray (RAY_ADDRESS={address}): {error}\n"
+                "Hint: unset RAY_ADDRESS to run on this machine, or start the cluster it names."
+            ) from error
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, on_term)  # Ray put its own in place
         self.ready_at = time.monotonic()
         have = ray.cluster_resources()
         if self.gpus is None:
@@ -187,6 +200,7 @@ class _Run:
                     "Hint: run the same command without --figure first."
                 )
             if cell is not None:
+                self.engine.store.check_writable()
                 self._prepare_tasks(whole_node=whole_node)
                 self._loop(cell)
             ended = "failed" if self.outcome.failed else "complete"

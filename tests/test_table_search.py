@@ -122,7 +122,7 @@ def test_the_answer_is_printed_written_and_drawn(searched):
     assert best.table in done.stdout
     for name in ("none", "ijg75", "uniform16"):
         assert name in done.stdout
-    (answers,) = (store / "answers").iterdir()
+    answers = store / "answers" / question(store).sweep
     surface = pd.read_parquet(answers / "surface.parquet")
     assert len(surface) == 12
     assert len(pd.read_parquet(answers / "report.parquet")) == 4
@@ -150,7 +150,7 @@ def test_the_report_uses_images_that_the_search_has_not_seen(searched):
 
 def test_a_finished_search_computes_nothing_and_redraws_the_same(searched):
     store, first = searched
-    (answers,) = (store / "answers").iterdir()
+    answers = store / "answers" / question(store).sweep
     before = {path.name: path.read_bytes() for path in answers.iterdir()}
     (answers / "surface.png").unlink()
     again = run(*FLAGS, "--store", str(store), "--figure")
@@ -295,7 +295,7 @@ def test_another_limit_is_a_question_to_the_same_rows(searched):
 
 def test_a_figure_is_drawn_among_foreign_files(searched):
     store, first = searched
-    (folder,) = (f for f in (store / "rows/study=qtable_search").iterdir() if "best" not in f.name)
+    folder = store / "rows/study=qtable_search" / f"sweep={question(store).sweep}"
     (folder / "sub").mkdir()
     (folder / "sub" / "x.parquet").write_text("mine")
     (folder / "_compacting.parquet").write_text("torn")
