@@ -1,6 +1,6 @@
 """The table search end to end on bundled digits: exact, resumable, answered, exported."""
 
-import os
+import contextlib
 import re
 import signal
 import subprocess
@@ -188,9 +188,9 @@ def test_a_search_killed_at_random_moments_ends_with_the_same_rows(searched, tmp
     ]
     for _ in range(2):
         driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        with pytest.raises(subprocess.TimeoutExpired):
+        with contextlib.suppress(subprocess.TimeoutExpired):  # a fast machine may be done
             driver.wait(chance.uniform(5, 14))
-        os.kill(driver.pid, signal.SIGKILL)
+        driver.kill()
         driver.wait()
     run(*FLAGS, "--store", str(tmp_path))
     for study in ("qtable_search", "qtable_report"):
