@@ -258,7 +258,6 @@ def test_a_writer_killed_at_any_moment_leaves_whole_files_only(tmp_path):
         assert not found.set_aside
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux's /dev/full")  # noqa: PTH110
 def test_a_full_disk_is_an_error_and_leaves_the_old_file(tmp_path, monkeypatch):
     root = Root(tmp_path)
     root.write("a/file", b"old")
