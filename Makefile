@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 KILLS := 200
 
-.PHONY: help demo test check bench soak lock clean
+.PHONY: help demo test check bench soak lock system clean
 
 help:  ## list what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 10
@@ -30,8 +30,13 @@ soak: $(READY)  ## hundreds of kills at random moments
 	$(BIN)/python tests/soak/kills.py --kills $(KILLS)
 
 lock: $(READY)  ## pin every version and hash anew
-	$(BIN)/uv pip compile pyproject.toml --extra test --extra timm --universal \
+	$(BIN)/uv pip compile pyproject.toml --extra test --extra timm --extra aws \
+	  --extra postgresql --extra dashboard --universal \
 	  --python-version 3.11 --generate-hashes --no-header --quiet --upgrade -o requirements.lock
+
+system:  ## Debian's packages that some tests need: ssh hosts, a PostgreSQL server, a browser
+	apt-get update -qq && apt-get install -qq -y --no-install-recommends \
+	  openssh-server rsync iproute2 postgresql chromium
 
 clean:  ## remove what make made, but no results
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
