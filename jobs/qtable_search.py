@@ -25,7 +25,7 @@ from search.best_first import BestFirst
 from search.plan import Grid, Plan
 from search.study import Place, Study, say
 from search.sweep import Engine
-from search.table_search import Block, Tally, blocks, grid
+from search.table_search import Block, Tally, blocks, digest, grid
 
 BASELINES = ("none", "ijg75", "uniform16")
 
@@ -83,8 +83,8 @@ def evaluate(cell: Cell, inputs: tuple[stages.Images, torch.nn.Module]) -> schem
     }
 
 
-SEARCH = Study("qtable_search", 1, Cell, Row, load, evaluate)
-REPORT = Study("qtable_report", 1, Cell, Row, load, evaluate)
+SEARCH = Study("qtable_search", 1, Cell, Row, load, evaluate, digest)
+REPORT = Study("qtable_report", 1, Cell, Row, load, evaluate, digest)
 
 
 def add_flags(group: argparse._ArgumentGroup) -> None:

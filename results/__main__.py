@@ -1,7 +1,8 @@
 """What a store holds, from any machine that sees it, without Ray.
 
-python -m results                          # list the sweeps
+python -m results                          # list the sweeps: done, failed, how fast, how long
 python -m results show SWEEP               # one sweep: state, provenance, best tables
+python -m results log SWEEP                # what its runs had to say
 python -m results compact SWEEP            # merge its many small files into one
 python -m results export SWEEP rows.csv    # its rows as .csv or .parquet
 """
@@ -16,7 +17,7 @@ from typing import Any
 import pandas as pd
 
 from results.files import Root
-from results.query import DEFAULT_STORE, load
+from results.query import DEFAULT_STORE, STORE_VARIABLE, default_store, load
 from results.store import Store
 from results.tables import summary
 
@@ -31,13 +32,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--store", default=DEFAULT_STORE, metavar="URI", help=f"[{DEFAULT_STORE}]")
+    parser.add_argument("--store", metavar="URI", help=f"[{STORE_VARIABLE}, else {DEFAULT_STORE}]")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     where = argparse.ArgumentParser(add_help=False)
     where.add_argument("--store", default=argparse.SUPPRESS, metavar="URI", help=argparse.SUPPRESS)
     commands.add_parser("list", help="list the sweeps (the default)", parents=[where])
     for name, text in (
         ("show", "state, provenance and best tables of a sweep"),
+        ("log", "what the runs of a sweep had to say"),
         ("compact", "merge the many small files of a sweep into one"),
         ("export", "write the rows of a sweep to one file"),
     ):
@@ -56,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> None:
-    store = Store(Root(options.store))
+    store = Store(Root(options.store or default_store()))
     states = store.states()
     if options.command in (None, "list"):
         print(listing(states, store))
@@ -65,6 +67,9 @@ def _run(options: argparse.Namespace) -> None:
     study, sweep = state["study"], state["sweep"]
     if options.command == "show":
         _show(store, state)
+    elif options.command == "log":
+        for run, text in store.logs(study, sweep):
+            print(f"== {run}\n{text}", end="")
     elif options.command == "compact":
         if current(state) == "running":
             raise ValueError(
@@ -86,6 +91,9 @@ def current(state: dict[str, Any]) -> str:
 
 def listing(states: list[dict[str, Any]], store: Store) -> str:
     """One line per sweep, the latest last."""
+    states = [
+        state for state in states if state.get("listed", True) or current(state) != "complete"
+    ]
     if not states:
         return f"no sweeps in {store.root.uri}"
     lines = [
@@ -95,6 +103,8 @@ def listing(states: list[dict[str, Any]], store: Store) -> str:
             "state": current(state),
             "cells": f"{state['n_done']}/{state['n_cells'] or '?'}",
             "failed": len(state["failed"]),
+            "rate": _rate(state),
+            "left": _left(state),
             "updated": state["updated_at"][:19].replace("T", " "),
             "best": state["best"],
         }
@@ -103,12 +113,29 @@ def listing(states: list[dict[str, Any]], store: Store) -> str:
     return pd.DataFrame(lines).to_string(index=False)
 
 
+def _rate(state: dict[str, Any]) -> str:
+    if current(state) != "running" or not state.get("rate_per_s"):
+        return ""
+    rate = state["rate_per_s"]
+    return f"{rate:.1f}/s" if rate >= 0.1 else f"{60 * rate:.1f}/min"
+
+
+def _left(state: dict[str, Any]) -> str:
+    if current(state) != "running" or state.get("left_s") is None:
+        return ""
+    return f"{dt.timedelta(seconds=round(state['left_s']))}"
+
+
 def _find(
     states: list[dict[str, Any]], sweep: str, study: str | None, store: Store
 ) -> dict[str, Any]:
     matches = [s for s in states if s["sweep"].startswith(sweep) and study in (None, s["study"])]
     exact = [s for s in matches if s["sweep"] == sweep]
-    searches = [s for s in exact or matches if study or s["study"] != "qtable_report"]
+    searches = [
+        s
+        for s in exact or matches
+        if study or (s["study"] != "qtable_report" and s.get("listed", True))
+    ]
     matches = searches or exact or matches
     if len(matches) == 1:
         return matches[0]
@@ -121,8 +148,9 @@ def _find(
 
 
 def _show(store: Store, state: dict[str, Any]) -> None:
-    hidden = ("failed", "state", "n_run")
-    facts = {"state": current(state)} | {k: v for k, v in state.items() if k not in hidden}
+    hidden = ("failed", "state", "n_run", "listed", "left_s", "rate_per_s")
+    facts = {"state": current(state), "rate": _rate(state), "left": _left(state)}
+    facts |= {k: v for k, v in state.items() if k not in hidden}
     for name, value in facts.items():
         print(f"{name:>12}  {value}")
     for cell, error in state["failed"].items():

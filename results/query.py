@@ -4,6 +4,7 @@ pd.read_parquet("results/out/rows/study=qtable_search")     # works as it is
 results.load("qtable_search", sweep="digits-...")           # whole numbers stay whole
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,21 @@ import pyarrow.dataset as ds
 from results.files import Root
 
 DEFAULT_STORE = "results/out"
+STORE_VARIABLE = "QSWEEP_STORE"
 
 _WHOLE: dict[Any, Any] = {pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype()}
+
+
+def default_store() -> str:
+    """What the environment variable QSWEEP_STORE names, else `results/out`."""
+    return os.environ.get(STORE_VARIABLE) or DEFAULT_STORE
 
 
 def load(
     study: str,
     *,
     sweep: str | None = None,
-    store: str | Path | Root = DEFAULT_STORE,
+    store: str | Path | Root | None = None,
     columns: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """The rows of one sweep, or of all sweeps of a study, as a typed DataFrame.
@@ -31,13 +38,13 @@ def load(
     Args:
         study: such as "qtable_search".
         sweep: its name, as `python -m results` lists it; None reads all, told apart by `sweep`.
-        store: folder or URI.
+        store: folder or URI; `default_store()` unless given.
         columns: read only these.
 
     Raises:
         ValueError: no such study or sweep in the store; the text says what there is.
     """
-    root = store if isinstance(store, Root) else Root(store)
+    root = store if isinstance(store, Root) else Root(store or default_store())
     folder = f"rows/study={study}" + ("" if sweep is None else f"/sweep={sweep}")
     have = root.folders("rows") if sweep is None else root.folders(f"rows/study={study}")
     if Path(folder).name not in have:

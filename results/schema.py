@@ -136,6 +136,13 @@ def _repeat(value: Any, n_rows: int, field: pa.Field) -> pa.Array:
     return pa.repeat(pa.scalar(value, field.type), n_rows)
 
 
+def codes(rows: pa.Table, name: str) -> tuple[list[str], np.ndarray]:
+    """A text column's distinct values, and for every row the position of its own among them."""
+    values = rows.column(name).combine_chunks()
+    used, place = np.unique(values.indices.to_numpy(), return_inverse=True)
+    return values.dictionary.take(pa.array(used)).to_pylist(), place
+
+
 def column(rows: pa.Table, name: str) -> np.ndarray:
     """One column's values; strings as Python strings, NaN where a number is missing."""
     values = rows.column(name)

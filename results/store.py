@@ -2,6 +2,7 @@
 
     <root>/rows/study=NAME/sweep=NAME/<cell_id>.parquet   the rows of one cell
     <root>/sweeps/STUDY/SWEEP.json                        a sweep's state, for people
+    <root>/logs/STUDY/SWEEP/<time>-<host>-<pid>.log       what one run of it had to say
     <root>/bank/<sha256>.safetensors                      weights and images, by content
     <root>/answers/SWEEP/                                 surface, report, figure, winning table
     <root>/aside/                                         files that could not be used
@@ -9,9 +10,10 @@
 A cell is done when its rows are there: that is the whole of resume.
 """
 
+import contextlib
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,7 +60,11 @@ class Store:
     def write(self, study: str, sweep: str, rows: pa.Table) -> None:
         """Store a cell's rows: the moment at which it is done. OSError leaves nothing behind."""
         cell_id = rows.schema.metadata[b"cell_id"].decode()
-        self.root.write(f"{self.folder(study, sweep)}/{cell_id}.parquet", _parquet(rows))
+        self.write_encoded(study, sweep, cell_id, encoded(rows))
+
+    def write_encoded(self, study: str, sweep: str, cell_id: str, data: bytes) -> None:
+        """As `write`, of rows that `encoded` made a file of elsewhere."""
+        self.root.write(f"{self.folder(study, sweep)}/{cell_id}.parquet", data)
 
     def cells(
         self, study: str, sweep: str, schema: pa.Schema, found: Found
@@ -118,7 +124,7 @@ class Store:
         ).unify_dictionaries()
         footer = {"study": study, "parts": json.dumps(names)}
         merged = merged.replace_schema_metadata(footer)
-        self.root.write(f"{folder}/{_COMPACTING}", _parquet(merged))
+        self.root.write(f"{folder}/{_COMPACTING}", encoded(merged))
         self._finish_compaction(study, sweep)
         return len(names)
 
@@ -152,6 +158,16 @@ class Store:
         self.root.write(name, b"")
         self.root.delete(name)
 
+    @contextlib.contextmanager
+    def beacon(self) -> Iterator[str]:
+        """The name of a file that is there for a while: whoever sees it, shares the root."""
+        name = f"sweeps/.beacon-{secrets.token_hex(4)}"
+        self.root.write(name, b"")
+        try:
+            yield name
+        finally:
+            self.root.delete(name)
+
     def put(self, name: str, data: bytes) -> str:
         """Write a file of another kind; its address."""
         self.root.write(name, data)
@@ -161,6 +177,16 @@ class Store:
         """Replace a sweep's state."""
         text = json.dumps(state, indent=1, sort_keys=True)
         self.root.write(f"sweeps/{study}/{sweep}.json", text.encode())
+
+    def write_log(self, study: str, sweep: str, run: str, lines: Sequence[str]) -> None:
+        """Replace the log of one run of a sweep."""
+        self.root.write(f"logs/{study}/{sweep}/{run}.log", ("\n".join(lines) + "\n").encode())
+
+    def logs(self, study: str, sweep: str) -> Iterator[tuple[str, str]]:
+        """The logs of a sweep's runs, the oldest first: name and text."""
+        folder = f"logs/{study}/{sweep}"
+        for name in self.root.sizes(folder):
+            yield name.removesuffix(".log"), self.root.read(f"{folder}/{name}").decode()
 
     def states(self) -> list[dict[str, Any]]:
         """The states of all sweeps; one that cannot be read is passed over."""
@@ -176,7 +202,8 @@ class Store:
         return found
 
 
-def _parquet(rows: pa.Table) -> bytes:
+def encoded(rows: pa.Table) -> bytes:
+    """The Parquet file that holds these rows, its pages check-summed."""
     sink = pa.BufferOutputStream()
     pq.write_table(rows, sink, compression="zstd", write_page_checksum=True)
     return bytes(sink.getvalue())

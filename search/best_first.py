@@ -16,10 +16,8 @@ from typing import Any
 import numpy as np
 
 from core.qtable import Defensive
-from results import schema
-from search.plan import Rows
 from search.prepare import Piece
-from search.table_search import Block, Tally, blocks
+from search.table_search import Block, Digest, Tally, blocks
 
 # Every table needs adversarial rows, so those are asked of many at a time. Benign rows are asked
 # of the few that lead: a cell for more would measure tables that the first of them rules out.
@@ -119,18 +117,18 @@ class BestFirst:
                 return subject, progress.next_block[subject]
         return None
 
-    def tell(self, cell_id: str, rows: Rows | None) -> bool:
+    def tell(self, cell_id: str, digest: Digest | None) -> bool:
         """Count what is new; a table whose cell failed is not asked again in this run."""
         for name in self._in_flight.pop(cell_id, []):
             self._of[name].busy = False
-            self._of[name].failed |= rows is None
-        if rows is None:
+            self._of[name].failed |= digest is None
+        if digest is None:
             return True
-        subject = schema.column(rows, "subject")[0]
-        i = self._block_of[subject, int(schema.column(rows, "image")[0])]
-        names = set(schema.column(rows, "table"))
+        subject = digest.subject
+        i = self._block_of[subject, digest.first_image]
+        names = set(digest.tables)
         known = {name for name in names if (subject, i) in self._of[name].measured}
-        self._tally.add(rows, skip=known)  # two drivers may have measured the same
+        self._tally.add(digest, skip=known)  # two drivers may have measured the same
         for name in names:
             progress = self._of[name]
             progress.measured.add((subject, i))

@@ -8,13 +8,16 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from core import models
 from core.data import KNOWN
 from core.errors import InputError
 from results.files import Root, redacted
+from results.query import default_store
 from results.store import Store
+from search.shipping import check_script
 from search.stages import Source
 from search.study import say
 from search.sweep import CellsFailed, Engine, Outcome
@@ -48,6 +51,7 @@ def main(job: Job, argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
+        check_script()
         if options.smoke:
             _check_smoke(options)
             trains = models.needs_training(options.model)
@@ -55,7 +59,7 @@ def main(job: Job, argv: Sequence[str] | None = None) -> int:
             parser.set_defaults(**few)
             options = parser.parse_args(argv)
         with _store(options) as store:
-            engine = Engine(store, options.cpus, options.gpus, stored_only=options.figure)
+            engine = Engine(store, options.cpus, options.gpus, options.figure, paths_of(options))
             try:
                 return job.run(engine, options)
             finally:
@@ -107,6 +111,15 @@ def source_of(options: argparse.Namespace) -> Source:
     )
 
 
+def paths_of(options: argparse.Namespace) -> tuple[str, ...]:
+    """Files and folders that the flags name and that every node must have."""
+    kinds = [spec.partition(":") for spec in (options.data, options.model)]
+    named = [path for kind, _, path in kinds if kind in ("imagefolder", "checkpoint")]
+    if options.data_root:
+        named.append(options.data_root)
+    return tuple(str(Path(path).expanduser().absolute()) for path in named)
+
+
 def state_of(options: argparse.Namespace) -> dict[str, Any]:
     """What the store's listing says of how a sweep was asked for."""
     command = " ".join(redacted(word) for word in sys.argv)
@@ -141,7 +154,7 @@ def _store(options: argparse.Namespace) -> Iterator[Store]:
             "a store in memory is not shared with the workers.\nHint: --store DIR, or s3://..."
         )
     try:
-        root = Root("results/out" if options.store is None else options.store)
+        root = Root(options.store or default_store())
     except ValueError as error:
         raise InputError(str(error)) from error
     yield Store(root)
@@ -229,7 +242,7 @@ class _Help(argparse.RawDescriptionHelpFormatter):
 def _shared_flags(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--store", metavar="URI", help="folder or object store for rows and all else that is kept "
-        "(s3://BUCKET/FOLDER, ...) [results/out]")  # fmt: skip
+        "(s3://BUCKET/FOLDER, ...) [QSWEEP_STORE, else results/out]")  # fmt: skip
     add("--data", default="digits", metavar="NAME", help=f"data set: {', '.join(KNOWN)}")
     add("--side", type=positive(int), metavar="PX", help="side of the images; what the data set "
         "has unless given (photos: 32, 64 or 224)")  # fmt: skip

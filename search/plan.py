@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
-Rows = Any  # an Arrow table; `results.schema.column` reads it
+Digest = Any  # what a study's `digest` made of a cell's rows; the rows themselves by default
 
 
 class Plan(Protocol):
@@ -18,8 +18,8 @@ class Plan(Protocol):
         After None the sweep waits for rows in flight and asks again; it ends when none are.
         """
 
-    def tell(self, cell_id: str, rows: Rows | None) -> bool:
-        """Learn a cell's rows, None if it failed. A cell never asked for is from an earlier run.
+    def tell(self, cell_id: str, digest: Digest | None) -> bool:
+        """Learn of a cell's rows, None if it failed. One never asked for is from an earlier run.
 
         False where the plan has no use for such a cell: it is no part of this sweep.
         """
@@ -36,10 +36,10 @@ class Grid:
         cell_id: Callable[[Any], str],
         cells: Iterable[Any],
         *,
-        watch: Callable[[Rows], None] = lambda _: None,
+        watch: Callable[[Digest], None] = lambda _: None,
         best: Callable[[], str] = lambda: "",
     ) -> None:
-        """`watch` sees the rows of every cell; `best` words the answer so far."""
+        """`watch` sees the digest of every cell; `best` words the answer so far."""
         self._waiting = OrderedDict((cell_id(cell), cell) for cell in cells)
         self._all = set(self._waiting)
         self._watch = watch
@@ -52,11 +52,11 @@ class Grid:
             return None
         return self._waiting.popitem(last=False)[1]
 
-    def tell(self, cell_id: str, rows: Rows | None) -> bool:
-        """Pass rows on to `watch`; cells that are not of this grid are no use."""
+    def tell(self, cell_id: str, digest: Digest | None) -> bool:
+        """Pass it on to `watch`; cells that are not of this grid are no use."""
         if cell_id not in self._all:
             return False
         self._waiting.pop(cell_id, None)
-        if rows is not None:
-            self._watch(rows)
+        if digest is not None:
+            self._watch(digest)
         return True

@@ -3,10 +3,12 @@
 import shutil
 import sys
 import time
+from collections.abc import Callable
 
 from tqdm import tqdm
 
 _LINE_EVERY_S = 5.0
+_BAR_EVERY_S = 0.2
 
 
 def duration(seconds: float) -> str:
@@ -53,26 +55,39 @@ class Progress:
         """Seconds since the sweep began."""
         return time.monotonic() - self._start
 
-    def cell(self, *, failed: bool, best: str) -> None:
-        """One more cell ended."""
+    @property
+    def rate_per_s(self) -> float:
+        """Cells that this run finished per second."""
+        return self.n_done / max(self.wall_s, 1e-9)
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds that the rest will take at this rate; None where that is unknown."""
+        if self._n_cells is None or self.n_done == 0:
+            return None
+        left = self._n_cells - self._n_before - self.n_done - self.n_failed
+        return max(left, 0) / self.rate_per_s
+
+    def cell(self, *, failed: bool, best: Callable[[], str]) -> None:
+        """One more cell ended; `best` words the answer so far, where it is shown."""
         self.n_failed += failed
         self.n_done += not failed
         if self._bar is not None:
             self._bar.update(not failed)
-            self._bar.set_postfix_str(self._tail(best), refresh=False)
+            if time.monotonic() - self._said_at > _BAR_EVERY_S:
+                self._said_at = time.monotonic()
+                self._bar.set_postfix_str(self._tail(best()), refresh=False)
         elif time.monotonic() - self._said_at > _LINE_EVERY_S:
             self._said_at = time.monotonic()
-            self.say(self.line(best))
+            self.say(self.line(best()))
 
     def line(self, best: str) -> str:
         """The state in one plain line."""
         done = self._n_before + self.n_done
         total = "" if self._n_cells is None else f"/{self._n_cells}"
-        rate = self.n_done / max(self.wall_s, 1e-9)
-        parts = [f"{self._label}: {done}{total} cells", f"{rate:.1f}/s"]
-        if self._n_cells is not None and rate > 0 and done < self._n_cells:
-            left_s = (self._n_cells - done - self.n_failed) / rate
-            parts.append(f"{duration(left_s)} left")
+        parts = [f"{self._label}: {done}{total} cells", f"{self.rate_per_s:.1f}/s"]
+        if self.left_s:
+            parts.append(f"{duration(self.left_s)} left")
         tail = self._tail(best)
         return ", ".join(parts + [tail] * bool(tail))
 

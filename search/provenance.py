@@ -10,22 +10,27 @@ from pathlib import Path
 
 import torch
 
+from search.shipping import fingerprint
+
 _PACKAGES = ("torch", "torchvision", "ray", "numpy", "pyarrow")
 _HERE = Path(__file__).resolve().parent.parent
 
 
 @functools.cache
 def commit() -> str:
-    """The code's commit, with "+dirty" when files differ from it; "unknown" outside of git."""
+    """The code's commit, with "+dirty" when files differ from it.
+
+    Outside of git, as on a cluster's head, "code-" and a hash of the sources.
+    """
     git = ("git", "-C", str(_HERE))
     try:
         top = _output(*git, "rev-parse", "--show-toplevel")
         if Path(top).resolve() != _HERE:  # installed somewhere inside another repository
-            return "unknown"
+            return f"code-{fingerprint()}"
         dirty = _output(*git, "status", "--porcelain", "--untracked-files=no")
         return _output(*git, "rev-parse", "--short=12", "HEAD") + ("+dirty" if dirty else "")
     except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+        return f"code-{fingerprint()}"
 
 
 def _output(*command: str) -> str:

@@ -23,13 +23,19 @@ class Place:
     say: Callable[[str], None] = say
 
 
+def _whole(rows: Any) -> Any:
+    return rows
+
+
 @dataclass(frozen=True)
 class Study:
     """What is asked (`cell`), what is measured (`row`), and how.
 
     `load` fetches what a cell needs (cached per process, where that pays); `evaluate` turns it
-    into columns, one value per row of `row`'s fields. Neither has heard of Ray. Raise `version`
-    when `evaluate` changes meaning: earlier rows then no longer count.
+    into columns, one value per row of `row`'s fields; `digest` boils a cell's rows, an Arrow
+    table, down to what the plan is told of them, so that a driver of a thousand workers does not
+    read every row. None has heard of Ray. Raise `version` when `evaluate` changes meaning:
+    earlier rows then no longer count.
     """
 
     name: str
@@ -38,6 +44,7 @@ class Study:
     row: type
     load: Callable[[Any, Bank, Place], Any]
     evaluate: Callable[[Any, Any], schema.Columns]
+    digest: Callable[[Any], Any] = _whole
 
     def cell_id(self, cell: Any) -> str:
         """The cell's name for ever."""

@@ -2,12 +2,12 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from core.qtable import Defensive
 from results import schema
-from search.plan import Rows
 from search.prepare import Piece
 
 
@@ -46,6 +46,33 @@ def grid(patterns: Sequence[int], steps_af: Sequence[int], qs_of: int) -> list[l
     return tables
 
 
+@dataclass(frozen=True)
+class Digest:
+    """What a cell's rows say of its tables: one count per table."""
+
+    subject: str
+    first_image: int
+    tables: tuple[str, ...]
+    n_images: np.ndarray
+    n_lost: np.ndarray  # right without the codec minus right with it
+    n_right: np.ndarray
+
+
+def digest(rows: Any) -> Digest:
+    """Count the rows of one cell, an Arrow table."""
+    label = schema.column(rows, "label")
+    right = schema.column(rows, "predicted") == label
+    before = schema.column(rows, "undefended") == label
+    names, place = schema.codes(rows, "table")
+    n_images, n_right, n_before = (
+        np.bincount(place, weights, minlength=len(names)).astype(int)
+        for weights in (None, right, before)
+    )
+    first_image = int(schema.column(rows, "image")[0])
+    subject = schema.codes(rows, "subject")[0][0]
+    return Digest(subject, first_image, tuple(names), n_images, n_before - n_right, n_right)
+
+
 @dataclass
 class Counts:
     """How one table fares: images measured, and those that count."""
@@ -69,26 +96,18 @@ class Tally:
     def __post_init__(self) -> None:
         self.counts = {table.name: Counts() for table in self.tables}
 
-    def add(self, rows: Rows, *, skip: Collection[str] = ()) -> None:
-        """Count the rows of one cell, but those of the tables to skip."""
-        subject = schema.column(rows, "subject")[0]
-        label = schema.column(rows, "label")
-        right = schema.column(rows, "predicted") == label
-        before = schema.column(rows, "undefended") == label
-        names, place = np.unique(schema.column(rows, "table"), return_inverse=True)
-        n_images, n_right, n_before = (
-            np.bincount(place, weights) for weights in (None, right, before)
-        )
-        for i, name in enumerate(names):
+    def add(self, cell: Digest, *, skip: Collection[str] = ()) -> None:
+        """Count one cell, but not the tables to skip."""
+        for i, name in enumerate(cell.tables):
             if name in skip:
                 continue
             counts = self.counts[name]
-            if subject == "benign":
-                counts.n_benign += int(n_images[i])
-                counts.n_lost += int(n_before[i] - n_right[i])
+            if cell.subject == "benign":
+                counts.n_benign += int(cell.n_images[i])
+                counts.n_lost += int(cell.n_lost[i])
             else:
-                counts.n_adversarial += int(n_images[i])
-                counts.n_defended += int(n_right[i])
+                counts.n_adversarial += int(cell.n_images[i])
+                counts.n_defended += int(cell.n_right[i])
 
     def allows(self, n_lost: int) -> bool:
         """Whether losing so many benign images stays below the limit, in whole images."""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from core.qtable import Defensive
 from search.best_first import BestFirst
 from search.prepare import Piece
-from search.table_search import Tally
+from search.table_search import Digest, Tally, digest
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class World:
         n_benign, n_adversarial = (len(self.before[s]) for s in ("benign", "adversarial"))
         return Tally(self.tables, n_benign, n_adversarial, self.limit)
 
-    def rows(self, ask: Ask) -> pa.Table:
+    def digest(self, ask: Ask) -> Digest:
         columns = {"subject": [], "image": [], "table": [], "predicted": [], "undefended": []}
         names = {table.name: j for j, table in enumerate(self.tables)}
         for image in ask.images:
@@ -58,7 +58,8 @@ class World:
                 columns["table"].append(name)
                 columns["predicted"].append(int(not self.right[ask.subject][image, names[name]]))
                 columns["undefended"].append(int(not self.before[ask.subject][image]))
-        return pa.table(columns | {"label": [0] * len(columns["image"])})
+        text = {n: pa.array(columns[n]).dictionary_encode() for n in ("subject", "table")}
+        return digest(pa.table(columns | text | {"label": [0] * len(columns["image"])}))
 
     def brute_force(self) -> Defensive | None:
         best = None
@@ -83,7 +84,7 @@ def search(world: World, shuffle: random.Random, *, in_flight: int = 4, told=())
         largest_block=250,
     )
     for ask in told:
-        plan.tell("earlier run", world.rows(ask))
+        plan.tell("earlier run", world.digest(ask))
     waiting, asked = [], []
     while True:
         while len(waiting) < in_flight and (ask := plan.ask()) is not None:
@@ -92,7 +93,7 @@ def search(world: World, shuffle: random.Random, *, in_flight: int = 4, told=())
             return tally.leader(), asked
         ask = waiting.pop(shuffle.randrange(len(waiting)))
         asked.append(ask)
-        plan.tell(str(ask), world.rows(ask))
+        plan.tell(str(ask), world.digest(ask))
 
 
 @st.composite

@@ -117,7 +117,7 @@ def test_a_full_disk_stops_the_sweep_and_keeps_what_is_done(store, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Store, "write", full)
+        patch.setattr(Store, "write_encoded", full)
         with pytest.raises(InputError, match=r"No space left .*\n?.*2 cells .* are stored"):
             sweep(store, cells)
     assert sweep(store, cells).n_stored == 2

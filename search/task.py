@@ -1,0 +1,75 @@
+"""One cell, wherever it runs."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+import torch
+
+from core.errors import InputError
+from results import schema
+from results.store import Store, encoded
+from search import provenance
+from search.bank import Bank
+from search.examine import difference
+from search.record import now
+from search.study import Place, Study
+
+
+@dataclass(frozen=True)
+class Task:
+    """What every cell of a sweep is run with."""
+
+    study: Study
+    store: Store
+    n_threads: int
+    device: str
+    commit: str
+    versions: str  # of the driver
+
+
+@ray.remote(max_retries=5, retry_exceptions=False)  # lost nodes are retried, bugs not
+def run_cell(task: Task, cell: Any) -> tuple[bytes, Any]:
+    """All that Ray adds to `evaluate`: somewhere to run, and a clock.
+
+    Returns the cell's file, ready to be stored, and the digest of its rows.
+    """
+    torch.set_num_threads(task.n_threads)
+    if provenance.versions() != task.versions:
+        raise InputError(
+            f"{provenance.host()} has {difference(provenance.versions(), task.versions)}.\n"
+            "Hint: install the same requirements.lock on every node."
+        )
+    if task.device == "cuda" and not torch.cuda.is_available():
+        raise InputError(
+            f"a GPU was asked for, but torch finds none on {provenance.host()}.\n"
+            "Hint: --gpus 0 computes on CPUs; or install the CUDA build and driver there."
+        )
+    place = Place(task.device, task.n_threads)
+    rows = evaluate_cell(task.study, cell, task.store, place, commit=task.commit)
+    return encoded(rows), task.study.digest(rows)
+
+
+def evaluate_cell(
+    study: Study, cell: Any, store: Store, place: Place, *, commit: str | None = None
+) -> Any:
+    """One cell, here and now: its typed rows as an Arrow table."""
+    start = time.perf_counter()
+    columns = study.evaluate(cell, study.load(cell, Bank(store.root), place))
+    made = schema.Provenance(
+        commit=commit or provenance.commit(),
+        versions=provenance.versions(),
+        hardware=provenance.hardware(place.device),
+        host=provenance.host(),
+        wall_s=time.perf_counter() - start,
+        finished_at=now(),
+    )
+    return schema.rows_table(
+        study.schema(),
+        study=study.name,
+        version=study.version,
+        cell=cell,
+        columns=columns,
+        made=made,
+    )
