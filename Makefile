@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 KILLS := 200
 
-.PHONY: help demo test check bench soak lock system clean
+.PHONY: help demo test check bench soak push lock system clean
 
 help:  ## list what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 10
@@ -28,6 +28,11 @@ bench: $(READY)  ## every performance claim, each a ratio measured in one run
 
 soak: $(READY)  ## hundreds of kills at random moments
 	$(BIN)/python tests/soak/kills.py --kills $(KILLS)
+
+CLUSTER ?= cluster.yaml
+
+push: $(READY)  ## bring a running cluster's head up to date with this repository
+	$(BIN)/ray rsync-up $(CLUSTER)
 
 lock: $(READY)  ## pin every version and hash anew
 	$(BIN)/uv pip compile pyproject.toml --extra test --extra timm --extra aws \

@@ -47,7 +47,8 @@ def in_process(bench: Bench) -> float:
 def main() -> int:
     """Plain, one worker, two workers, plain."""
     bench = prepare(
-        "--benign", "600", "--adversarial", "200", "--eps-255", "4", "--patterns", "1-4"
+        "--benign", "300", "--adversarial", "100", "--report-benign", "50", "--report-adversarial",
+        "10", "--eps-255", "4", "--patterns", "1-4", "--block", "100",
     )  # fmt: skip
     bench.engine.stop()
     torch.set_num_threads(1)

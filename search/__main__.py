@@ -1,0 +1,72 @@
+"""Before a search: check the machines, and submit to a cluster.
+
+python -m search doctor                                     # this machine and its cluster, if any
+python -m search doctor --cluster cluster.yaml              # a cluster file, before `ray up`
+python -m search submit cluster.yaml jobs/qtable_search.py -- --eps-255 8
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from core.data import KNOWN
+from core.errors import InputError
+from results.query import default_store
+from search.cli import EXIT_FAILED_CELLS, EXIT_INPUT, gpu_share, paths_of
+from search.doctor import Questions, findings
+from search.submit import submit
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit codes: 0 all is well, 1 something is wrong, 2 unusable input."""
+    parser = argparse.ArgumentParser(
+        prog="python -m search",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    _doctor_flags(commands.add_parser("doctor", help="what is wrong here, and what to do"))
+    send = commands.add_parser("submit", help="`ray submit` whose arguments arrive as typed")
+    send.add_argument("--tmux", action="store_true", help="goes on when this machine is closed")
+    send.add_argument("cluster", metavar="CLUSTER.YAML")
+    send.add_argument("script", metavar="SCRIPT")
+    send.add_argument("arguments", nargs="*", metavar="-- ARGUMENT", help="of the job, after --")
+    options = parser.parse_args(argv)
+    try:
+        if options.command == "submit":
+            return submit(options.cluster, options.script, options.arguments, tmux=options.tmux)
+        return _doctor(options)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_INPUT
+
+
+def _doctor_flags(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--store", metavar="URI", help="[QSWEEP_STORE, else results/out]")
+    add("--data", default="digits", metavar="NAME", help=f"data set: {', '.join(KNOWN)}")
+    add("--data-root", metavar="DIR", help="where mnist and cifar lie")
+    add("--model", default="small_resnet", metavar="NAME", help="checkpoint:PATH is looked for")
+    add("--gpus", type=gpu_share, metavar="N", help="GPUs per task that you mean to ask for")
+    add("--cluster", metavar="FILE", help="check a cluster file instead, and nothing else")
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    asked = Questions(
+        store=options.store or default_store(),
+        data=options.data,
+        data_root=options.data_root,
+        paths=paths_of(options),
+        gpus=options.gpus,
+    )
+    n_wrong = 0
+    for finding in findings(asked):
+        print(finding.text(), flush=True)
+        n_wrong += bool(finding.wrong)
+    print(f"{n_wrong} findings to mend" if n_wrong else "all is well")
+    return EXIT_FAILED_CELLS if n_wrong else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,102 @@
+"""What reaches the head: code that is the laptop's, arguments as they were typed."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.errors import InputError
+from search import shipping
+from search.__main__ import main
+from search.submit import command
+
+ECHO = "import sys; print(repr(sys.argv[1:]))"
+ODD = ["a b", "$HOME", "x; touch /tmp/owned", "it's", '"quoted"', "`id`", "a&b|c>d", "*", "", "~"]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cluster")
+    cluster, script = folder / "c.yaml", folder / "job.py"
+    cluster.write_text("cluster_name: c\n")
+    script.write_text("")
+    return str(cluster), str(script)
+
+
+def arrived(line: list[str]) -> list[str]:
+    """What a shell makes of the words after `--`, joined as `ray submit` joins them."""
+    joined = " ".join(line[line.index("--") + 1 :]) if "--" in line else ""
+    inner = f"{sys.executable} -c '{ECHO}' {joined}"
+    # ray: bash --login -c -i quote(command), itself given to ssh's shell
+    told = subprocess.run(
+        ["bash", "-c", 'exec bash -c "$0"', inner], capture_output=True, text=True, check=True
+    )
+    return eval(told.stdout)  # a list of strings that our own child printed
+
+
+def test_arguments_arrive_as_typed(files):
+    assert arrived(command(*files, ODD, tmux=False)) == ODD
+    assert not Path("/tmp/owned").exists()
+
+
+TEXT = st.text(st.characters(codec="ascii", exclude_characters="\n\0"))
+
+
+@given(arguments=st.lists(TEXT, min_size=1, max_size=4))
+def test_any_arguments_arrive_as_typed(files, arguments):
+    line = command(*files, arguments, tmux=True)
+    assert "--tmux" in line
+    joined = " ".join(line[line.index("--") + 1 :])
+    told = subprocess.run(
+        ["bash", "-c", f"printf '%s\\0' {joined}"], capture_output=True, check=True
+    )
+    assert told.stdout.decode().split("\0")[:-1] == arguments
+
+
+def test_a_line_break_is_refused(files):
+    with pytest.raises(InputError, match="line break"):
+        command(*files, ["a\nb"], tmux=False)
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_missing_files_are_named(files, missing, capsys):
+    given_files = [*files]
+    given_files[missing] = "nowhere.yaml"
+    assert main(["submit", *given_files]) == 2
+    assert "nowhere.yaml" in capsys.readouterr().err
+
+
+def test_a_script_that_differs_from_the_repositorys_is_refused(tmp_path):
+    ours = shipping.REPOSITORY / "jobs" / "qtable_search.py"
+    same, other = tmp_path / "qtable_search.py", tmp_path / "mine.py"
+    same.write_bytes(ours.read_bytes())
+    other.write_text("print(1)")
+    shipping.check_script(same)
+    shipping.check_script(ours)
+    shipping.check_script(other)
+    same.write_bytes(ours.read_bytes() + b"# newer\n")
+    with pytest.raises(InputError, match="make push"):
+        shipping.check_script(same)
+
+
+def test_what_is_shipped_is_the_sources_alone_and_imports(tmp_path):
+    (shipping.REPOSITORY / "results" / "out").mkdir(exist_ok=True)
+    paths = shipping.shipped(tmp_path)
+    assert [Path(path).name for path in paths] == list(shipping.PACKAGES)
+    assert all(p.suffix == ".py" for p in tmp_path.rglob("*") if p.is_file())
+    told = subprocess.run(
+        [sys.executable, "-c", "import search.shipping as s; print(s.REPOSITORY, s.fingerprint())"],
+        env={"PYTHONPATH": str(tmp_path)}, cwd=tmp_path, capture_output=True, text=True,
+        check=True,
+    ).stdout.split()  # fmt: skip
+    assert told == [str(tmp_path), shipping.fingerprint()]
+    (tmp_path / "core" / "codec.py").write_text("")
+    again = subprocess.run(
+        [sys.executable, "-c", "import search.shipping as s; print(s.fingerprint())"],
+        env={"PYTHONPATH": str(tmp_path)}, cwd=tmp_path, capture_output=True, text=True,
+        check=True,
+    ).stdout.split()  # fmt: skip
+    assert again != told[1:]
