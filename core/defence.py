@@ -35,7 +35,7 @@ class TableDefence(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Compress and decompress. InputError for other types, ranges or shapes."""
-        _check(images)
+        check_images(images)
         batch = images.as_subclass(Tensor).reshape(-1, *images.shape[-3:])
         pixels = codec.to_pixels(batch) if batch.dtype == torch.uint8 else batch
         out = codec.compress(pixels, self.table)
@@ -48,7 +48,8 @@ class TableDefence(nn.Module):
         return f"steps {int(self.table.min())}..{int(self.table.max())}"
 
 
-def _check(images: Tensor) -> None:
+def check_images(images: Tensor) -> None:
+    """Raise an `InputError` unless these are [..., c, h, w] images; it forces a device sync."""
     if images.ndim < 3 or not (images.dtype == torch.uint8 or images.is_floating_point()):
         raise InputError(
             "expected [..., c, h, w] images, uint8 or floating point, got "

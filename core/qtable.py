@@ -114,17 +114,24 @@ def by_name(name: str) -> QTable | None:
     """The table called `name`; None for "none", which leaves the image alone.
 
     Names: none, ijgQ (IJG luminance table at quality Q), uniformS (step S everywhere) and
-    kK-ofS-afS (`Defensive`). InputError for any other.
+    kK-ofS-afS (`Defensive`); NAME@qQ is such a table, taken for quality 50, `scaled` to quality Q.
+    InputError for any other.
     """
     if name == "none":
         return None
+    base, at, quality = name.partition("@q")
+    if at and base != "none" and re.fullmatch(r"\d{1,3}", quality):
+        table = by_name(base)
+        assert table is not None
+        return scaled(table, int(quality))
     defensive = parse_defensive(name)
     if defensive is not None:
         return defensive.table()
     match = re.fullmatch(r"(ijg|uniform)(\d{1,3})", name)
     if match is None:
         raise InputError(
-            f"no table is called {name!r}.\nHint: names are none, ijg75, uniform16 or k3-of16-af51."
+            f"no table is called {name!r}.\n"
+            "Hint: names are none, ijg75, uniform16, k3-of16-af51 or k3-of16-af51@q70."
         )
     return (ijg if match[1] == "ijg" else uniform)(int(match[2]))
 

@@ -1,12 +1,12 @@
 """An attack with its budget as one value, and attacking 8-bit images with it."""
 
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
+from core import seeds
 from core.attacks.gradient_sign import Differentiable, ifgsm, pgd
 from core.codec import to_pixels
 from core.errors import InputError
@@ -126,19 +126,13 @@ def on_images(
     An image's random starts follow from `seed` and its own id, so neither the batch size nor
     the other images change the result (beyond the network's own float rounding).
     """
-    generators = [_generator(seed, image) for image in image_ids]
+    generators = [seeds.generator(seed, image) for image in image_ids]
     parts = []
     for first in range(0, len(images), batch_size):
         part = slice(first, first + batch_size)
         pixels = to_pixels(images[part])
         parts.append(attack(logits_of, pixels, labels[part], generators=generators[part]))
     return torch.cat(parts)
-
-
-def _generator(seed: int, image: int) -> torch.Generator:
-    # torch's CPU generator looks at the lowest 32 bits of its seed only, hence a hash.
-    digest = hashlib.sha256(f"{seed}/{image}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:4], "little"))
 
 
 def round_within(attacked: Pixels, images: Images8, *, eps_255: float) -> Images8:

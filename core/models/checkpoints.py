@@ -18,8 +18,12 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 def save_checkpoint(path: str | Path, model: Normalised) -> None:
     """Write the classifier to a safetensors file, whole or not at all."""
+    write_tensors(path, *to_tensors(model))
+
+
+def write_tensors(path: str | Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write a safetensors file, whole or not at all."""
     target = Path(path)
-    tensors, metadata = to_tensors(model)
     aside = target.with_name(f"{target.name}.{os.getpid()}.partial")
     target.parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, aside, metadata=metadata)
