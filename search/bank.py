@@ -30,9 +30,7 @@ class Bank:
         self, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None
     ) -> tuple[str, int]:
         """Store tensors; the piece's name and bytes. Storing the same again changes nothing."""
-        whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        # One entry, for the library writes several in no fixed order.
-        data = safetensors.torch.save(whole, {_METADATA: json.dumps(metadata, sort_keys=True)})
+        data = pack(tensors, metadata)
         piece = hashlib.sha256(data).hexdigest()
         if not self.has(piece, len(data)):
             self.root.write(self._name(piece), data)
@@ -66,7 +64,23 @@ class Bank:
                 f"named by. It was moved to {self.root.path(f'aside/{name}')}.\n"
                 "Hint: run the same command again; it is made anew."
             )
-        return safetensors.torch.load(data), _metadata(data)
+        return unpack(data)
+
+
+def pack(tensors: dict[str, Tensor], metadata: dict[str, str] | None) -> bytes:
+    """A safetensors file's bytes, the same for the same content."""
+    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # One entry, for the library writes several in no fixed order.
+    return safetensors.torch.save(whole, {_METADATA: json.dumps(metadata, sort_keys=True)})
+
+
+def unpack(data: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata that `pack` packed.
+
+    Raises:
+        safetensors.SafetensorError, KeyError, ValueError: bytes of another kind, or torn.
+    """
+    return safetensors.torch.load(data), _metadata(data)
 
 
 def _metadata(data: bytes) -> dict[str, str]:

@@ -86,7 +86,7 @@ def model_label(spec: str) -> str:
 
 
 class Pieces(Grid):
-    """Bank cells. One whose piece is lost counts as missing, though its rows are there."""
+    """Bank cells. One of whose pieces one is lost counts as missing, though its rows are there."""
 
     def __init__(self, bank: Bank, study: Study, cells: Sequence[Any]) -> None:
         super().__init__(study.cell_id, cells)
@@ -94,10 +94,11 @@ class Pieces(Grid):
         self.rows: dict[str, Any] = {}
 
     def tell(self, cell_id: str, rows: Any | None) -> bool:
-        """Keep rows whose piece is in the bank."""
+        """Keep rows whose pieces are in the bank."""
         if rows is not None:
-            piece, n_bytes = (schema.column(rows, n)[0] for n in ("piece", "piece_bytes"))
-            if not self._bank.has(piece, int(n_bytes)):
+            pieces, sizes = (schema.column(rows, name) for name in ("piece", "piece_bytes"))
+            stored = dict(zip(pieces, sizes, strict=True))
+            if not all(self._bank.has(piece, int(size)) for piece, size in stored.items()):
                 return False
             self.rows[cell_id] = rows
         return super().tell(cell_id, rows)
