@@ -56,7 +56,7 @@ def check_images(images: Tensor) -> None:
             f"{images.dtype} {tuple(images.shape)}.\nHint: torchvision's v2.ToImage() makes them."
         )
     if images.is_floating_point() and images.numel():
-        low, high = (float(bound) for bound in images.aminmax())
+        low, high = (float(bound) for bound in images.detach().aminmax())
         if not (low >= 0 and high <= 1):
             raise InputError(
                 f"pixels must lie in [0, 1], got [{low:.2f}, {high:.2f}].\n"

@@ -136,7 +136,9 @@ class Training:
             "step": self.step.state(),
             "global": generators,
             "order": {"state": self._order.get_state()},
-            "records": {"all": torch.tensor([astuple(r) for r in self.records]).double()},
+            "records": {
+                "all": torch.tensor([astuple(r) for r in self.records], dtype=torch.float64)
+            },
         }
         return {
             f"{part}.{name}": tensor.detach().cpu().clone().contiguous()
@@ -165,12 +167,14 @@ class Training:
             parts.setdefault(part, {})[name] = tensor
         load_weights(self.model, parts["model"])
         weights = list(self.model.parameters())
-        for number, tensor in parts["momentum"].items():
+        for number, tensor in parts.get("momentum", {}).items():
             weight = weights[int(number)]
             buffer = torch.empty_like(weight).copy_(tensor.reshape(weight.shape))
             self._optimiser.state[weight]["momentum_buffer"] = buffer
         self.step.restore(parts.get("step", {}))
         self._global = [parts["global"][str(i)] for i in range(len(self._global))]
+        with torch.random.fork_rng(devices=self._cuda):
+            self._set_global(self._global)  # refuses what is no generator's state
         self._order.set_state(parts["order"]["state"])
         self.records = [
             EpochRecord(

@@ -38,7 +38,7 @@ class ChainCell(Inputs):
         for quality in self.qualities:
             noisy_training.table_name(self.codec, self.table, quality)
         falling = sorted(set(self.qualities), reverse=True)
-        if self.epochs < 1 or self.batch_size < 2 or list(self.qualities) != falling:
+        if not falling or self.epochs < 1 or self.batch_size < 2 or list(self.qualities) != falling:
             raise InputError(
                 "expected 1 epoch or more, batches of 2 or more and falling qualities, got "
                 f"{self.epochs}, {self.batch_size} and {self.qualities}.\n"

@@ -1,0 +1,101 @@
+"""Fast and Free adversarial training against their algorithms, written out."""
+
+import pytest
+import torch
+from tiny import Linear, TinyData, lenet
+from torch.nn import functional
+
+from core.adversarial_training import FAST_STEP, FastStep, FreeStep, adversarial_training
+from core.epochs import MOMENTUM, WEIGHT_DECAY
+from core.errors import InputError
+from core.models import to_tensors
+
+
+def batch(n: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
+    images = torch.randint(0, 256, (n, 1, 8, 8), generator=torch.Generator().manual_seed(7))
+    return images.float() / 255, torch.arange(n) % 3
+
+
+def sgd(model: torch.nn.Module) -> torch.optim.SGD:
+    return torch.optim.SGD(
+        model.parameters(), lr=0.1, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, nesterov=True
+    )
+
+
+def test_fast_is_fgsm_of_one_and_a_quarter_eps_from_a_uniform_start():
+    model, twin = Linear(), Linear()
+    pixels, labels = batch()
+    eps = 8 / 255
+    step = FastStep(eps_255=8.0, generator=torch.Generator().manual_seed(3))
+    loss, _ = step(model, sgd(model), pixels, labels)
+
+    # Wong et al. 2020, algorithm 3, on clipped pixels
+    unit = torch.rand(pixels.shape, generator=torch.Generator().manual_seed(3))
+    start = (pixels + eps * (2 * unit - 1)).clamp(0, 1).requires_grad_()
+    functional.cross_entropy(twin(start), labels).backward()
+    change = (start.detach() + 1.25 * eps * start.grad.sign() - pixels).clamp(-eps, eps)
+    attacked = (pixels + change).clamp(0, 1)
+    optimiser = sgd(twin)
+    expected = functional.cross_entropy(twin(attacked), labels)
+    optimiser.zero_grad()
+    expected.backward()
+    optimiser.step()
+    assert FAST_STEP == 1.25
+    assert float(loss) == pytest.approx(float(expected.detach()), rel=1e-5)
+    # pixels that differ in the last bit of float32 move the weights by parts in a million
+    torch.testing.assert_close(model.weight, twin.weight, rtol=1e-5, atol=1e-6)
+    assert (attacked - pixels).abs().max() <= eps + 1e-6
+
+
+def test_free_replays_each_batch_and_carries_the_perturbation_over():
+    model, twin = Linear(), Linear()
+    first, second = batch(), tuple(part.flip(0) for part in batch())
+    step, optimiser = FreeStep(eps_255=8.0, n_replays=4), sgd(model)
+    losses = [float(step(model, optimiser, *part)[0]) for part in (first, second)]
+
+    # Shafahi et al. 2019, algorithm 1: one gradient of both, m times a batch
+    eps, change, theirs = 8 / 255, torch.zeros(6, 1, 8, 8), sgd(twin)
+    expected = []
+    for pixels, labels in (first, second):
+        for _ in range(4):
+            change = change.detach().requires_grad_()
+            loss = functional.cross_entropy(twin((pixels + change).clamp(0, 1)), labels)
+            theirs.zero_grad()
+            loss.backward()
+            theirs.step()
+            change = (change.detach() + eps * change.grad.sign()).clamp(-eps, eps)
+        expected.append(float(loss.detach()))
+    assert losses == pytest.approx(expected, rel=1e-5)
+    torch.testing.assert_close(model.weight, twin.weight, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(step.state()["change"], change, rtol=0, atol=1e-6)
+    assert change.abs().max() > 0
+
+
+@pytest.mark.parametrize("method", ["fast", "free"])
+def test_it_goes_on_from_a_state_with_the_same_bytes(method):
+    def training():
+        return adversarial_training(
+            lenet(), TinyData(), method=method, eps_255=8.0, epochs=3, batch_size=16
+        )
+
+    whole = training()
+    for _ in range(3):
+        whole.epoch()
+    first = training()
+    first.epoch()
+    second = training()
+    second.restore(first.state())
+    second.epoch()
+    second.epoch()
+    ours, theirs = to_tensors(second.model)[0], to_tensors(whole.model)[0]
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert second.records[0].wall_s == first.records[0].wall_s > 0
+
+
+@pytest.mark.parametrize(
+    "changes", [{"method": "pgd"}, {"eps_255": -1.0}, {"epochs": 0}, {"learning_rate": 0.0}]
+)
+def test_what_cannot_be_trained_is_named(changes):
+    options = {"method": "fast", "eps_255": 2.0, "epochs": 1} | changes
+    with pytest.raises(InputError, match="Hint: "):
+        adversarial_training(lenet(), TinyData(), **options)
