@@ -1,8 +1,8 @@
 """Rows to answers: schema, store, queries, figures. Needs neither torch nor Ray."""
 
-from results.answer import answer, once, publish
+from results.answer import answer, once, publish, publish_files
 from results.query import load
 from results.store import Store
 from results.tables import summary, winner
 
-__all__ = ["Store", "answer", "load", "once", "publish", "summary", "winner"]
+__all__ = ["Store", "answer", "load", "once", "publish", "publish_files", "summary", "winner"]

@@ -1,7 +1,7 @@
 """The table search's answer, written where people find it: text, Parquet, figure."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import pandas as pd
@@ -68,13 +68,9 @@ def publish(
     store: Store, study: str, sweep: str, answered: Answer, export: str
 ) -> Iterator[tuple[str, str]]:
     """Write surface, report, figure, text and the winning table; what and where, one by one."""
-    yield "rows", store.root.path(store.folder(study, sweep))
-    folder = f"answers/{sweep}"
-    text = f"{answered.title}\n{answered.text}\n"
-    yield "answer", store.put(f"{folder}/answer.txt", text.encode())
-    yield "surface", store.put(f"{folder}/surface.parquet", _parquet(answered.surface))
+    frames = {"surface": answered.surface}
     if answered.report is not None:
-        yield "report", store.put(f"{folder}/report.parquet", _parquet(answered.report))
+        frames["report"] = answered.report
     picture = io.BytesIO()
     table_heatmaps(
         answered.surface,
@@ -83,10 +79,30 @@ def publish(
         path=picture,
         max_decline_points=answered.max_decline_points,
     )
-    yield "figure", store.put(f"{folder}/surface.png", picture.getvalue())
+    yield from publish_files(
+        store, study, sweep, text=f"{answered.title}\n{answered.text}\n", frames=frames,
+        figure=("surface.png", picture.getvalue()),
+    )  # fmt: skip
     if export:
+        folder = f"answers/{sweep}"
         yield "table", store.put(f"{folder}/winner.qtable.txt", export.encode())
 
 
-def _parquet(frame: pd.DataFrame) -> bytes:
-    return bytes(frame.to_parquet(index=False))
+def publish_files(
+    store: Store,
+    study: str,
+    sweep: str,
+    *,
+    text: str,
+    frames: Mapping[str, pd.DataFrame],
+    figure: tuple[str, bytes] | None = None,
+) -> Iterator[tuple[str, str]]:
+    """Write an answer's text, its tables by name, its figure (name, PNG); what and where."""
+    yield "rows", store.root.path(store.folder(study, sweep))
+    folder = f"answers/{sweep}"
+    yield "answer", store.put(f"{folder}/answer.txt", text.encode())
+    for name, frame in frames.items():
+        data = bytes(frame.to_parquet(index=False))
+        yield name, store.put(f"{folder}/{name}.parquet", data)
+    if figure is not None:
+        yield "figure", store.put(f"{folder}/{figure[0]}", figure[1])

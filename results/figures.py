@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from results.tables import Winner, feasible
 
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # ships with matplotlib: the same picture everywhere
     "font.size": 8.0,
     "axes.titlesize": 9.0,
@@ -78,7 +78,7 @@ def table_heatmaps(
         ValueError: no table has a pattern, two share a cell, or the winner is not among them.
     """
     grid = _grid(summary, max_decline_points)
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(10, 4.2), layout=ConstrainedLayoutEngine(wspace=0.04))
         left, right = figure.subplots(1, 2, sharex=True, sharey=True)
         left.set_title("Def: accuracy on adversarial images, defended")

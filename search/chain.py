@@ -18,7 +18,7 @@ from search.stages import Inputs, Source, classifier_of, images_of
 from search.study import Place, Study
 from search.sweep import Engine
 
-__all__ = ["MEMBERS", "ChainCell", "ChainRow", "Member", "make_chains", "make_outputs"]
+__all__ = ["MEMBERS", "OUTPUTS", "ChainCell", "ChainRow", "Member", "make_chains", "make_outputs"]
 
 MEMBERS = ("M", *(f"M{quality}" for quality in noisy_training.QUALITIES))
 

@@ -176,6 +176,11 @@ def whole_numbers(text: str) -> tuple[int, ...]:
     return tuple(sorted(numbers))
 
 
+def levels(text: str) -> tuple[float, ...]:
+    """Parse "8" or "0,4,8" into rising numbers of at least zero."""
+    return tuple(sorted({at_least_zero(part) for part in text.split(",")}))
+
+
 def positive(kind: type[int] | type[float]) -> Callable[[str], Any]:
     """A parser of numbers above zero."""
 

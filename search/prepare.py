@@ -184,13 +184,15 @@ def prepare(
     *,
     eight_bit: bool,
     precision: str,
+    splits: Sequence[str] = ("search", "report"),
 ) -> Prepared:
-    """Classifier, benign images and adversarial examples, made or found in the bank."""
+    """Classifier, benign images and adversarial examples of some splits, made or found."""
     data = source.open()
-    counts = {
-        "search": _count(data, "search", wanted.benign, "--benign"),
-        "report": _count(data, "report", wanted.report_benign, "--report-benign"),
+    flags = {
+        "search": (wanted.benign, "--benign"),
+        "report": (wanted.report_benign, "--report-benign"),
     }
+    counts = {split: _count(data, split, *flags[split]) for split in splits}
     cell = classifier_cell(source, data)
     sweep = sweep_name([cell.data, str(data.side)], data.fingerprint)
     (fitted,) = make(
@@ -222,6 +224,7 @@ def prepare(
             n_steps=attack.n_steps, n_restarts=attack.n_restarts, eight_bit=eight_bit,
         )
         for split, n in (("search", wanted.adversarial), ("report", wanted.report_adversarial))
+        if split in counts
         for piece, count in _share_out([p for p in benign if p.split == split], n)
     ]  # fmt: skip
     rows = make(engine, ADVERSARIAL, attacked_cells, sweep, label="adversarial examples")
