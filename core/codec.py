@@ -19,6 +19,16 @@ from core.shapes import Coefficients, Images8, Levels, Pixels, QTable
 Rounding = Callable[[Tensor], Tensor]
 
 
+def round_through(values: Tensor) -> Tensor:
+    """Rounded, with the derivative of the identity: the `rounding` of an attack on the codec.
+
+    The value is torch.round's to the bit: `round(x) - x` is exact, and so is its sum with x.
+
+    Source: Athalye, Carlini and Wagner (2018), 4.1 (backward pass differentiable approximation).
+    """
+    return values + (values.round() - values).detach()
+
+
 def blocks(planes: Tensor) -> Levels:
     """Cut [n, c, h, w] samples in 0..255 into level-shifted [n, c, h/8, w/8, 8, 8] blocks.
 

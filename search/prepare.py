@@ -224,7 +224,7 @@ def prepare(
             n_steps=attack.n_steps, n_restarts=attack.n_restarts, eight_bit=eight_bit,
         )
         for split, n in (("search", wanted.adversarial), ("report", wanted.report_adversarial))
-        if split in counts
+        if split in counts and n
         for piece, count in _share_out([p for p in benign if p.split == split], n)
     ]  # fmt: skip
     rows = make(engine, ADVERSARIAL, attacked_cells, sweep, label="adversarial examples")
