@@ -1,0 +1,53 @@
+"""A step of noisy training against a plain step of the same network, side by side in one run.
+
+Noisy training sees two images for one and passes one of them through the codec. Steps of both
+kinds alternate, so that a busy neighbour slows both; the ratio is that of the medians.
+"""
+
+import statistics
+import sys
+import time
+
+import torch
+from common import claim
+
+from core import qtable, seeds, training
+from core.data import open_data
+from core.epochs import BATCH_SIZE
+from core.noisy_training import NoisyStep
+from core.steps import PlainStep, Step
+
+N_STEPS = 12
+
+
+def main() -> int:
+    """Digits and photographs at 32 px, or those named."""
+    torch.set_num_threads(1)  # threads that wait for a busy neighbour measure the neighbour
+    holds = True
+    for name in sys.argv[1:] or ("digits", "photos"):
+        data = open_data(name)
+        images, labels = data.batch("train", range(BATCH_SIZE))
+        pixels = images.float() / 255
+        noise = seeds.generator(0, "noise")
+        table = qtable.by_name("k3-of16-af51@q70")
+        assert table is not None
+        steps: dict[str, Step] = {
+            "plain": PlainStep(),
+            "noisy": NoisyStep(table=table, sigma_255=8.0, xi=0.9, generator=noise),
+        }
+        model = training.fresh(data, "small_resnet", 0).train()
+        optimiser = torch.optim.SGD(model.parameters(), lr=0.005, momentum=0.9, nesterov=True)
+        walls: dict[str, list[float]] = {kind: [] for kind in steps}
+        for _ in range(N_STEPS):
+            for kind, step in steps.items():
+                start = time.perf_counter()
+                step(model, optimiser, pixels, labels)
+                walls[kind].append(time.perf_counter() - start)
+        plain, noisy = (statistics.median(walls[kind][2:]) for kind in steps)
+        print(f"{name}: plain {1000 * plain:.1f} ms, noisy {1000 * noisy:.1f} ms a step")
+        holds &= claim(f"noisy step / plain step, {name}", noisy / plain, 2.3)
+    return not holds
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
