@@ -72,10 +72,8 @@ def test_rows_that_disagree_or_are_absent_are_errors():
 
 
 def test_the_matrix_pairs_every_network_with_every_quality():
-    chain = [
-        Member("M", "a", ""),
-        *(Member(f"M{q}", f"w{q}", f"t@q{q}") for q in range(90, 20, -10)),
-    ]
+    trained = [Member(f"M{q}", f"w{q}", f"t@q{q}") for q in range(90, 20, -10)]
+    pairs = crossed([Member("M", "a", ""), *trained])
     assert len(pairs) == 64
     assert ("M40", "q70", Member("M40", "w40", "t@q70")) in pairs
     assert ("M40", "none", Member("M40", "w40", "")) in pairs
