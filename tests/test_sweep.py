@@ -1,5 +1,6 @@
 """The engine: resume, failures, faults. One local Ray serves the whole module."""
 
+import datetime as dt
 import subprocess
 import sys
 import time
@@ -41,7 +42,7 @@ def store(tmp_path):
 def sweep(store: Store, cells: list[Cell], **state):
     plan = Grid(SQUARES.cell_id, cells)
     engine = Engine(store)
-    return engine.sweep(SQUARES, plan, "w", label="squares", state=state)
+    return engine.sweep(SQUARES, plan, "w", label="squares", state=state or None)
 
 
 def stored(store: Store) -> pd.DataFrame:
@@ -184,6 +185,42 @@ def test_two_drivers_on_one_sweep_lose_and_double_nothing(store, tmp_path):
     assert len(rows) == 120
     assert rows["number"].tolist() == sorted(list(range(40)) * 3)
     assert (rows["square"] == rows["number"] ** 2).all()
+
+
+def test_a_run_leaves_a_log_beside_the_rows(store, capsys):
+    cells = [Cell(number=0), Cell(number=1, fails="bug"), Cell(number=2)]
+    sweep(store, cells, command="job.py --flag")
+    sweep(store, cells, command="job.py --flag")
+    where = ["--store", store.root.uri]
+    assert results_main([*where, "log", "w"]) == 0
+    said = capsys.readouterr().out
+    assert said.count("command: job.py --flag") == said.count("commit: ") == 2  # two runs
+    assert said.count(f"FAILED squares {SQUARES.cell_id(cells[1])}") == 2
+    assert "failed: squares: 2/3 cells" in said
+    assert "nodes: 0 -> 1" in said
+
+
+def test_a_running_sweep_tells_its_rate_and_what_is_left(store, capsys):
+    sweep(store, [Cell(number=n) for n in range(2)], command="x")
+    state = store.states()[0]
+    now = dt.datetime.now(dt.UTC).isoformat()
+    running = {"state": "running", "n_cells": 9, "updated_at": now, "rate_per_s": 2.0, "left_s": 75}
+    store.write_state("squares", "w", state | running)
+    results_main(["--store", store.root.uri])
+    said = capsys.readouterr().out
+    assert "2.0/s" in said
+    assert "0:01:15" in said
+
+
+def test_what_a_search_stands_on_is_listed_while_it_is_made(store, capsys):
+    sweep(store, [Cell(number=1), Cell(number=2, fails="bug")])  # no state of its own
+    results_main(["--store", store.root.uri])
+    assert "failed" in capsys.readouterr().out
+    sweep(store, [Cell(number=1)])
+    state = store.states()[0] | {"state": "complete"}
+    store.write_state("squares", "w", state)
+    results_main(["--store", store.root.uri])
+    assert "no sweeps" in capsys.readouterr().out
 
 
 def test_the_listing_tells_state_without_ray(store, capsys):
