@@ -11,8 +11,6 @@ under I-FGSM with eps = 0.008 on M (gray box).
 import argparse
 from dataclasses import asdict
 
-import pandas as pd
-
 import results
 from core.attacks import Attack
 from results import member_figures, members
@@ -37,10 +35,10 @@ def run(engine: Engine, options: argparse.Namespace) -> int:
     sweep = chain_cli.sweep_of(["matrix"], found, [asdict(cell) for cell in cells])
     (trained,) = chain.make_chains(engine, cli.source_of(options), cells, sweep)
     pairs = chain_cli.crossed(trained)
-    known = pd.DataFrame(
+    known = [
         {"member": name, "quality": quality, "weights": pair.weights, "table": pair.table}
         for name, quality, pair in pairs
-    )
+    ]
     chain.make_outputs(engine, found.inputs, [p for *_, p in pairs], found.pieces, sweep)
     rows = results.load(chain.OUTPUTS.name, sweep=sweep, store=engine.store.root)
     lines = members.accuracies(members.named(rows, known), ["member", "quality"])

@@ -12,8 +12,6 @@ images at its own quality, benign and attacked (gray box: the attack knows M alo
 import argparse
 from dataclasses import asdict
 
-import pandas as pd
-
 import results
 from core.attacks import Attack
 from results import member_figures, members
@@ -37,11 +35,11 @@ def run(engine: Engine, options: argparse.Namespace) -> int:
     cells = chain_cli.cells(options, found, options.sigma_255)
     sweep = chain_cli.sweep_of(["chain"], found, [asdict(cell) for cell in cells])
     chains = chain.make_chains(engine, cli.source_of(options), cells, sweep)
-    known = pd.DataFrame(
+    known = [
         {"sigma_255": cell.sigma_255, "member": m.name, "weights": m.weights, "table": m.table}
         for cell, trained in zip(cells, chains, strict=True)
         for m in trained
-    )
+    ]
     everyone = [member for trained in chains for member in trained]
     chain.make_outputs(engine, found.inputs, everyone, found.pieces, sweep)
     rows = results.load(chain.OUTPUTS.name, sweep=sweep, store=engine.store.root)

@@ -1,6 +1,7 @@
 """Accuracies of an ensemble's members, from the outcome of every image."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -10,8 +11,8 @@ SUBJECTS = ("benign", "adversarial")
 _KEY = ["weights", "table", "split", "subject", "image"]
 
 
-def named(rows: pd.DataFrame, members: pd.DataFrame) -> pd.DataFrame:
-    """Rows of `member_outputs` with the columns of `members`, joined on weights and table.
+def named(rows: pd.DataFrame, members: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Rows of `member_outputs` with the entries of `members`, joined on their weights and table.
 
     A network that several members share (M, of several chains) stands once for each.
 
@@ -26,7 +27,9 @@ def named(rows: pd.DataFrame, members: pd.DataFrame) -> pd.DataFrame:
             f"image {image['image']} was measured twice under {image['table'] or 'no table'}, with "
             "different predictions.\nHint: two machines compute differently; use one for a sweep."
         )
-    joined = members.merge(once, on=["weights", "table"], how="left", validate="many_to_many")
+    joined = pd.DataFrame(list(members)).merge(
+        once, on=["weights", "table"], how="left", validate="many_to_many"
+    )
     absent = joined[joined["image"].isna()]
     if not absent.empty:
         raise ValueError(

@@ -45,8 +45,10 @@ def outcomes() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=names).assign(split="report")
 
 
-KNOWN = pd.DataFrame({"sigma_255": 8.0, "member": ["M", "M90"], "weights": ["a", "b"],
-                      "table": ["", "uniform16@q90"]})  # fmt: skip
+KNOWN = [
+    {"sigma_255": 8.0, "member": "M", "weights": "a", "table": ""},
+    {"sigma_255": 8.0, "member": "M90", "weights": "b", "table": "uniform16@q90"},
+]
 
 
 def test_accuracies_are_shares_of_the_rows():
