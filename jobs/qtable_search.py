@@ -105,11 +105,14 @@ def add_flags(group: argparse._ArgumentGroup) -> None:
     add("--report-benign", type=count, metavar="N", help="held-out images; 1000 or all")
     add("--report-adversarial", type=count, default=200, metavar="N", help="held-out examples")
     add("--block", type=count, default=250, metavar="N", help="images per cell")
-    add("--attack", choices=attacks.NAMES, default="fgsm", help="how examples are made")
-    add("--eps-255", type=cli.at_least_zero, default=2.0, metavar="EPS",
-        help="budget of the attack, L-infinity, in 1/255")  # fmt: skip
-    add("--step-255", type=cli.at_least_zero, metavar="STEP", help="of ifgsm and pgd, in 1/255")
-    add("--attack-steps", type=count, metavar="N", help="of ifgsm and pgd")
+    add("--attack", default="fgsm", metavar="NAME[:KEY=VALUE,...]",
+        help=f"how examples are made: {', '.join(attacks.NAMES)}; settings as in cw:confidence=5 "
+        "or fgsm:target=least-likely")  # fmt: skip
+    add("--eps-255", type=cli.at_least_zero, metavar="EPS",
+        help="budget of the attack in 1/255, of a pixel or, where the attack is L2, of an image; "
+        "2 where it is L-infinity")  # fmt: skip
+    add("--step-255", type=cli.at_least_zero, metavar="STEP", help="of fgsm's kin, in 1/255")
+    add("--attack-steps", type=count, metavar="N", help="of all attacks but fgsm")
     add("--restarts", type=count, metavar="N", help="of pgd")
     add("--float", action="store_true", help="keep adversarial examples unrounded")
 
@@ -189,7 +192,7 @@ def ask(engine: Engine, options: argparse.Namespace) -> Question:
         n_steps=options.attack_steps, n_restarts=options.restarts,
     )  # fmt: skip
     grid(options.patterns, options.qs_af, options.qs_of)  # bad tables before long work
-    if not options.float and attack.eps_255 != int(attack.eps_255):
+    if not options.float and attack.norm is attacks.LINF and attack.eps_255 % 1:
         if attack.eps_255 < 1:
             raise InputError(
                 f"examples rounded to 8 bits need a budget of at least 1/255, got "
@@ -240,7 +243,7 @@ def answer(engine: Engine, question: Question, winner: qtable.Defensive | None) 
     inputs = question.prepared.inputs
     title = (
         f"{inputs.data} {inputs.side} px, {inputs.model}, {question.attack.name} "
-        f"eps {question.attack.eps_255:g}/255"
+        f"{question.attack.budget}"
     )
     export = ""
     if winner is not None:

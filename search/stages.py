@@ -217,7 +217,7 @@ def _adversarial(cell: AdversarialCell, inputs: tuple[Bank, Place]) -> schema.Co
         seed=cell.seed,
     ).cpu()
     if cell.eight_bit:
-        attacked = attacks.round_within(attacked, images, eps_255=cell.eps_255)
+        attacked = attacks.round_within(attacked, images, eps_255=cell.eps_255, norm=attack.norm)
     return _put_images(cell, inputs, attacked, labels, ids)
 
 

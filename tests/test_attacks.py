@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from core import attacks
-from core.attacks import gradient_sign
+from core.attacks import gradients
 from core.errors import InputError
 
 
@@ -155,15 +155,15 @@ def test_restarts_keep_the_largest_loss(network, images, labels):
 
 
 def test_an_image_does_not_feel_its_neighbours(network, images, labels):
-    alone = gradient_sign.loss_gradient(network, images[:1] / 255, labels[:1])
-    together = gradient_sign.loss_gradient(network, images / 255, labels)[:1]
+    alone = gradients.loss_gradient(network, images[:1] / 255, labels[:1])
+    together = gradients.loss_gradient(network, images / 255, labels)[:1]
     torch.testing.assert_close(alone, together)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"name": "cw"}, "must be one of fgsm, ifgsm, pgd"),
+        ({"name": "fgsn"}, "must be one of fgsm, ifgsm, pgd"),
         ({"eps_255": -1.0}, "0..255"),
         ({"eps_255": float("nan")}, "0..255"),
         ({"n_steps": 3}, "fgsm takes one step of the whole budget"),

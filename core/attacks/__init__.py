@@ -1,10 +1,40 @@
 """Attacks: pixels and labels in, pixels out.
 
 Each receives the function that the attacker may differentiate: gray, black and white box are
-that one argument (the bare model, another model, the whole defence).
+that one argument (the bare model, another model, the whole defence). `straight_through` makes a
+defence without a gradient differentiable, `Expectation` a random one plain.
 """
 
+from core.attacks.auto import autoattack
+from core.attacks.bpda import bpda, straight_through
+from core.attacks.carlini_wagner import carlini_wagner
+from core.attacks.deepfool import deepfool
 from core.attacks.gradient_sign import fgsm, ifgsm, pgd
-from core.attacks.spec import NAMES, Attack, on_images, round_within
+from core.attacks.gradients import Expectation
+from core.attacks.images import on_images, round_within
+from core.attacks.norms import L2, LINF, Norm
+from core.attacks.spec import NAMES, Attack
+from core.attacks.transfer import difgsm, gaussian_kernel, kernel_side, tifgsm
 
-__all__ = ["NAMES", "Attack", "fgsm", "ifgsm", "on_images", "pgd", "round_within"]
+__all__ = [
+    "L2",
+    "LINF",
+    "NAMES",
+    "Attack",
+    "Expectation",
+    "Norm",
+    "autoattack",
+    "bpda",
+    "carlini_wagner",
+    "deepfool",
+    "difgsm",
+    "fgsm",
+    "gaussian_kernel",
+    "ifgsm",
+    "kernel_side",
+    "on_images",
+    "pgd",
+    "round_within",
+    "straight_through",
+    "tifgsm",
+]

@@ -1,7 +1,8 @@
-"""L-infinity attacks that step along the sign of the loss gradient: FGSM, I-FGSM, PGD.
+"""Attacks that step along the loss gradient: FGSM, I-FGSM, PGD, in L-infinity or L2.
 
-All take pixels in [0, 1] and return pixels in [0, 1] within `eps_255` / 255 of them. The loss
-is the cross-entropy of the true label, of `logits_of` what the attacker may differentiate.
+All take pixels in [0, 1] and return pixels in [0, 1] within `eps_255` / 255 of them, measured
+in `norm`. The loss is the cross-entropy of `logits_of`, what the attacker may differentiate:
+raised for the true label, or lowered for the label to be reached (`targeted`).
 """
 
 from collections.abc import Callable, Sequence
@@ -9,26 +10,35 @@ from collections.abc import Callable, Sequence
 import torch
 from torch.nn import functional
 
-from core.shapes import Labels, Logits, Pixels
-
-Differentiable = Callable[[Pixels], Logits]
-
-
-def loss_gradient(logits_of: Differentiable, pixels: Pixels, labels: Labels) -> Pixels:
-    """Gradient of each image's own cross-entropy; no image sees another's."""
-    with torch.enable_grad():
-        inputs = pixels.detach().requires_grad_()
-        loss = functional.cross_entropy(logits_of(inputs), labels, reduction="sum")
-        (gradient,) = torch.autograd.grad(loss, inputs)
-    return gradient
+from core.attacks.gradients import Differentiable, loss_gradient
+from core.attacks.norms import LINF, Norm
+from core.shapes import Labels, Pixels
 
 
-def fgsm(logits_of: Differentiable, pixels: Pixels, labels: Labels, *, eps_255: float) -> Pixels:
+def fgsm(
+    logits_of: Differentiable,
+    pixels: Pixels,
+    labels: Labels,
+    *,
+    eps_255: float,
+    targeted: bool = False,
+    norm: Norm = LINF,
+) -> Pixels:
     """Fast gradient sign method: one step of the whole budget.
 
-    Source: Goodfellow, Shlens and Szegedy (2015), section 4.
+    Source: Goodfellow, Shlens and Szegedy (2015), section 4; targeted: Kurakin, Goodfellow and
+    Bengio (2017), section 2.3, whose least likely class is one choice of target.
     """
-    return ifgsm(logits_of, pixels, labels, eps_255=eps_255, step_255=eps_255, n_steps=1)
+    return ifgsm(
+        logits_of,
+        pixels,
+        labels,
+        eps_255=eps_255,
+        step_255=eps_255,
+        n_steps=1,
+        targeted=targeted,
+        norm=norm,
+    )
 
 
 def ifgsm(
@@ -40,19 +50,32 @@ def ifgsm(
     step_255: float,
     n_steps: int,
     start: Pixels | None = None,
+    targeted: bool = False,
+    norm: Norm = LINF,
+    momentum: float = 0.0,
+    smooth: Callable[[Pixels], Pixels] | None = None,
 ) -> Pixels:
-    """Iterative FGSM ("basic iterative method"): small steps, clipped to the ball each time.
+    """Iterative FGSM ("basic iterative method"): small steps, brought back into the ball each time.
 
-    `start` is where the first step is taken from, the image itself unless given.
+    `start` is where the first step is taken from, the image itself unless given. `smooth` is
+    applied to every gradient; `momentum` is the share of the earlier direction that is kept, each
+    gradient being divided by its mean size first (MI-FGSM).
 
-    Source: Kurakin, Goodfellow and Bengio (2017), section 2.2.
+    Source: Kurakin, Goodfellow and Bengio (2017), section 2.2; momentum: Dong et al. (2018),
+    algorithm 1.
     """
-    low = (pixels - eps_255 / 255).clamp(0, 1)
-    high = (pixels + eps_255 / 255).clamp(0, 1)
+    uphill = -1 if targeted else 1
     attacked = pixels if start is None else start
+    velocity = torch.zeros_like(pixels)
     for _ in range(n_steps):
         gradient = loss_gradient(logits_of, attacked, labels)
-        attacked = (attacked + step_255 / 255 * gradient.sign()).clamp(low, high)
+        if smooth is not None:
+            gradient = smooth(gradient)
+        if momentum:
+            size = gradient.abs().mean(dim=(1, 2, 3), keepdim=True).clamp_min(1e-30)
+            gradient = velocity = momentum * velocity + gradient / size
+        step = uphill * step_255 / 255 * norm.steepest(gradient)
+        attacked = norm.project(attacked + step, pixels, eps_255 / 255)
     return attacked
 
 
@@ -66,19 +89,20 @@ def pgd(
     n_steps: int,
     n_restarts: int,
     generators: Sequence[torch.Generator],
+    targeted: bool = False,
+    norm: Norm = LINF,
 ) -> Pixels:
     """Projected gradient descent: I-FGSM from uniform random starts in the ball.
 
-    Of the restarts each image keeps the one with the largest loss. One CPU generator per
-    image, so that an image's starts do not depend on the batch it is attacked in.
+    Of several restarts each image keeps the one with the largest loss (the smallest, where it is
+    targeted). One CPU generator per image, so that an image's starts do not depend on the batch.
 
     Source: Madry et al. (2018), section 2.1.
     """
     worst = pixels
     worst_loss = torch.full((len(pixels),), -torch.inf, device=pixels.device)
     for _ in range(n_restarts):
-        unit = [torch.rand(pixels.shape[1:], generator=generator) for generator in generators]
-        noise = torch.stack(unit).to(pixels) * 2 - 1
+        unit = [norm.draw(pixels.shape[1:], generator) for generator in generators]
         attacked = ifgsm(
             logits_of,
             pixels,
@@ -86,11 +110,15 @@ def pgd(
             eps_255=eps_255,
             step_255=step_255,
             n_steps=n_steps,
-            start=(pixels + eps_255 / 255 * noise).clamp(0, 1),
+            start=(pixels + eps_255 / 255 * torch.stack(unit).to(pixels)).clamp(0, 1),
+            targeted=targeted,
+            norm=norm,
         )
+        if n_restarts == 1:
+            return attacked
         with torch.no_grad():
             loss = functional.cross_entropy(logits_of(attacked), labels, reduction="none")
-        better = loss > worst_loss
+        better = (-loss if targeted else loss) > worst_loss
         worst = torch.where(better[:, None, None, None], attacked, worst)
-        worst_loss = torch.where(better, loss, worst_loss)
+        worst_loss = torch.where(better, -loss if targeted else loss, worst_loss)
     return worst

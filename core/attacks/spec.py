@@ -1,85 +1,90 @@
-"""An attack with its budget as one value, and attacking 8-bit images with it."""
+"""An attack with its budget and settings as one value."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
-from core import seeds
-from core.attacks.gradient_sign import Differentiable, ifgsm, pgd
-from core.codec import to_pixels
+from core.attacks.families import FAMILIES, LEAST_LIKELY, UNBOUNDED_255, Call, Family
+from core.attacks.gradients import Differentiable
+from core.attacks.norms import LINF, Norm
 from core.errors import InputError
-from core.shapes import Images8, Labels, Pixels
+from core.shapes import Labels, Pixels
 
-NAMES = ("fgsm", "ifgsm", "pgd")
+NAMES = tuple(FAMILIES)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Attack:
-    """Name and budget. InputError for an unknown name or a budget that it cannot have."""
+    """Name and budget. InputError for an unknown name or what the attack cannot have.
 
-    name: str  # one of NAMES
-    eps_255: float  # largest change of a pixel, L-infinity, in 1/255
-    step_255: float  # change of a pixel in one step, in 1/255
+    The name is one of NAMES, then after a colon the settings that differ from the usual ones:
+    "cw:confidence=5,searches=6", "fgsm:target=3". `core.attacks.families` lists them.
+    """
+
+    name: str
+    eps_255: float  # largest change in 1/255, of a pixel (L-infinity) or of an image (L2)
+    step_255: float  # change in one step, in the same unit; 0 where the attack has no such steps
     n_steps: int
     n_restarts: int
 
     def __post_init__(self) -> None:
-        if self.name not in NAMES:
+        head, settings = _parse(self.name)
+        if self.name != _spelled(head, settings):
             raise InputError(
-                f"the attack must be one of {', '.join(NAMES)}, got {self.name!r}.\n"
-                "Hint: --attack fgsm is the paper's search."
+                f"expected the attack spelled {_spelled(head, settings)!r}, got {self.name!r}.\n"
+                "Hint: Attack.with_defaults spells it so."
             )
-        if not (0 <= self.eps_255 <= 255 and 0 <= self.step_255 <= 255):
-            raise InputError(
-                f"eps and step must lie in 0..255 (1/255 of a pixel), got eps {self.eps_255:g} "
-                f"and step {self.step_255:g}.\nHint: 2 means 2/255."
-            )
+        _check_budget(FAMILIES[head], self.eps_255, self.step_255)
         if self.n_steps < 1 or self.n_restarts < 1:
             raise InputError(
                 f"an attack needs at least 1 step and 1 restart, got {self.n_steps} and "
                 f"{self.n_restarts}.\nHint: PGD is usually run with 10 to 50 steps."
             )
-        if self.name == "fgsm" and (self.n_steps > 1 or self.step_255 != self.eps_255):
-            raise InputError(
-                f"fgsm takes one step of the whole budget, got {self.n_steps} steps of "
-                f"{self.step_255:g} for a budget of {self.eps_255:g}.\n"
-                "Hint: ifgsm and pgd take --attack-steps and --step-255."
-            )
-        if self.name != "pgd" and self.n_restarts > 1:
-            raise InputError(
-                f"{self.name} starts at the image itself, got {self.n_restarts} restarts.\n"
-                "Hint: pgd takes --restarts."
-            )
+        _check_steps(head, self)
 
     @classmethod
     def with_defaults(
         cls,
         name: str,
         *,
-        eps_255: float,
+        eps_255: float | None = None,
         step_255: float | None = None,
         n_steps: int | None = None,
         n_restarts: int | None = None,
     ) -> "Attack":
-        """The usual settings where none are given.
-
-        I-FGSM: steps of 1/255, min(eps + 4, 1.25 eps) of them (Kurakin et al. 2017, section 2.2).
-        PGD: 10 steps of eps/4 (Madry et al. 2018 use 2.5 eps / steps), one restart.
-        """
-        usual_steps, usual_step = 1, eps_255
-        if name == "ifgsm":
-            usual_steps, usual_step = max(1, round(min(eps_255 + 4, 1.25 * eps_255))), 1.0
-        if name == "pgd":
-            usual_steps, usual_step = 10, eps_255 / 4
+        """The usual settings where none are given; `core.attacks.families` says whose they are."""
+        head, settings = _parse(name)
+        family = FAMILIES[head]
+        eps = family.eps_255 if eps_255 is None else eps_255
+        if eps is None:
+            raise InputError(
+                f"expected a budget for {head}, which has no usual one; got none.\n"
+                "Hint: --eps-255 707 is a root mean square of 0.05 over a 32x32 colour image, "
+                "the measure of Athalye et al. (2018)."
+            )
+        _check_budget(family, eps, 0.0)
+        usual_step = family.step_255(eps) if family.step_255 else 0.0
         return cls(
-            name=name,
-            eps_255=eps_255,
+            name=_spelled(head, settings),
+            eps_255=eps,
             step_255=usual_step if step_255 is None else step_255,
-            n_steps=usual_steps if n_steps is None else n_steps,
+            n_steps=family.n_steps(eps) if n_steps is None else n_steps,
             n_restarts=1 if n_restarts is None else n_restarts,
         )
+
+    @property
+    def norm(self) -> Norm:
+        """How the budget is measured."""
+        return FAMILIES[_parse(self.name)[0]].norm
+
+    @property
+    def budget(self) -> str:
+        """The budget in words."""
+        if self.norm is LINF:
+            return f"eps {self.eps_255:g}/255"
+        return "unbounded" if self.eps_255 >= UNBOUNDED_255 else f"L2 eps {self.eps_255:g}/255"
 
     def __call__(
         self,
@@ -89,57 +94,117 @@ class Attack:
         *,
         generators: Sequence[torch.Generator],
     ) -> Pixels:
-        """Attack pixels: `pgd`, or `ifgsm` of which FGSM is the single full step."""
-        if self.name != "pgd":
-            return ifgsm(
-                logits_of,
-                pixels,
-                labels,
-                eps_255=self.eps_255,
-                step_255=self.step_255,
-                n_steps=self.n_steps,
-            )
-        return pgd(
-            logits_of,
-            pixels,
-            labels,
+        """Attack pixels through what the attacker may differentiate.
+
+        With a target, an image that carries the target's label stays as it is.
+        """
+        head, settings = _parse(self.name)
+        target = settings.get("target", "")
+        call = Call(
             eps_255=self.eps_255,
             step_255=self.step_255,
             n_steps=self.n_steps,
             n_restarts=self.n_restarts,
+            norm=self.norm,
+            targeted=bool(target),
             generators=generators,
+            settings=settings,
+        )
+        run = FAMILIES[head].run
+        if not target:
+            return run(logits_of, pixels, labels, call)
+        wanted = _targets(target, logits_of, pixels, labels)
+        attacked = run(logits_of, pixels, wanted, call)
+        return torch.where((wanted == labels)[:, None, None, None], pixels, attacked)
+
+
+def _targets(target: str, logits_of: Differentiable, pixels: Pixels, labels: Labels) -> Labels:
+    with torch.no_grad():
+        logits = logits_of(pixels)
+    if target == LEAST_LIKELY:
+        return logits.argmin(1)
+    if int(target) >= logits.shape[1]:
+        raise InputError(
+            f"the target must be one of the classes 0..{logits.shape[1] - 1}, got {target}.\n"
+            f"Hint: target={LEAST_LIKELY} fits every network."
+        )
+    return torch.full_like(labels, int(target))
+
+
+def _parse(name: str) -> tuple[str, Mapping[str, Any]]:
+    """The attack's bare name and all its settings; InputError for what it does not have."""
+    head, colon, text = name.partition(":")
+    if head not in FAMILIES:
+        raise InputError(
+            f"the attack must be one of {', '.join(NAMES)}, got {name!r}.\n"
+            "Hint: --attack fgsm is the paper's search."
+        )
+    known = FAMILIES[head].settings
+    values: dict[str, Any] = {key: setting.default for key, setting in known.items()}
+    for pair in text.split(",") if colon else ():
+        key, _, value = pair.partition("=")
+        if key not in known:
+            raise InputError(
+                f"{head} has the settings {', '.join(known) or '(none)'}, got {pair!r}.\n"
+                "Hint: as in cw:confidence=5,searches=6."
+            )
+        values[key] = _value(head, key, value)
+    return head, values
+
+
+def _value(head: str, key: str, text: str) -> Any:
+    setting = FAMILIES[head].settings[key]
+    try:
+        value = type(setting.default)(text)
+        valid = setting.valid(value)
+    except ValueError:
+        valid = False
+    if not valid:
+        raise InputError(
+            f"expected {key} {setting.wanted}, got {text!r}.\n"
+            f"Hint: {head} alone takes {key} {setting.default or 'none'}."
+        )
+    return value
+
+
+def _spelled(head: str, settings: Mapping[str, Any]) -> str:
+    """The one way to write an attack: settings that differ from the usual, in order of name."""
+    usual = FAMILIES[head].settings
+    given = sorted((k, v) for k, v in settings.items() if v != usual[k].default)
+    pairs = ",".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in given)
+    return f"{head}:{pairs}" if pairs else head
+
+
+def _check_budget(family: Family, eps_255: float, step_255: float) -> None:
+    most = 255 if family.norm is LINF else UNBOUNDED_255
+    if not (0 <= eps_255 <= most and 0 <= step_255 <= most):
+        of = "a pixel" if family.norm is LINF else "the L2 length of a change"
+        raise InputError(
+            f"eps and step must lie in 0..{most:g} (1/255 of {of}), got eps {eps_255:g} and step "
+            f"{step_255:g}.\nHint: 2 means 2/255."
         )
 
 
-def on_images(
-    attack: Attack,
-    logits_of: Differentiable,
-    images: Images8,
-    labels: Labels,
-    *,
-    image_ids: Sequence[int],
-    seed: int,
-    batch_size: int = 128,
-) -> Pixels:
-    """Attack 8-bit images, batch by batch; pixels out, not yet rounded.
-
-    An image's random starts follow from `seed` and its own id, so neither the batch size nor
-    the other images change the result (beyond the network's own float rounding).
-    """
-    generators = [seeds.generator(seed, image) for image in image_ids]
-    parts = []
-    for first in range(0, len(images), batch_size):
-        part = slice(first, first + batch_size)
-        pixels = to_pixels(images[part])
-        parts.append(attack(logits_of, pixels, labels[part], generators=generators[part]))
-    return torch.cat(parts)
-
-
-def round_within(attacked: Pixels, images: Images8, *, eps_255: float) -> Images8:
-    """The attacked pixels as 8-bit images, still within `eps_255` of the originals.
-
-    A budget that is no whole number is used up to the whole level below it.
-    """
-    change = (attacked * 255).round() - images
-    whole = change.clamp(-math.floor(eps_255), math.floor(eps_255))
-    return (images + whole).clamp(0, 255).to(torch.uint8)
+def _check_steps(head: str, attack: Attack) -> None:
+    family = FAMILIES[head]
+    if family.one_step and (attack.n_steps > 1 or attack.step_255 != attack.eps_255):
+        raise InputError(
+            f"{head} takes one step of the whole budget, got {attack.n_steps} steps of "
+            f"{attack.step_255:g} for a budget of {attack.eps_255:g}.\n"
+            "Hint: ifgsm and pgd take --attack-steps and --step-255."
+        )
+    if family.step_255 is None and attack.step_255:
+        raise InputError(
+            f"{head} chooses the size of its steps itself, got {attack.step_255:g}.\n"
+            "Hint: leave --step-255 out; cw and bpda have a rate, as in cw:rate=0.005."
+        )
+    if head.startswith("autoattack") and attack.n_steps > 1:
+        raise InputError(
+            f"{head} chooses the number of its steps itself, got {attack.n_steps}.\n"
+            "Hint: leave --attack-steps out."
+        )
+    if not family.random_start and attack.n_restarts > 1:
+        raise InputError(
+            f"{head} starts at the image itself, got {attack.n_restarts} restarts.\n"
+            "Hint: pgd takes --restarts."
+        )

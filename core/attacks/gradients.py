@@ -1,0 +1,88 @@
+"""What the attacker may differentiate, and the gradient of its loss."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from core.shapes import Labels, Logits, Pixels
+
+Differentiable = Callable[[Pixels], Logits]
+Randomised = Callable[[Pixels, Sequence[torch.Generator]], Logits]  # one generator per image
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """A randomised function in place of a plain one: expectation over transformation (EOT).
+
+    Every attack takes it. Called, it gives the mean logits of `n_samples` draws, so the gradient
+    of a logit (DeepFool, C&W) is the mean over draws; `loss_gradient` gives the mean of the
+    gradients of each draw's own cross-entropy. An image's draws come from its own CPU generator
+    alone, so they do not depend on its neighbours.
+
+    Source: Athalye, Engstrom, Ilyas and Kwok (2018), section 2; Athalye, Carlini and Wagner
+    (2018), section 4.2.
+    """
+
+    randomised: Randomised
+    generators: Sequence[torch.Generator]
+    n_samples: int
+
+    def draw(self, pixels: Pixels) -> Logits:
+        """The logits of one draw."""
+        return self.randomised(pixels, self.generators)
+
+    def __call__(self, pixels: Pixels) -> Logits:
+        """The mean logits of all draws."""
+        return torch.stack([self.draw(pixels) for _ in range(self.n_samples)]).mean(0)
+
+
+def of_rows(logits_of: Differentiable, rows: Tensor) -> Differentiable:
+    """The same function for some of the images, whose generators an `Expectation` must keep."""
+    if not isinstance(logits_of, Expectation):
+        return logits_of
+    kept = [logits_of.generators[row] for row in rows.tolist()]
+    return Expectation(logits_of.randomised, kept, logits_of.n_samples)
+
+
+def preceded(
+    logits_of: Differentiable,
+    change: Callable[[Pixels, Sequence[torch.Generator]], Pixels],
+    generators: Sequence[torch.Generator],
+) -> Expectation:
+    """The function behind a random change of the pixels; one draw, or the function's own many."""
+    if isinstance(logits_of, Expectation):
+        inner = logits_of.randomised
+        return Expectation(
+            lambda pixels, own: inner(change(pixels, own), own),
+            logits_of.generators,
+            logits_of.n_samples,
+        )
+    return Expectation(lambda pixels, own: logits_of(change(pixels, own)), generators, 1)
+
+
+def gradient_and_logits(
+    logits_of: Differentiable, pixels: Pixels, labels: Labels
+) -> tuple[Pixels, Logits]:
+    """Gradient of each image's own cross-entropy, and the logits; no image sees another's."""
+    draws = [logits_of]
+    if isinstance(logits_of, Expectation):
+        draws = [logits_of.draw] * logits_of.n_samples
+    gradients, logits = zip(*(_one(draw, pixels, labels) for draw in draws), strict=True)
+    return sum(gradients[1:], gradients[0]) / len(draws), sum(logits[1:], logits[0]) / len(draws)
+
+
+def _one(logits_of: Differentiable, pixels: Pixels, labels: Labels) -> tuple[Pixels, Logits]:
+    with torch.enable_grad():
+        inputs = pixels.detach().requires_grad_()
+        logits = logits_of(inputs)
+        loss = functional.cross_entropy(logits, labels, reduction="sum")
+        (gradient,) = torch.autograd.grad(loss, inputs)
+    return gradient, logits.detach()
+
+
+def loss_gradient(logits_of: Differentiable, pixels: Pixels, labels: Labels) -> Pixels:
+    """Gradient of each image's own cross-entropy."""
+    return gradient_and_logits(logits_of, pixels, labels)[0]
