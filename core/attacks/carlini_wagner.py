@@ -11,7 +11,7 @@ from core.attacks.norms import L2
 from core.shapes import Labels, Pixels
 
 _SHRINK = 0.999999  # keeps 0 and 1 inside the open range of tanh
-_PROGRESS = 0.9999  # a tenth of the steps must lower an image's loss at least to this share
+_PROGRESS = 0.9999  # what a tenth of the steps must lower an image's loss or hinge to
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8  # Adam's usual
 
 
@@ -27,7 +27,8 @@ class _Moving:
     change: Tensor  # in tanh space
     mean: Tensor  # Adam's moments of the gradient
     variance: Tensor
-    loss: Tensor  # at the last check
+    lowest: Tensor  # [n, 2]: loss and hinge when each last made progress
+    n_stuck: Tensor  # steps since either did
 
     @classmethod
     def start(cls, pixels: Pixels, labels: Labels, c: Tensor) -> "_Moving":
@@ -35,11 +36,16 @@ class _Moving:
         rows = torch.arange(len(pixels), device=pixels.device)
         origin = torch.atanh((2 * pixels - 1) * _SHRINK)
         change, mean, variance = (torch.zeros_like(pixels) for _ in range(3))
-        never = torch.full_like(c, torch.inf)
-        return cls(rows, pixels, origin, labels, c, change, mean, variance, never)
+        never = torch.full((len(c), 2), torch.inf, dtype=c.dtype, device=c.device)
+        n_stuck = torch.zeros_like(rows)
+        return cls(rows, pixels, origin, labels, c, change, mean, variance, never, n_stuck)
 
-    def keep(self, going: Tensor) -> None:
-        """Drop the images that are not going on."""
+    def drop_stuck(self, loss_and_hinge: Tensor, patience: int) -> None:
+        """Drop images whose loss and hinge have both made no progress for so many steps."""
+        progress = loss_and_hinge < _PROGRESS * self.lowest
+        self.lowest = torch.where(progress, loss_and_hinge, self.lowest)
+        self.n_stuck = torch.where(progress.any(1), 0, self.n_stuck + 1)
+        going = self.n_stuck < patience
         if not going.all():
             for name, values in vars(self).items():
                 setattr(self, name, values[going])
@@ -68,8 +74,9 @@ def carlini_wagner(
     """The nearest example over `n_searches` values of c, cut to the budget where it is longer.
 
     Minimises |x' - x|^2 + c max(Z_label - max Z_other + confidence, 0) in tanh space by Adam.
-    c grows tenfold until an example is found, then is bisected. An image stops moving when a tenth
-    of the steps brings no progress. One for which nothing is found stays as it is.
+    c grows tenfold until an example is found, then is bisected. An image stops when a tenth of the
+    steps lowers neither its loss nor its hinge below the lowest so far. One for which nothing is
+    found stays as it is.
 
     Source: Carlini and Wagner (2017), sections V and VI-A (f_6), and their published code.
     """
@@ -114,13 +121,11 @@ def _descend(
         found[moving.rows[better]], nearest[moving.rows[better]] = attacked[better], square[better]
         # d tanh: the derivative of x' = (tanh w + 1) / 2 is 2 x' (1 - x').
         moving.descend((slope + 2 * away) * (2 * attacked * (1 - attacked)), rate, step + 1)
-        if step % math.ceil(n_steps / 10) == 0:
-            loss = square + moving.c * excess.clamp_min(0)
-            going = loss <= _PROGRESS * moving.loss
-            moving.loss = loss
-            moving.keep(going)
-            if not len(moving.rows):
-                break
+        hinge = excess.clamp_min(0)
+        losses = torch.stack([square + moving.c * hinge, hinge], dim=1)
+        moving.drop_stuck(losses, math.ceil(n_steps / 10))
+        if not len(moving.rows):
+            break
     return found, nearest
 
 
