@@ -190,8 +190,8 @@ def test_rounding_in_l2_keeps_the_budget_and_the_nearest_levels_where_they_fit(c
 
 def test_rounding_in_l2_uses_the_room_that_is_left():
     grey = torch.full((1, 1, 1, 4), 100, dtype=torch.uint8)
-    moved = torch.tensor([102.6, 101.9, 100.7, 99.4]).reshape(1, 1, 1, 4) / 255
-    # Cut: 2, 1, 0, 0 of length^2 5. Up by nearness: 1.9 (+3), 0.7 (+1), 2.6 (+5), -0.6 (+1).
+    moved = torch.tensor([102.6, 101.9, 100.7, 99.45]).reshape(1, 1, 1, 4) / 255
+    # Cut: 2, 1, 0, 0 of length^2 5. Up by nearness: 1.9 (+3), 0.7 (+1), 2.6 (+5), -0.55 (+1).
     for eps_255, kept in ((3.5, [2, 2, 1, 0]), (3.75, [3, 2, 1, 0]), (3.9, [3, 2, 1, -1])):
         out = attacks.round_within(moved, grey, eps_255=eps_255, norm=attacks.L2)
         assert (out.int() - 100).flatten().tolist() == kept

@@ -209,7 +209,7 @@ FAMILIES: Mapping[str, Family] = {
         step_255=lambda eps: eps / 10,
         n_steps=_ten,
         settings={
-            "kernel": Setting(0, "an odd number, or 0", lambda side: side == 0 or side % 2 == 1),
+            "kernel": Setting(0, "an odd number, or 0", lambda n: n == 0 or (n > 0 and n % 2)),
             **_MOMENTUM,
         },
     ),
