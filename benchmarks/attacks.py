@@ -6,10 +6,10 @@ on the machine then hardly shows. Foolbox's own last check of success is left ou
 cannot be installed beside the rest (it pins requests 2.25) and is not compared.
 
 Every pair runs twice: on the network as it is opened, whose weights ask for gradients that the
-other libraries compute and nobody needs, and with frozen weights, which spares them that. The
-claims about the first: as fast, and 1.5 times as fast for DeepFool and C&W. Frozen, the
-fixed-budget attacks and C&W spend all their time in the same passes and can only be as fast; the
-limit 0.95 leaves room for the timer. Names of attacks on the command line pick some of them.
+other libraries compute and nobody needs, and with frozen weights, which spares them that. As
+opened, ours must be as fast, DeepFool and C&W 1.5 times as fast. Frozen, all but DeepFool spend
+their time in the same passes and can only be as fast; the limit 0.95 leaves room for the timer.
+Names of attacks on the command line pick some of them.
 """
 
 import sys
