@@ -12,8 +12,9 @@ from core.attacks.deepfool import deepfool
 from core.attacks.gradient_sign import fgsm, ifgsm, pgd
 from core.attacks.gradients import Expectation
 from core.attacks.images import on_images, round_within
+from core.attacks.naming import NAMES
 from core.attacks.norms import L2, LINF, Norm
-from core.attacks.spec import NAMES, Attack
+from core.attacks.spec import Attack
 from core.attacks.transfer import difgsm, gaussian_kernel, kernel_side, tifgsm
 
 __all__ = [

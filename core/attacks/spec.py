@@ -1,18 +1,16 @@
 """An attack with its budget and settings as one value."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 from core.attacks.families import FAMILIES, LEAST_LIKELY, UNBOUNDED_255, Call, Family
 from core.attacks.gradients import Differentiable
+from core.attacks.naming import parse, spelled
 from core.attacks.norms import LINF, Norm
 from core.errors import InputError
 from core.shapes import Labels, Pixels
-
-NAMES = tuple(FAMILIES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,10 +28,10 @@ class Attack:
     n_restarts: int
 
     def __post_init__(self) -> None:
-        head, settings = _parse(self.name)
-        if self.name != _spelled(head, settings):
+        head, settings = parse(self.name)
+        if self.name != spelled(head, settings):
             raise InputError(
-                f"expected the attack spelled {_spelled(head, settings)!r}, got {self.name!r}.\n"
+                f"expected the attack spelled {spelled(head, settings)!r}, got {self.name!r}.\n"
                 "Hint: Attack.with_defaults spells it so."
             )
         _check_budget(FAMILIES[head], self.eps_255, self.step_255)
@@ -55,7 +53,7 @@ class Attack:
         n_restarts: int | None = None,
     ) -> "Attack":
         """The usual settings where none are given; `core.attacks.families` says whose they are."""
-        head, settings = _parse(name)
+        head, settings = parse(name)
         family = FAMILIES[head]
         eps = family.eps_255 if eps_255 is None else eps_255
         if eps is None:
@@ -67,7 +65,7 @@ class Attack:
         _check_budget(family, eps, 0.0)
         usual_step = family.step_255(eps) if family.step_255 else 0.0
         return cls(
-            name=_spelled(head, settings),
+            name=spelled(head, settings),
             eps_255=eps,
             step_255=usual_step if step_255 is None else step_255,
             n_steps=family.n_steps(eps) if n_steps is None else n_steps,
@@ -77,7 +75,7 @@ class Attack:
     @property
     def norm(self) -> Norm:
         """How the budget is measured."""
-        return FAMILIES[_parse(self.name)[0]].norm
+        return FAMILIES[parse(self.name)[0]].norm
 
     @property
     def budget(self) -> str:
@@ -98,7 +96,7 @@ class Attack:
 
         With a target, an image that carries the target's label stays as it is.
         """
-        head, settings = _parse(self.name)
+        head, settings = parse(self.name)
         target = settings.get("target", "")
         call = Call(
             eps_255=self.eps_255,
@@ -129,50 +127,6 @@ def _targets(target: str, logits_of: Differentiable, pixels: Pixels, labels: Lab
             f"Hint: target={LEAST_LIKELY} fits every network."
         )
     return torch.full_like(labels, int(target))
-
-
-def _parse(name: str) -> tuple[str, Mapping[str, Any]]:
-    """The attack's bare name and all its settings; InputError for what it does not have."""
-    head, colon, text = name.partition(":")
-    if head not in FAMILIES:
-        raise InputError(
-            f"the attack must be one of {', '.join(NAMES)}, got {name!r}.\n"
-            "Hint: --attack fgsm is the paper's search."
-        )
-    known = FAMILIES[head].settings
-    values: dict[str, Any] = {key: setting.default for key, setting in known.items()}
-    for pair in text.split(",") if colon else ():
-        key, _, value = pair.partition("=")
-        if key not in known:
-            raise InputError(
-                f"{head} has the settings {', '.join(known) or '(none)'}, got {pair!r}.\n"
-                "Hint: as in cw:confidence=5,searches=6."
-            )
-        values[key] = _value(head, key, value)
-    return head, values
-
-
-def _value(head: str, key: str, text: str) -> Any:
-    setting = FAMILIES[head].settings[key]
-    try:
-        value = type(setting.default)(text)
-        valid = setting.valid(value)
-    except ValueError:
-        valid = False
-    if not valid:
-        raise InputError(
-            f"expected {key} {setting.wanted}, got {text!r}.\n"
-            f"Hint: {head} alone takes {key} {setting.default or 'none'}."
-        )
-    return value
-
-
-def _spelled(head: str, settings: Mapping[str, Any]) -> str:
-    """The one way to write an attack: settings that differ from the usual, in order of name."""
-    usual = FAMILIES[head].settings
-    given = sorted((k, v) for k, v in settings.items() if v != usual[k].default)
-    pairs = ",".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in given)
-    return f"{head}:{pairs}" if pairs else head
 
 
 def _check_budget(family: Family, eps_255: float, step_255: float) -> None:
