@@ -63,11 +63,11 @@ def noise_labels() -> Tensor:
 
 
 @cache
-def digits() -> tuple[nn.Module, Tensor, Tensor]:
-    """A network that reads nearly all digits, 24 images and their labels."""
+def digits(architecture: str = "small_resnet") -> tuple[nn.Module, Tensor, Tensor]:
+    """A network that reads nearly all digits, 16 images and their labels."""
     data = open_data("digits", seed=0)
-    network, _ = training.fit(data, "small_resnet", epochs=3)
-    images, labels = data.batch("search", range(24))
+    network, _ = training.fit(data, architecture, epochs=3)
+    images, labels = data.batch("search", range(16))
     return network.requires_grad_(False), images / 255, labels
 
 
