@@ -12,6 +12,7 @@ from core.shapes import Labels, Pixels
 
 _SHRINK = 0.999999  # keeps 0 and 1 inside the open range of tanh
 _PROGRESS = 0.9999  # what a tenth of the steps must lower an image's loss or hinge to
+_PATIENCE = 20  # steps at least: Adam's momentum takes as long to turn
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8  # Adam's usual
 
 
@@ -123,7 +124,7 @@ def _descend(
         moving.descend((slope + 2 * away) * (2 * attacked * (1 - attacked)), rate, step + 1)
         hinge = excess.clamp_min(0)
         losses = torch.stack([square + moving.c * hinge, hinge], dim=1)
-        moving.drop_stuck(losses, math.ceil(n_steps / 10))
+        moving.drop_stuck(losses, max(_PATIENCE, math.ceil(n_steps / 10)))
         if not len(moving.rows):
             break
     return found, nearest
