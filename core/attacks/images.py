@@ -1,6 +1,5 @@
 """Attacking 8-bit images, and making 8-bit images of what comes out."""
 
-import hashlib
 import math
 from collections.abc import Sequence
 from typing import cast
@@ -8,6 +7,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from core import seeds
 from core.attacks.gradients import Differentiable, Expectation, Randomised
 from core.attacks.norms import LINF, Norm
 from core.attacks.spec import Attack
@@ -39,18 +39,12 @@ def on_images(
         ids = image_ids[part]
         function = cast("Differentiable", logits_of)
         if n_samples:
-            draws = [_generator(f"{seed}/{image}/defence") for image in ids]
+            draws = [seeds.generator(seed, image, "defence") for image in ids]
             function = Expectation(cast("Randomised", logits_of), draws, n_samples)
-        generators = [_generator(f"{seed}/{image}") for image in ids]
+        generators = [seeds.generator(seed, image) for image in ids]
         pixels = to_pixels(images[part])
         parts.append(attack(function, pixels, labels[part], generators=generators))
     return torch.cat(parts)
-
-
-def _generator(words: str) -> torch.Generator:
-    # torch's CPU generator looks at the lowest 32 bits of its seed only, hence a hash.
-    digest = hashlib.sha256(words.encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:4], "little"))
 
 
 def round_within(
