@@ -6,10 +6,12 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 KILLS := 200
 
-.PHONY: help demo test check bench soak push lock system clean
+.PHONY: help ready demo test check bench soak kills faults push lock system clean
 
 help:  ## list what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 10
+
+ready: $(READY)  ## the environment alone, in .venv
 
 demo: $(READY)  ## search the best table for bundled handwritten digits
 	$(BIN)/python jobs/qtable_search.py --eps-255 8
@@ -26,8 +28,13 @@ check: $(READY)  ## style, types, layers
 bench: $(READY)  ## every performance claim, each a ratio measured in one run
 	for claim in benchmarks/*.py; do echo "== $$claim"; $(BIN)/python $$claim || exit 1; done
 
-soak: $(READY)  ## hundreds of kills at random moments
+soak: kills faults  ## both of these, an hour or more
+
+kills: $(READY)  ## hundreds of kills at random moments
 	$(BIN)/python tests/soak/kills.py --kills $(KILLS)
+
+faults: $(READY)  ## hosts, networks, heads lost in mid-sweep; a spot interruption on a mock of AWS
+	$(BIN)/python -m pytest -q -s -m soak tests/cluster
 
 CLUSTER ?= cluster.yaml
 
