@@ -1,0 +1,116 @@
+"""Faults in mid-sweep on a cluster of three hosts, each ending with the rows of a quiet run.
+
+Long: `make faults` runs them, with what each took.
+"""
+
+import threading
+import time
+
+import hosts as hosts_module
+import pytest
+from clouds import cloud
+from clusters import brought_up, has_ray, ray_processes, wait_for
+from hosts import Hosts
+from searches import assert_same_rows, copy_prepared, hosts_of, run_here, struck
+
+pytestmark = [hosts_module.needed, pytest.mark.soak]
+N = 3
+
+
+@pytest.fixture(scope="module")
+def quiet(tmp_path_factory):
+    """The store of the search on this machine alone."""
+    with run_here(tmp_path_factory.mktemp("quiet")) as store:
+        yield store()
+
+
+@pytest.fixture
+def store(tmp_path, quiet):
+    """A folder that all hosts share, with everything ready but the search's own cells."""
+    copy_prepared(quiet, tmp_path / "shared")
+    return tmp_path / "shared"
+
+
+@pytest.fixture
+def hosts(tmp_path, store):
+    with Hosts(tmp_path / "hosts", N, shared=[store]) as made:
+        yield made
+
+
+@pytest.fixture
+def cluster(tmp_path, hosts, store):
+    return brought_up(tmp_path / "launcher", hosts, str(store))
+
+
+def killed(hosts, i: int, pattern: str) -> None:
+    hosts.run(i, "pkill", "-9", "-f", pattern)
+
+
+def test_a_host_switched_off(cluster, hosts, store, quiet):
+    print("host off:", struck(cluster, store, lambda: hosts.kill(2)))
+    assert_same_rows(store, quiet)
+
+
+def test_a_network_cut_and_healed(cluster, hosts, store, quiet):
+    # Healed after longer than it takes to declare the node dead.
+    heal = threading.Timer(12, hosts.heal, [2])
+
+    def cut():
+        hosts.cut(2)
+        heal.start()
+
+    print("network cut and healed:", struck(cluster, store, cut, after_cells=3))
+    heal.join()
+    assert_same_rows(store, quiet)
+
+
+def test_a_network_cut_for_good(cluster, hosts, store, quiet):
+    print("network cut:", struck(cluster, store, lambda: hosts.cut(2)))
+    assert_same_rows(store, quiet)
+
+
+def test_a_worker_process_killed(cluster, hosts, store, quiet):
+    fault = struck(cluster, store, lambda: killed(hosts, 1, "^ray::run_cell"))
+    print("worker process killed:", fault)
+    assert_same_rows(store, quiet)
+    assert hosts.name(1) in hosts_of(store)
+
+
+def test_a_driver_killed_and_submitted_again(cluster, hosts, store, quiet):
+    fault = struck(
+        cluster, store, lambda: killed(hosts, 0, "^python .*/qtable_search.py"), again=True
+    )
+    print("driver killed, submitted again:", fault)
+    assert_same_rows(store, quiet)
+
+
+def head_lost(hosts, cluster):
+    """Switch the head off, start it with an empty disk, `ray up`."""
+    hosts.kill(0)
+    hosts.start(0)
+    start = time.monotonic()
+    cluster.up()
+    wait_for(lambda: all(has_ray(hosts, i) for i in range(N)), "not all joined again")
+    print(f"cluster up again after {time.monotonic() - start:.1f} s;", end=" ")
+
+
+def test_a_head_lost_started_and_submitted_again(cluster, hosts, store, quiet):
+    print("head lost:", struck(cluster, store, lambda: head_lost(hosts, cluster), again=True))
+    assert_same_rows(store, quiet)
+    cluster.down()
+    print(f"empty {wait_for(lambda: not ray_processes(hosts), 'processes are left'):.1f} s later")
+
+
+AWS = "AWS_ENDPOINT_URL={} AWS_ACCESS_KEY_ID=x AWS_SECRET_ACCESS_KEY=x AWS_DEFAULT_REGION=us-west-2"
+
+
+def test_a_head_lost_with_rows_in_an_object_store(tmp_path, hosts, quiet, monkeypatch):
+    with cloud(hosts.key, address=hosts.gateway) as aws:
+        for name, value in aws.environment.items():
+            monkeypatch.setenv(name, value)
+        store = "s3://store/rows"
+        copy_prepared(quiet, store)
+        cluster = brought_up(tmp_path / "launcher", hosts, f"{store} {AWS.format(aws.endpoint)}")
+        fault = struck(cluster, store, lambda: head_lost(hosts, cluster), again=True)
+        print("head lost, rows in an object store:", fault)
+        assert_same_rows(store, quiet)
