@@ -1,0 +1,187 @@
+"""Every subset of an ensemble's members, scored from their softmax outputs.
+
+A member's outputs on an image are the same in every subset that holds it, so the networks run
+once and each of the 2^m - 1 subsets is a sum of what they said.
+
+A subset is a number whose bit i says whether member i is in it: 1 is the first member alone.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import InputError
+
+RULES = ("mean", "vote")
+MAX_MEMBERS = 16
+
+Counts = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+_CHUNK = 2_000_000  # sums in memory at a time (16 MB): more falls out of the caches
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How many images each subset gets right; position i is subset i + 1."""
+
+    n_members: Counts
+    n_benign_right: Counts
+    n_adversarial_right: Counts
+    n_benign: int
+    n_adversarial: int
+
+
+def masks(n_members: int) -> Bools:
+    """Which members are in each subset: [2^m - 1, m]. InputError outside 1..16 members."""
+    if not 1 <= n_members <= MAX_MEMBERS:
+        raise InputError(
+            f"expected 1..{MAX_MEMBERS} members, got {n_members}.\n"
+            "Hint: their subsets double with each; drop the members that are never used."
+        )
+    numbers = np.arange(1, 2**n_members)
+    used: Bools = (numbers[:, None] >> np.arange(n_members)) & 1 == 1
+    return used
+
+
+def n_right(outputs: NDArray[np.float32], labels: Counts, *, rule: str = "mean") -> Counts:
+    """How many images each subset gets right: [2^m - 1].
+
+    `outputs` are softmax outputs [m, n, classes]. `mean`: the class with the largest mean output.
+    `vote`: the class that most members name; among tied ones that with the largest mean. Where
+    that is still a tie, the lowest class. Sums are in float64, where those of up to 16 float32
+    outputs above 2^-25 are exact: no order of adding gives another answer.
+    """
+    if rule not in RULES:
+        raise InputError(f"the rule must be one of {', '.join(RULES)}, got {rule!r}.\nHint: mean.")
+    if outputs.ndim != 3 or outputs.shape[1] != len(labels) or not np.isfinite(outputs).all():
+        raise InputError(
+            f"expected finite outputs [members, {len(labels)} images, classes], got "
+            f"{list(outputs.shape)}.\nHint: one softmax output per member and label."
+        )
+    members = masks(len(outputs)).astype(np.float64)
+    said = outputs.argmax(axis=2)
+    # Where all members agree, and none by a tie, so does every subset.
+    agreed = (said == said[0]).all(axis=0) & _untied(outputs)
+    total = np.full(len(members), int((said[0] == labels)[agreed].sum()), dtype=np.int64)
+    open_images = np.flatnonzero(~agreed)
+    per_chunk = max(1, _CHUNK // (len(members) * outputs.shape[2]))
+    for first in range(0, len(open_images), per_chunk):
+        chosen = open_images[first : first + per_chunk]
+        total += _n_right(outputs[:, chosen], labels[chosen], members, rule)
+    return total
+
+
+def _untied(outputs: NDArray[np.float32]) -> Bools:
+    """Images [n] on which every member names one class alone."""
+    largest = outputs.max(axis=2, keepdims=True)
+    alone: Bools = ((outputs == largest).sum(axis=2) == 1).all(axis=0)
+    return alone
+
+
+def _n_right(
+    outputs: NDArray[np.float32], labels: Counts, members: NDArray[np.float64], rule: str
+) -> Counts:
+    n_images, n_classes = outputs.shape[1:]
+    by_class = outputs.astype(np.float64).transpose(0, 2, 1)  # whole rows of images, fast to scan
+    sums = (members @ by_class.reshape(len(outputs), -1)).reshape(-1, n_classes, n_images)
+    if rule == "vote":
+        named = outputs.argmax(axis=2)[:, None] == np.arange(n_classes)[None, :, None]
+        votes = members @ named.reshape(len(outputs), -1).astype(np.float64)
+        # A mean is at most 1, so it decides between equal votes only.
+        sums /= members.sum(axis=1)[:, None, None]
+        sums += 2 * votes.reshape(sums.shape)
+    best, predicted = sums[:, 0].copy(), np.zeros((len(members), n_images), dtype=np.int64)
+    for label in range(1, n_classes):
+        better = sums[:, label] > best
+        predicted[better] = label
+        np.maximum(best, sums[:, label], out=best)
+    right: Counts = (predicted == labels).sum(axis=1)
+    return right
+
+
+def score(
+    benign: NDArray[np.float32],
+    benign_labels: Counts,
+    adversarial: NDArray[np.float32],
+    adversarial_labels: Counts,
+    *,
+    rule: str = "mean",
+) -> Scores:
+    """Every subset on benign and adversarial images; outputs as for `n_right`."""
+    return Scores(
+        n_members=masks(len(benign)).sum(axis=1),
+        n_benign_right=n_right(benign, benign_labels, rule=rule),
+        n_adversarial_right=n_right(adversarial, adversarial_labels, rule=rule),
+        n_benign=len(benign_labels),
+        n_adversarial=len(adversarial_labels),
+    )
+
+
+def most_lost(n_benign: int, max_decline_points: float) -> int:
+    """The most benign images that a decline below the limit loses; whole numbers throughout."""
+    limit = Fraction(str(max_decline_points))  # the decimal as written: 0.1 is a tenth
+    # The largest n with 100 * n / n_benign < limit.
+    return -(-limit.numerator * n_benign // (100 * limit.denominator)) - 1
+
+
+def n_over(scores: Scores, *, undefended: int, max_decline_points: float) -> Counts:
+    """Benign images that each subset loses beyond the limit: at most 0 where it is feasible.
+
+    `undefended` is how many of the same images the undefended network gets right.
+    """
+    lost: Counts = undefended - scores.n_benign_right
+    return lost - most_lost(scores.n_benign, max_decline_points)
+
+
+def best(scores: Scores, *, undefended: int, max_decline_points: float) -> int | None:
+    """The feasible subset with most adversarial images right; None where none is feasible.
+
+    Ties: fewer members, then more benign images right, then the lower number.
+    """
+    over = n_over(scores, undefended=undefended, max_decline_points=max_decline_points)
+    feasible = np.flatnonzero(over <= 0)
+    if not len(feasible):
+        return None
+    keys = (-scores.n_benign_right, scores.n_members, -scores.n_adversarial_right)  # last is first
+    order = np.lexsort([feasible, *(key[feasible] for key in keys)])
+    return int(feasible[order[0]]) + 1
+
+
+def front(n_benign_right: Counts, n_adversarial_right: Counts, n_members: Counts) -> Bools:
+    """Which entries no other beats: more right on either, or fewer members, and none worse.
+
+    Equal entries beat each other not: all of them stay.
+    """
+    triples = np.stack([n_benign_right, n_adversarial_right, -n_members], axis=1)
+    distinct, place = np.unique(triples, axis=0, return_inverse=True)
+    kept = np.ones(len(distinct), dtype=np.bool_)
+    for size in np.unique(distinct[:, 2]):
+        here = np.flatnonzero(distinct[:, 2] == size)
+        rivals = distinct[distinct[:, 2] >= size]  # no more members
+        kept[here] = ~_beaten(distinct[here], rivals)
+    return kept[place.reshape(-1)]
+
+
+def _beaten(entries: NDArray[np.int64], rivals: NDArray[np.int64]) -> Bools:
+    """Which entries, all of one size, some rival of at most that size beats."""
+    order = np.lexsort([rivals[:, 1], rivals[:, 0]])
+    benign, adversarial = rivals[order, 0], rivals[order, 1]
+    # The most adversarial images right among rivals with at least so many benign ones.
+    most = np.append(np.maximum.accumulate(adversarial[::-1])[::-1], -1)
+    at_least = np.searchsorted(benign, entries[:, 0], side="left")
+    more = np.searchsorted(benign, entries[:, 0], side="right")
+    beaten = (most[at_least] > entries[:, 1]) | (most[more] >= entries[:, 1])
+    same = rivals[:, 2] > entries[0, 2]  # smaller ones that are as good
+    smaller = {(int(b), int(a)) for b, a in rivals[same, :2]}
+    twins = np.array([(int(b), int(a)) in smaller for b, a in entries[:, :2]], dtype=np.bool_)
+    verdict: Bools = beaten | twins
+    return verdict
+
+
+def names(subset: int, members: Sequence[str]) -> tuple[str, ...]:
+    """The names of a subset's members."""
+    return tuple(name for i, name in enumerate(members) if subset >> i & 1)
