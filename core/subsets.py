@@ -6,7 +6,7 @@ once and each of the 2^m - 1 subsets is a sum of what they said.
 A subset is a number whose bit i says whether member i is in it: 1 is the first member alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -47,6 +47,12 @@ def masks(n_members: int) -> Bools:
     return used
 
 
+def right(outputs: NDArray[np.float32], labels: Counts, *, rule: str = "mean") -> Bools:
+    """Which images each subset gets right: [2^m - 1, n]. Inputs and rules as for `n_right`."""
+    _check(outputs, labels, rule)
+    return np.concatenate(list(_parts(outputs, labels, rule, np.arange(len(labels)))), axis=1)
+
+
 def n_right(outputs: NDArray[np.float32], labels: Counts, *, rule: str = "mean") -> Counts:
     """How many images each subset gets right: [2^m - 1].
 
@@ -55,6 +61,18 @@ def n_right(outputs: NDArray[np.float32], labels: Counts, *, rule: str = "mean")
     that is still a tie, the lowest class. Sums are in float64, where those of up to 16 float32
     outputs above 2^-25 are exact: no order of adding gives another answer.
     """
+    _check(outputs, labels, rule)
+    said = outputs.argmax(axis=2)
+    # Where all members agree, and none by a tie, so does every subset.
+    agreed = (said == said[0]).all(axis=0) & _untied(outputs)
+    n_subsets = 2 ** len(outputs) - 1
+    total = np.full(n_subsets, int((said[0] == labels)[agreed].sum()), dtype=np.int64)
+    for part in _parts(outputs, labels, rule, np.flatnonzero(~agreed)):
+        total += part.sum(axis=1)
+    return total
+
+
+def _check(outputs: NDArray[np.float32], labels: Counts, rule: str) -> None:
     if rule not in RULES:
         raise InputError(f"the rule must be one of {', '.join(RULES)}, got {rule!r}.\nHint: mean.")
     if outputs.ndim != 3 or outputs.shape[1] != len(labels) or not np.isfinite(outputs).all():
@@ -62,17 +80,17 @@ def n_right(outputs: NDArray[np.float32], labels: Counts, *, rule: str = "mean")
             f"expected finite outputs [members, {len(labels)} images, classes], got "
             f"{list(outputs.shape)}.\nHint: one softmax output per member and label."
         )
+
+
+def _parts(
+    outputs: NDArray[np.float32], labels: Counts, rule: str, images: Counts
+) -> Iterator[Bools]:
+    """Which of some images each subset gets right, a few images at a time: [2^m - 1, few]."""
     members = masks(len(outputs)).astype(np.float64)
-    said = outputs.argmax(axis=2)
-    # Where all members agree, and none by a tie, so does every subset.
-    agreed = (said == said[0]).all(axis=0) & _untied(outputs)
-    total = np.full(len(members), int((said[0] == labels)[agreed].sum()), dtype=np.int64)
-    open_images = np.flatnonzero(~agreed)
     per_chunk = max(1, _CHUNK // (len(members) * outputs.shape[2]))
-    for first in range(0, len(open_images), per_chunk):
-        chosen = open_images[first : first + per_chunk]
-        total += _n_right(outputs[:, chosen], labels[chosen], members, rule)
-    return total
+    for first in range(0, len(images), per_chunk):
+        chosen = images[first : first + per_chunk]
+        yield _right(outputs[:, chosen], labels[chosen], members, rule)
 
 
 def _untied(outputs: NDArray[np.float32]) -> Bools:
@@ -82,9 +100,9 @@ def _untied(outputs: NDArray[np.float32]) -> Bools:
     return alone
 
 
-def _n_right(
+def _right(
     outputs: NDArray[np.float32], labels: Counts, members: NDArray[np.float64], rule: str
-) -> Counts:
+) -> Bools:
     n_images, n_classes = outputs.shape[1:]
     by_class = outputs.astype(np.float64).transpose(0, 2, 1)  # whole rows of images, fast to scan
     sums = (members @ by_class.reshape(len(outputs), -1)).reshape(-1, n_classes, n_images)
@@ -99,8 +117,8 @@ def _n_right(
         better = sums[:, label] > best
         predicted[better] = label
         np.maximum(best, sums[:, label], out=best)
-    right: Counts = (predicted == labels).sum(axis=1)
-    return right
+    found: Bools = predicted == labels
+    return found
 
 
 def score(

@@ -12,8 +12,9 @@ A cell is done when its rows are there: that is the whole of resume.
 
 import contextlib
 import json
+import re
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +26,8 @@ from results.files import Root
 
 COMPACT = "compact-"  # files of many cells; every other file is one cell's
 _COMPACTING = "_compacting.parquet"  # pandas and pyarrow pass over names that begin with _
+_ID = 20  # hexadecimal digits of a cell's id
+_CELL_FILE = re.compile(rf"[0-9a-f]{{{_ID}}}\.parquet")
 _STATE = ("study", "sweep", "state", "n_cells", "n_done", "failed", "best", "updated_at")
 
 
@@ -67,9 +70,17 @@ class Store:
         self.root.write(f"{self.folder(study, sweep)}/{cell_id}.parquet", data)
 
     def cells(
-        self, study: str, sweep: str, schema: pa.Schema, found: Found
+        self,
+        study: str,
+        sweep: str,
+        schema: pa.Schema,
+        found: Found,
+        *,
+        only: Collection[str] | None = None,
     ) -> Iterator[tuple[str, pa.Table]]:
         """Every cell that is done, read whole and checked: its id and its rows.
+
+        `only` leaves the files of all other cells unread.
 
         Files that are torn, foreign or of another schema are moved to `aside/` and noted in
         `found`; their cells do not count as done. An OSError of the store itself is raised: what
@@ -79,6 +90,8 @@ class Store:
         seen: set[str] = set()
         folder = self.folder(study, sweep)
         for name in sorted(self.root.sizes(folder), key=lambda n: not n.startswith(COMPACT)):
+            if only is not None and _CELL_FILE.fullmatch(name) and name[:_ID] not in only:
+                continue
             try:
                 data = self.root.read(f"{folder}/{name}")
             except FileNotFoundError:

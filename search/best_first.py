@@ -8,7 +8,7 @@ feasible table, or whose decline is beyond repair, is never touched again.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any
@@ -47,6 +47,7 @@ class BestFirst:
     """
 
     n_cells: int | None = None  # depends on what is measured
+    cell_ids: Collection[str] | None = None
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """Plans: which cell next. They live in the driver and know nothing of where cells run."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, Protocol
 
 Digest = Any  # what a study's `digest` made of a cell's rows; the rows themselves by default
@@ -11,6 +11,7 @@ class Plan(Protocol):
     """Hands out cells and learns from their rows."""
 
     n_cells: int | None  # how many there are in all, None where that depends on the rows
+    cell_ids: Collection[str] | None  # which; only their rows are read
 
     def ask(self) -> Any | None:
         """The next cell, or None when there is none to hand out now.
@@ -41,7 +42,7 @@ class Grid:
     ) -> None:
         """`watch` sees the digest of every cell; `best` words the answer so far."""
         self._waiting = OrderedDict((cell_id(cell), cell) for cell in cells)
-        self._all = set(self._waiting)
+        self.cell_ids: Collection[str] | None = frozenset(self._waiting)
         self._watch = watch
         self.best = best
         self.n_cells: int | None = len(self._waiting)
@@ -54,7 +55,7 @@ class Grid:
 
     def tell(self, cell_id: str, digest: Digest | None) -> bool:
         """Pass it on to `watch`; cells that are not of this grid are no use."""
-        if cell_id not in self._all:
+        if cell_id not in (self.cell_ids or ()):
             return False
         self._waiting.pop(cell_id, None)
         if digest is not None:

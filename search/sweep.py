@@ -87,6 +87,12 @@ class Engine:
         kinds = fleet.nodes() + [(cpus, gpus) for cpus, gpus, _ in fleet.launchable()]
         return max(self.cpus, *(cpus for cpus, gpus in kinds if gpus >= (self.gpus or 0)), 1.0)
 
+    def slots(self) -> int:
+        """How many tasks the cluster runs at a time, at least 1."""
+        self.start()
+        have, need = ray.cluster_resources(), {"CPU": self.cpus, "GPU": self.gpus or 0.0}
+        return max(1, min(int(have.get(name, 0) // n) for name, n in need.items() if n))
+
     def sweep(
         self,
         study: Study,
@@ -104,7 +110,8 @@ class Engine:
         cell is counted and named and does not stop the others.
         """
         found, n_stored = Found(), 0
-        for cell_id, rows in self.store.cells(study.name, name, study.schema(), found):
+        stored = self.store.cells(study.name, name, study.schema(), found, only=plan.cell_ids)
+        for cell_id, rows in stored:
             n_stored += plan.tell(cell_id, study.digest(rows))
         for aside in found.set_aside:
             say(

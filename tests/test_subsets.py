@@ -57,6 +57,7 @@ def test_all_255_subsets_are_those_of_a_plain_loop(rule):
     outputs, labels = outputs_of(8, 60, 10, seed=1)
     counts = subsets.n_right(outputs, labels, rule=rule)
     assert counts.tolist() == brute_force(outputs, labels, rule)
+    assert subsets.right(outputs, labels, rule=rule).sum(axis=1).tolist() == counts.tolist()
     assert len(set(counts.tolist())) > 5  # subsets differ, so there is something to mix up
 
 
