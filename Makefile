@@ -32,6 +32,7 @@ soak: kills faults  ## both of these, an hour or more
 
 kills: $(READY)  ## hundreds of kills at random moments
 	$(BIN)/python tests/soak/kills.py --kills $(KILLS)
+	$(BIN)/python tests/soak/tuning_kills.py --kills $(KILLS)
 
 faults: $(READY)  ## hosts, networks, heads lost in mid-sweep; a spot interruption on a mock of AWS
 	$(BIN)/python -m pytest -q -s -m soak tests/cluster

@@ -58,8 +58,8 @@ def n_right(outputs: NDArray[np.float32], labels: Counts, *, rule: str = "mean")
 
     `outputs` are softmax outputs [m, n, classes]. `mean`: the class with the largest mean output.
     `vote`: the class that most members name; among tied ones that with the largest mean. Where
-    that is still a tie, the lowest class. Sums are in float64, where those of up to 16 float32
-    outputs above 2^-25 are exact: no order of adding gives another answer.
+    that is still a tie, the lowest class. Sums are in float64, where those of 16 float32 outputs
+    above 2^-25 are exact (2^-20 for `vote`): no order of adding gives another answer.
     """
     _check(outputs, labels, rule)
     said = outputs.argmax(axis=2)
@@ -104,20 +104,18 @@ def _right(
     outputs: NDArray[np.float32], labels: Counts, members: NDArray[np.float64], rule: str
 ) -> Bools:
     n_images, n_classes = outputs.shape[1:]
-    by_class = outputs.astype(np.float64).transpose(0, 2, 1)  # whole rows of images, fast to scan
-    sums = (members @ by_class.reshape(len(outputs), -1)).reshape(-1, n_classes, n_images)
+    weights = outputs.astype(np.float64)
     if rule == "vote":
-        named = outputs.argmax(axis=2)[:, None] == np.arange(n_classes)[None, :, None]
-        votes = members @ named.reshape(len(outputs), -1).astype(np.float64)
-        # A mean is at most 1, so it decides between equal votes only.
-        sums /= members.sum(axis=1)[:, None, None]
-        sums += 2 * votes.reshape(sums.shape)
-    best, predicted = sums[:, 0].copy(), np.zeros((len(members), n_images), dtype=np.int64)
-    for label in range(1, n_classes):
-        better = sums[:, label] > best
-        predicted[better] = label
-        np.maximum(best, sums[:, label], out=best)
-    found: Bools = predicted == labels
+        # A sum is at most 16, so it decides between equal votes only.
+        weights += 2 * MAX_MEMBERS * (outputs.argmax(axis=2)[..., None] == np.arange(n_classes))
+    by_class = weights.transpose(0, 2, 1)  # whole rows of images, fast to scan
+    sums = (members @ by_class.reshape(len(outputs), -1)).reshape(-1, n_classes, n_images)
+    own = sums[:, labels, np.arange(n_images)]
+    largest = sums.max(axis=1)
+    found: Bools = own == largest
+    # The lowest of tied classes is the answer: look where the label is among the largest.
+    subset, image = np.nonzero(found)
+    found[subset, image] = sums[subset, :, image].argmax(axis=1) == labels[image]
     return found
 
 

@@ -18,7 +18,8 @@ def redacted(uri: str) -> str:
     """The URI without user, password, or query: what may stand in logs and rows."""
     if "://" not in uri:
         return uri
-    return re.sub(r"(\w[\w+.-]*://)[^/@]*@", r"\1", uri).split("?")[0]
+    # A password may hold a slash, so after "user:" everything up to the last @ goes.
+    return re.sub(r"(\w[\w+.-]*://)(?:[^/@:]*:.*|[^/@]*)@", r"\1", uri).split("?")[0]
 
 
 class Root:

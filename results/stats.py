@@ -47,6 +47,33 @@ def wilson(n_hits: ArrayLike, n_trials: ArrayLike, *, level: float = 0.95) -> tu
     return low, high
 
 
+def share_difference(
+    n_hits: int, n_trials: int, n_others: int, n_other_trials: int, *, level: float = 0.95
+) -> tuple[float, float]:
+    """Newcombe's hybrid score interval for one proportion minus another, of other images.
+
+    Args:
+        n_hits: successes of the first, of `n_trials`.
+        n_trials: at least 1.
+        n_others: successes of the second, of `n_other_trials`.
+        n_other_trials: at least 1.
+        level: two-sided confidence, between 0 and 1.
+
+    Returns:
+        Lower and upper limits as fractions in [-1, 1].
+
+    Source: R. G. Newcombe, "Interval estimation for the difference between independent
+    proportions", Statistics in Medicine 17 (1998) 873-890, method 10.
+    """
+    (low, other_low), (high, other_high) = wilson(
+        [n_hits, n_others], [n_trials, n_other_trials], level=level
+    )
+    share, other = n_hits / n_trials, n_others / n_other_trials
+    below = np.hypot(share - low, other_high - other)
+    above = np.hypot(high - share, other - other_low)
+    return float(share - other - below), float(share - other + above)
+
+
 def paired_decline(
     n_broken: ArrayLike, n_repaired: ArrayLike, n_images: ArrayLike, *, level: float = 0.95
 ) -> tuple[Floats, Floats]:

@@ -134,6 +134,11 @@ class Ensembles:
         """How many benign images M alone gets right."""
         return sum(int(piece.right.sum()) for piece in self.pieces(split, "benign"))
 
+    def settled(self) -> bool:
+        """Whether some setting's rows are stored."""
+        store = self.engine.store
+        return bool(store.root.sizes(store.folder("ensemble_tune", self.sweep)))
+
     def question(self) -> dict[str, Any]:
         """All that decides the answers, in plain words."""
         recipe = asdict(self.recipe) | {"table": self.recipe.table.name}
@@ -141,8 +146,8 @@ class Ensembles:
             f"images: {split} {subject}": [p.name for p in self.pieces(split, subject)]
             for split, subject in (("search", "benign"), ("search", "adversarial"))
         }
-        parts = {"data": self.prepared.inputs, "attack": self.attack}
-        named = {f"{n}: {k}": v for n, part in parts.items() for k, v in asdict(part).items()}
+        parts = {"data": asdict(self.prepared.inputs), "attack": asdict(self.attack)}
+        named = {f"{n}: {k}": v for n, part in parts.items() for k, v in part.items()}
         return named | pieces | {"model: weights": self.prepared.weights} | recipe
 
     def _scored(self, settings: Sequence[Setting]) -> list[subsets.Scores]:

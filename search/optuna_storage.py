@@ -63,16 +63,21 @@ def check_name(study: str) -> None:
         )
 
 
+def check_local(root: Root) -> None:
+    """InputError where the store is none that a journal can lie in."""
+    if not root.is_local:
+        raise InputError(
+            f"the store {root.uri} is no folder, and a journal must lie in one.\n"
+            "Hint: give --storage postgresql://USER@HOST/DATABASE; rows stay in the store."
+        )
+
+
 @contextlib.contextmanager
 def opened(root: Root, study: str, url: str | None) -> Iterator[Opened]:
     """The study's storage while this process holds its lease; InputError where it cannot be."""
     check_name(study)
     if url is None:
-        if not root.is_local:
-            raise InputError(
-                f"the store {root.uri} is no folder, and a journal must lie in one.\n"
-                "Hint: give --storage postgresql://USER@HOST/DATABASE; rows stay in the store."
-            )
+        check_local(root)
         yield from _journal(Path(root.within(f"tuning/{study}.journal")), study)
         return
     kind, _, rest = url.partition("://")
@@ -107,8 +112,9 @@ def _journal(path: Path, study: str) -> Iterator[Opened]:
 def _sqlite(url: str, path: Path, study: str) -> Iterator[Opened]:
     if not path.parent.is_dir():
         raise InputError(f"there is no folder {path.parent}.\nHint: make it, or sqlite:////PATH.")
-    with _file_lease(path.with_name(f"{path.name}.{study}.lease"), study) as lease:
-        yield Opened(_rdb(url, url), lease, redacted(url))
+    lease_file = path.with_name(f"{path.name}.{study}.lease")
+    with _file_lease(lease_file, study) as lease, _rdb(url, url) as storage:
+        yield Opened(storage, lease, redacted(url))
 
 
 def repair(path: Path) -> int:
@@ -209,8 +215,8 @@ def _postgresql(url: str, study: str) -> Iterator[Opened]:
         held = connection.execute("SELECT pg_try_advisory_lock(%s)", (_lock_number(study),))
         if held.fetchone() != (True,):
             raise _taken(study, "")
-        storage = _rdb(url.replace("postgresql://", "postgresql+psycopg://", 1), url)
-        yield Opened(storage, _PostgresLease(connection), redacted(url))
+        with _rdb(url.replace("postgresql://", "postgresql+psycopg://", 1), url) as storage:
+            yield Opened(storage, _PostgresLease(connection), redacted(url))
 
 
 def _lock_number(study: str) -> int:
@@ -219,11 +225,17 @@ def _lock_number(study: str) -> int:
     return int.from_bytes(digest[:8], "little", signed=True)
 
 
-def _rdb(url: str, shown: str) -> BaseStorage:
+@contextlib.contextmanager
+def _rdb(url: str, shown: str) -> Iterator[BaseStorage]:
     try:
-        return RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
+        storage = RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
     except Exception as error:  # noqa: BLE001  SQLAlchemy's and the driver's own
         raise _unreachable(shown, error) from None
+    try:
+        yield storage
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
 
 
 def _unreachable(url: str, error: Exception) -> InputError:

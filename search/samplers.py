@@ -22,7 +22,7 @@ Make = Callable[[int], BaseSampler]  # from a seed
 
 # A Gaussian process on n trials costs n^3: at 500 it takes seconds. It sees the best half of so
 # many, which say where the optimum is, and the latest half, which say where it is not.
-_HISTORY = 64
+_HISTORY = 32
 
 
 def gaussian_process(seed: int) -> BaseSampler:

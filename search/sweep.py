@@ -90,8 +90,7 @@ class Engine:
     def slots(self) -> int:
         """How many tasks the cluster runs at a time, at least 1."""
         self.start()
-        have, need = ray.cluster_resources(), {"CPU": self.cpus, "GPU": self.gpus or 0.0}
-        return max(1, min(int(have.get(name, 0) // n) for name, n in need.items() if n))
+        return fleet.slots(self.cpus, self.gpus or 0.0)
 
     def sweep(
         self,

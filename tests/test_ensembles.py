@@ -1,0 +1,150 @@
+"""The tuned ensemble's answer: its queries against plain loops, and the real job from end to end."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import results
+from core import subsets
+from core.ensemble import Ensemble
+from results import ensembles, stats
+from search import stages
+from search.bank import Bank
+from search.chain import MEMBERS
+
+ROOT = Path(__file__).resolve().parent.parent
+FLAGS = [
+    "--epochs", "2", "--benign", "60", "--adversarial", "20", "--report-benign", "60",
+    "--report-adversarial", "20", "--sigma-255", "0,32", "--xi-percent", "90", "--qs-af", "116",
+    "--max-decline", "3.4",
+]  # fmt: skip
+
+
+def test_a_difference_of_shares_has_newcombes_published_interval():
+    # 56/70 - 48/80, Newcombe 1998, table II, method 10: 0.0524 to 0.3339.
+    low, high = stats.share_difference(56, 70, 48, 80)
+    assert (round(low, 4), round(high, 4)) == (0.0524, 0.3339)
+    other = stats.share_difference(48, 80, 56, 70)
+    assert other == pytest.approx((-high, -low))
+
+
+def right_of(n_candidates: int, n_images: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).random((n_candidates, n_images)) < 0.5
+
+
+def test_one_candidate_has_no_optimism_and_many_coins_have_what_they_seem_to_gain():
+    benign, undefended = np.ones((400, 50), dtype=bool), np.ones(50, dtype=bool)
+    members = np.ones(400, dtype=np.int64)
+    coins = right_of(400, 100, seed=0)
+    one = ensembles.optimism(
+        benign[:1], coins[:1], undefended, members[:1], most_lost=0, n_resamples=400
+    )
+    # The mean of 400 resamples of 100 images: standard error 5/20 points.
+    assert abs(one.points) < 1.0
+    many = ensembles.optimism(benign, coins, undefended, members, most_lost=0)
+    gained = 100 * coins.mean(axis=1).max() - 50  # every coin is worth 50 %
+    # Resamples repeat images, so the bootstrap sees less than the whole of it, but much.
+    assert 0.25 * gained < many.points < gained
+    assert many.share_broken == 0
+
+
+def test_optimism_obeys_the_limit_on_the_images_that_choose():
+    # Candidate 1 defends more and loses 5 of 50 benign images: it may win by luck alone.
+    benign = np.ones((2, 50), dtype=bool)
+    benign[1, :5] = False
+    adversarial = np.stack([np.arange(100) < 50, np.arange(100) < 90])
+    undefended, members = np.ones(50, dtype=bool), np.array([1, 1])
+    found = ensembles.optimism(benign, adversarial, undefended, members, most_lost=2)
+    # Binomial(50, 0.1) is at most 2 with a chance of 0.112; 200 resamples.
+    assert 0.03 < found.share_broken < 0.22
+    free = ensembles.optimism(benign, adversarial, undefended, members, most_lost=50)
+    assert free.share_broken == 0
+
+
+def run(store: Path, *flags: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, str(ROOT / "jobs/ensemble_tune.py"), *FLAGS, *flags]
+    done = subprocess.run(
+        [*command, "--store", str(store)], capture_output=True, text=True, timeout=600, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory) -> tuple[Path, str]:
+    store = tmp_path_factory.mktemp("tuned")
+    return store, run(store, "--until", "2").stdout
+
+
+def test_a_tuned_study_answers_again_without_computing(tuned):
+    store, said = tuned
+    again = run(store, "--until", "2", "--figure")
+    assert again.stdout == said
+    assert "Ray ready" not in again.stderr
+    for name in ("winner", "held-out report", "optimism", "tuning minus report", "study"):
+        assert name in said
+
+
+def test_the_rows_are_those_of_running_each_ensemble(tuned):
+    store, _ = tuned
+    rows = results.load("ensemble_tune", store=store)
+    assert len(rows) == 2 * 255
+    chains = results.load("chain", store=store)
+    bank = Bank(results.store.Root(store))
+    benign = results.load("benign", store=store)
+    benign = benign[benign["split"] == "search"]
+    images = stages.images_of(bank, benign["piece"].iloc[0])
+    for chain, lines in rows.groupby("chain", observed=True):
+        outputs = results.load("member_outputs", store=store)
+        outputs = outputs[(outputs["subject"] == "benign") & (outputs["split"] == "search")]
+        trained = chains[chains["cell_id"] == chain].drop_duplicates("member")
+        weights = [lines["weights"].iloc[0], *trained["piece"]]
+        said = []
+        for piece in weights:
+            found = outputs[outputs["weights"] == piece].iloc[0]
+            said.append(bank.get(found["piece"])[0]["outputs"].double().numpy())
+        for line in lines.sample(12, random_state=0).itertuples():
+            used = [MEMBERS.index(name) for name in line.members.split("+")]
+            mean = np.mean([said[i] for i in used], axis=0)
+            assert (mean.argmax(1) == images.labels.numpy()).sum() == line.n_benign_right
+            assert subsets.names(int(line.subset), MEMBERS) == tuple(line.members.split("+"))
+
+
+def test_the_winner_is_the_best_feasible_row_and_its_file_says_what_the_report_says(tuned):
+    store, said = tuned
+    rows = results.load("ensemble_tune", store=store)
+    lost = rows["n_benign_right_undefended"] - rows["n_benign_right"]
+    best = max(
+        rows[100 * lost < 3.4 * 60].itertuples(),
+        key=lambda row: (row.n_adversarial_right, -row.n_members, row.n_benign_right, -row.subset),
+    )
+    winner = said.split("winner")[1].split()[0]
+    assert winner == best.members
+    (folder,) = (store / "answers").glob("ensemble-*")
+    ensemble = Ensemble.load(folder / "ensemble.safetensors")
+    assert "+".join(ensemble.names) == winner
+    report = results.load("ensemble_report", store=store)
+    report = report[(report["members"] == winner) & (report["chain"] == best.chain)]
+    for subject, lines in report.groupby("subject", observed=True):
+        pieces = results.load(subject, store=store)
+        piece = pieces[pieces["split"] == "report"]["piece"].iloc[0]
+        images = stages.images_of(Bank(results.store.Root(store)), piece)
+        with torch.no_grad():
+            predicted = ensemble(images.images).argmax(1)
+        expected = dict(zip(images.ids.tolist(), predicted.tolist(), strict=True))
+        found = lines.drop_duplicates("image").set_index("image")["predicted"].to_dict()
+        assert {int(i): int(p) for i, p in found.items()} == expected
+
+
+def test_files_are_written(tuned):
+    store, _ = tuned
+    (folder,) = (store / "answers").glob("ensemble-*")
+    assert (folder / "tuning.png").read_bytes().startswith(b"\x89PNG")
+    assert len(pd.read_parquet(folder / "trials.parquet")) == 2
+    assert len(pd.read_parquet(folder / "front.parquet")) >= 1
+    assert (store / "tuning/ensemble.journal").exists()
