@@ -15,7 +15,6 @@ import argparse
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 import results
 from core import attacks, qtable, subsets
@@ -146,7 +145,7 @@ def run(engine: Engine, options: argparse.Namespace) -> int:
     return cli.EXIT_FAILED_CELLS if failed else 0
 
 
-def chosen(line: "pd.Series[Any]") -> Chosen:
+def chosen(line: Any) -> Chosen:
     """The ensemble that a row of `ensemble_tune` is about."""
     setting = {
         "sigma_255": int(line["sigma_255"]), "xi_percent": round(100 * line["xi"]),
@@ -188,11 +187,11 @@ def answer(
     }  # fmt: skip
     chains = ensemble_report.report(ensembles, list(roles.values()))
     held_out = results.load("ensemble_report", sweep=ensembles.sweep, store=store.root)
-    report = pd.concat([
-        held_out[(held_out["chain"] == chain) & (held_out["members"] == one.members)]
-        .assign(ensemble=role)
+    asked = {
+        role: (chain, one.members)
         for (role, one), chain in zip(roles.items(), chains, strict=True)
-    ])  # fmt: skip
+    }  # fmt: skip
+    report = answers.by_role(held_out, asked)
     text = answers.answer_text(
         found, report, optimism(ensembles, found, tuning), max_decline_points=limit
     )

@@ -4,7 +4,7 @@ A row of `ensemble_tune` is one subset of one chain's members, in counts. A row 
 `ensemble_report` is one held-out image under one ensemble.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -167,6 +167,17 @@ def optimism(
     return Optimism(
         100 * surplus / n_resamples / n_adversarial, n_broken / n_resamples, n_resamples
     )
+
+
+def by_role(held_out: pd.DataFrame, roles: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
+    """Rows of `ensemble_report`, a copy for each role of a chain's members; column `ensemble`."""
+    parts = [
+        held_out[(held_out["chain"] == chain) & (held_out["members"] == members)].assign(
+            ensemble=role
+        )
+        for role, (chain, members) in roles.items()
+    ]
+    return pd.concat(parts)
 
 
 def report_lines(report: pd.DataFrame) -> pd.DataFrame:

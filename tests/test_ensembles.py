@@ -1,4 +1,4 @@
-"""The tuned ensemble's answer: its queries against plain loops, and the real job from end to end."""
+"""The tuned ensemble's answer: queries against plain loops, and the job from end to end."""
 
 import subprocess
 import sys

@@ -12,7 +12,7 @@ MAY = {
     "core": {"torch", "torchvision", "sklearn", "skimage", "safetensors", "jaxtyping", "numpy",
              "PIL", "timm"},
     "results": {"pandas", "pyarrow", "matplotlib", "numpy", "fsspec", "scipy"},
-    "search": {"core", "results", "ray", "optuna", "torch", "numpy", "safetensors", "tqdm",
+    "search": {"core", "results", "ray", "optuna", "torch", "numpy", "safetensors", "psycopg", "tqdm",
                "yaml"},
     "jobs": {"core", "results", "search", "torch", "numpy"},
 }  # fmt: skip
@@ -47,6 +47,7 @@ def test_a_layer_imports_what_it_may(layer):
         ("ray", ("search/fleet.py", "search/run.py", "search/task.py", "search/cluster_file.py")),
         ("pyarrow", "results/"),
         ("optuna", "search/"),
+        ("psycopg", "search/optuna_storage.py"),
     ],
 )
 def test_a_heavy_dependency_has_one_home(package, home):
