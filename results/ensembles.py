@@ -209,7 +209,7 @@ def answer_text(
         "paper's five": f"{setting(found.paper)}"
         + ("" if found.paper["feasible"] else " (breaks the decline rule)"),
         "optimism": f"at least {expected.points:.1f} points of Def from choosing; "
-        f"{100 * expected.share_broken:.0f} % of {expected.n_resamples} resamples' winners break "
+        f"{100 * expected.share_broken:.0f} % of {expected.n_resamples} resamples break "
         "the limit",
     }
     text = [

@@ -12,8 +12,8 @@ MAY = {
     "core": {"torch", "torchvision", "sklearn", "skimage", "safetensors", "jaxtyping", "numpy",
              "PIL", "timm"},
     "results": {"pandas", "pyarrow", "matplotlib", "numpy", "fsspec", "scipy"},
-    "search": {"core", "results", "ray", "optuna", "torch", "numpy", "safetensors", "psycopg", "tqdm",
-               "yaml"},
+    "search": {"core", "results", "ray", "optuna", "torch", "numpy", "safetensors", "tqdm",
+               "psycopg", "yaml"},
     "jobs": {"core", "results", "search", "torch", "numpy"},
 }  # fmt: skip
 
