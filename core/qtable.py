@@ -70,6 +70,17 @@ def scaled(table: QTable, quality: int) -> QTable:
     return ((table * percent + 50) / 100).floor().clamp(1, 255)
 
 
+def feature_distillation() -> QTable:
+    """Feature Distillation's table: 25 for the 4x4 lowest frequencies, 30 for the others.
+
+    Source: Liu et al. (2019), "Feature Distillation: DNN-Oriented JPEG Compression Against
+    Adversarial Examples", as the defensive-table paper sets it.
+    """
+    table = uniform(30)
+    table[:4, :4] = 25
+    return table
+
+
 @dataclass(frozen=True, kw_only=True)
 class Defensive:
     """A table of the paper's family: low diagonals finely, the others coarsely quantised.
@@ -110,23 +121,65 @@ def parse_defensive(name: str) -> Defensive | None:
     return Defensive(pattern=pattern, qs_of=qs_of, qs_af=qs_af)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Banded:
+    """Two steps like `Defensive`, but any coefficients may be the finely quantised ones."""
+
+    mask: int  # 64 bits in natural order, the highest is DC; 1: original-favoured (OF)
+    qs_of: int  # step of the OF coefficients
+    qs_af: int  # step of the AF coefficients
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.mask < 2**64:
+            raise InputError(
+                f"a mask of coefficients has 64 bits, got {self.mask}.\n"
+                "Hint: one bit per coefficient, row by row; the highest is DC."
+            )
+
+    @classmethod
+    def of(cls, favoured: Tensor, *, qs_of: int, qs_af: int) -> "Banded":
+        """From a boolean [8, 8] that marks the OF coefficients."""
+        bits = "".join("01"[bool(bit)] for bit in favoured.flatten().tolist())
+        return cls(mask=int(bits, 2), qs_of=qs_of, qs_af=qs_af)
+
+    @property
+    def name(self) -> str:
+        """How rows and files call it, two hex digits per row of the block; `by_name` reads it."""
+        return f"m{self.mask:016x}-of{self.qs_of}-af{self.qs_af}"
+
+    def table(self) -> QTable:
+        """The 8x8 steps; InputError for a step outside 1..255."""
+        favoured = torch.tensor([bit == "1" for bit in f"{self.mask:064b}"]).reshape(8, 8)
+        return check(torch.where(favoured, float(self.qs_of), float(self.qs_af)))
+
+
+def parse_banded(name: str) -> Banded | None:
+    """The banded table of that name, or None where the name is of another kind."""
+    match = re.fullmatch(r"m([0-9a-f]{16})-of(\d{1,3})-af(\d{1,3})", name)
+    if match is None:
+        return None
+    return Banded(mask=int(match[1], 16), qs_of=int(match[2]), qs_af=int(match[3]))
+
+
 def by_name(name: str) -> QTable | None:
     """The table called `name`; None for "none", which leaves the image alone.
 
-    Names: none, ijgQ (IJG luminance table at quality Q), uniformS (step S everywhere) and
-    kK-ofS-afS (`Defensive`); NAME@qQ is such a table, taken for quality 50, `scaled` to quality Q.
-    InputError for any other.
+    Names: none, ijgQ (IJG luminance table at quality Q), uniformS (step S everywhere), fd
+    (`feature_distillation`), kK-ofS-afS (`Defensive`) and mMASK-ofS-afS (`Banded`); NAME@qQ is such
+    a table, taken for quality 50, `scaled` to quality Q. InputError for any other.
     """
     if name == "none":
         return None
+    if name == "fd":
+        return feature_distillation()
     base, at, quality = name.partition("@q")
     if at and base != "none" and re.fullmatch(r"\d{1,3}", quality):
         table = by_name(base)
         assert table is not None
         return scaled(table, int(quality))
-    defensive = parse_defensive(name)
-    if defensive is not None:
-        return defensive.table()
+    two_step = parse_defensive(name) or parse_banded(name)
+    if two_step is not None:
+        return two_step.table()
     match = re.fullmatch(r"(ijg|uniform)(\d{1,3})", name)
     if match is None:
         raise InputError(

@@ -39,6 +39,25 @@ def test_names_read_back(pattern, qs_of, qs_af):
     assert torch.equal(qtable.by_name(defensive.name), defensive.table())
 
 
+@given(mask=hnp.arrays(np.bool_, (8, 8)), qs_of=st.integers(1, 255), qs_af=st.integers(1, 255))
+def test_names_of_masks_read_back(mask, qs_of, qs_af):
+    banded = qtable.Banded.of(torch.from_numpy(mask), qs_of=qs_of, qs_af=qs_af)
+    assert qtable.parse_banded(banded.name) == banded
+    expected = np.where(mask, qs_of, qs_af).astype(float)
+    np.testing.assert_array_equal(qtable.by_name(banded.name), expected)
+
+
+def test_a_mask_reads_two_digits_a_row_from_dc():
+    table = qtable.by_name("m8100000000000001-of16-af50")
+    assert (table == 16).nonzero().tolist() == [[0, 0], [0, 7], [7, 7]]
+
+
+def test_feature_distillation_has_a_finer_corner():
+    table = qtable.by_name("fd")
+    assert (table[:4, :4] == 25).all()
+    assert ((table == 25).sum(), (table == 30).sum()) == (16, 48)
+
+
 def test_names_of_baselines():
     assert qtable.by_name("none") is None
     assert torch.equal(qtable.by_name("ijg75"), qtable.ijg(75))
@@ -71,6 +90,8 @@ def test_text_is_read_in_natural_order_with_comments():
         (lambda: qtable.by_name("jpeg"), "no table is called 'jpeg'"),
         (lambda: qtable.by_name("k16-of16-af5"), "k must lie in 1..15, got 16"),
         (lambda: qtable.by_name("k3-of16-af0"), "whole numbers in 1..255, got 0"),
+        (lambda: qtable.by_name("m8-of16-af5"), "no table is called"),
+        (lambda: qtable.Banded(mask=2**64, qs_of=1, qs_af=1), "has 64 bits"),
         (lambda: qtable.from_text("1 2 3"), "found 3 numbers"),
         (lambda: qtable.from_text(""), "found 0 numbers"),
         (lambda: qtable.from_text("1 2 x"), "found 'x'"),
