@@ -1,0 +1,20 @@
+"""Defences that transform the input: pixels in, pixels out, in front of any model."""
+
+from core.defences.base import Defence, Defended, Nothing
+from core.defences.compression import SPACES, Jpeg, Shield, Table
+from core.defences.names import defence_by_name
+from core.defences.smoothing import GaussianNoise
+from core.defences.tvm import TotalVariation
+
+__all__ = [
+    "SPACES",
+    "Defence",
+    "Defended",
+    "GaussianNoise",
+    "Jpeg",
+    "Nothing",
+    "Shield",
+    "Table",
+    "TotalVariation",
+    "defence_by_name",
+]

@@ -1,0 +1,42 @@
+"""Defences by name, as flags and rows call them."""
+
+import re
+from typing import cast
+
+from core import qtable
+from core.defences.base import Defence, Nothing
+from core.defences.compression import SPACES, Jpeg, Shield, Table
+from core.defences.smoothing import GaussianNoise
+from core.defences.tvm import TotalVariation
+from core.errors import InputError
+
+_TABLE = re.compile(r"(fd|ijg\d+|uniform\d+|k\d+-of\d+-af\d+|m[0-9a-f]{16}-of\d+-af\d+)(@q\d+)?")
+
+
+def defence_by_name(name: str) -> Defence:
+    """The defence called `name`; InputError for any other.
+
+    - `none`;
+    - `jpegQ`, `jpegQ-444`: libjpeg's JPEG at quality Q, 4:2:0 or 4:4:4;
+    - `fd`: Feature Distillation's table in YCbCr 4:4:4;
+    - TABLE, TABLE@SPACE: any table that `core.qtable.by_name` knows, the same for all channels, in
+      `rgb` (unless said else), `ycbcr` or `ycbcr420`;
+    - `tvm`, `shield`, `smoothS` (Gaussian noise of deviation S/255): randomised.
+    """
+    plain = {"none": Nothing, "tvm": TotalVariation, "shield": Shield}
+    if name in plain:
+        return cast("Defence", plain[name]())
+    if match := re.fullmatch(r"jpeg(\d{1,3})(-444)?", name):
+        return Jpeg(int(match[1]), sampling="444" if match[2] else "420")
+    if match := re.fullmatch(r"smooth(\d+(?:\.\d+)?)", name):
+        return GaussianNoise(float(match[1]))
+    head, _, tail = name.rpartition("@")
+    table_name, space = (head, tail) if tail in SPACES else (name, "rgb")
+    table = qtable.by_name(table_name) if _TABLE.fullmatch(table_name) else None
+    if table is None:
+        raise InputError(
+            f"no defence is called {name!r}.\n"
+            "Hint: names are none, jpeg75, jpeg75-444, fd, tvm, shield, smooth8, or a table such "
+            f"as k3-of16-af51, alone or with a colour space: @{', @'.join(SPACES)}."
+        )
+    return Table(table, space="ycbcr" if name == "fd" else space)
