@@ -75,18 +75,6 @@ def _moments(samples: Tensor) -> Moments:
     return Moments(n_blocks, values.sum((0, 2, 3)), values.square().sum((0, 2, 3)))
 
 
-def rank_correlation(first: Tensor, second: Tensor) -> float:
-    """Spearman's: the correlation of ranks, equal values sharing their mean rank."""
-    ranks = torch.stack([_ranks(first.flatten()), _ranks(second.flatten())])
-    return float(torch.corrcoef(ranks)[0, 1])
-
-
-def _ranks(values: Tensor) -> Tensor:
-    below = (values[None] < values[:, None]).sum(1)
-    equal = (values[None] == values[:, None]).sum(1)
-    return (below + (equal + 1) / 2).to(torch.float64)
-
-
 def diagonals() -> Map:
     """The sum u + v of each coefficient: the paper's order of frequencies."""
     index = torch.arange(8, dtype=torch.float64)

@@ -1,6 +1,7 @@
 """Deviations of DCT coefficients against a plain loop; orders and bands."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.fft
 import scipy.stats
@@ -11,6 +12,7 @@ from hypothesis.extra import numpy as hnp
 
 from core import frequency, qtable
 from core.errors import InputError
+from results import frequency as answers
 
 
 def plain_deviation(planes: np.ndarray) -> np.ndarray:
@@ -81,15 +83,6 @@ def test_moments_add_up_whatever_the_parts(images, monkeypatch):
 values = hnp.arrays(np.float64, (8, 8), elements=st.integers(0, 20).map(float))
 
 
-@given(first=values, second=values)
-def test_rank_correlation_is_scipys(first, second):
-    if min(np.ptp(first), np.ptp(second)) == 0:
-        return
-    ours = frequency.rank_correlation(torch.from_numpy(first), torch.from_numpy(second))
-    theirs = scipy.stats.spearmanr(first.ravel(), second.ravel()).statistic
-    assert ours == pytest.approx(theirs, abs=1e-12)
-
-
 @pytest.mark.parametrize("k", range(1, 16))
 def test_cut_by_diagonals_a_band_is_the_papers_pattern(k):
     paper = qtable.Defensive(pattern=k, qs_of=16, qs_af=50).table()
@@ -110,3 +103,68 @@ def test_a_band_holds_the_smallest_ratios(ratio, n_favoured):
 def test_bands_of_impossible_size_are_named(n_favoured):
     with pytest.raises(InputError, match="1 to 64"):
         frequency.smallest(frequency.diagonals(), n_favoured)
+
+
+def rows_of(images: torch.Tensor, attacked: torch.Tensor, cell_id: str) -> pd.DataFrame:
+    benign, distortion = frequency.of_images(images), frequency.of_distortion(attacked, images)
+    channel, u, v = np.indices((6, 8, 8)).reshape(3, -1)
+    return pd.DataFrame(
+        {
+            "cell_id": cell_id,
+            "split": "search",
+            "channel": np.array(frequency.CHANNELS)[channel],
+            "u": u,
+            "v": v,
+            "n_blocks": benign.n_blocks,
+            "benign": benign.total.flatten(),
+            "benign_squares": benign.total_squares.flatten(),
+            "distortion": distortion.total.flatten(),
+            "distortion_squares": distortion.total_squares.flatten(),
+        }
+    )
+
+
+def test_rows_of_several_cells_give_the_deviations_of_all_images(images, attacked):
+    first = rows_of(images[:2], attacked[:2], "a")
+    second = rows_of(images[2:], attacked[2:], "b")
+    lines = answers.deviations(pd.concat([first, second, first]))  # one cell measured twice
+    whole = frequency.of_images(images).deviation().numpy()
+    distortion = frequency.of_distortion(attacked, images).deviation().numpy()
+    # The same sums in another order.
+    np.testing.assert_allclose(lines["delta_b"], whole.ravel(), rtol=1e-9)
+    np.testing.assert_allclose(lines["delta_a"], distortion.ravel(), rtol=1e-9)
+    np.testing.assert_allclose(
+        answers.ratio_map(lines, "search", "Cb"), distortion[4] / whole[4], rtol=1e-9
+    )
+    luma = lines[lines["channel"] == "Y"]
+    theirs = scipy.stats.spearmanr((distortion[3] / whole[3]).ravel(), luma["diagonal"]).statistic
+    assert answers.rank_correlation(luma, "ratio", "diagonal") == pytest.approx(theirs, abs=1e-12)
+
+
+def test_a_frequency_that_never_varies_has_no_ratio(images, attacked):
+    rows = rows_of(images, attacked, "a")
+    still = (rows["channel"] == "Y") & (rows["u"] == 7)
+    rows.loc[still, ["benign", "benign_squares"]] = 0.0
+    ratio = answers.ratio_map(answers.deviations(rows), "search", "Y")
+    assert np.isnan(ratio[7]).all()
+    assert not np.isnan(ratio[:7]).any()
+
+
+def test_the_zigzag_is_the_standards():
+    # T.81, figure 5: the place of each coefficient in the sequence, row by row.
+    order = [
+        0, 1, 5, 6, 14, 15, 27, 28, 2, 4, 7, 13, 16, 26, 29, 42, 3, 8, 12, 17, 25, 30, 41, 43, 9,
+        11, 18, 24, 31, 40, 44, 53, 10, 19, 23, 32, 39, 45, 52, 54, 20, 22, 33, 38, 46, 51, 55, 60,
+        21, 34, 37, 47, 50, 56, 59, 61, 35, 36, 48, 49, 57, 58, 62, 63,
+    ]  # fmt: skip
+    assert [order.index(i) for i in range(64)] == [8 * u + v for u, v in answers.zigzag()]
+
+
+def test_the_picture_shows_what_the_rows_say(images, attacked):
+    lines = answers.deviations(rows_of(images, attacked, "a"))
+    figure = answers.spectra(lines, title="what was measured")
+    benign, _, *maps = [axes for axes in figure.axes if axes.get_title()]
+    assert [line.get_label() for line in benign.lines] == list(frequency.CHANNELS)
+    assert benign.lines[0].get_ydata()[0] == pytest.approx(lines["delta_b"].iloc[0])
+    shown = maps[5].images[0].get_array()
+    np.testing.assert_array_equal(shown, answers.ratio_map(lines, "search", "Cr"))

@@ -76,7 +76,7 @@ class Defended(nn.Module):
         rounding: Rounding = torch.round,
     ) -> Logits:
         """Logits, or log of the mean softmax; arguments as `Defence.forward` takes them."""
-        draws = [
+        draws: list[Logits] = [
             self.classifier(self.defence(pixels, generators, rounding=rounding))
             for _ in range(self.n_draws)
         ]
