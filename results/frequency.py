@@ -128,7 +128,10 @@ def _draw_maps(figure: Figure, places: list[Axes], maps: dict[str, Map]) -> None
         axes.set(title=channel, xlabel="v", xticks=range(8), yticks=range(8))
         axes.tick_params(length=2)
     places[0].set_ylabel("u")
-    figure.colorbar(shown, ax=places, label="delta_a / delta_b", pad=0.02, format="%g")
+    ticks = LogLocator(subs=(1, 2, 5))
+    label = "delta_a / delta_b"
+    bar = figure.colorbar(shown, ax=places, label=label, pad=0.02, format="%g", ticks=ticks)
+    bar.ax.yaxis.set_minor_formatter(NullFormatter())
 
 
 def zigzag() -> list[tuple[int, int]]:
