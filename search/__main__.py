@@ -13,6 +13,7 @@ from core.data import KNOWN
 from core.errors import InputError
 from results.query import default_store
 from search.cli import EXIT_FAILED_CELLS, EXIT_INPUT, gpu_share, paths_of
+from search.cluster_file import check_files
 from search.doctor import Questions, findings
 from search.submit import submit
 
@@ -49,10 +50,12 @@ def _doctor_flags(parser: argparse.ArgumentParser) -> None:
     add("--data-root", metavar="DIR", help="where mnist and cifar lie")
     add("--model", default="small_resnet", metavar="NAME", help="checkpoint:PATH is looked for")
     add("--gpus", type=gpu_share, metavar="N", help="GPUs per task that you mean to ask for")
-    add("--cluster", metavar="FILE", help="check a cluster file instead, and nothing else")
+    add("--cluster", nargs="+", metavar="FILE", help="check cluster files instead, nothing else")
 
 
 def _doctor(options: argparse.Namespace) -> int:
+    if options.cluster:
+        return check_files(options.cluster)
     asked = Questions(
         store=options.store or default_store(),
         data=options.data,

@@ -1,6 +1,6 @@
 """What is wrong with a cluster file, before `ray up` costs money or opens a door.
 
-    python -m search.cluster_file cluster.yaml
+    python -m search doctor --cluster cluster.yaml
 
 Ray's own schema says what is no cluster file, `cluster_rules` what would be unsafe or costly;
 what is not filled in is named with its line.
@@ -10,7 +10,7 @@ import copy
 import logging
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import yaml
@@ -56,18 +56,11 @@ def _placeholders(path: str | Path, text: str) -> Iterator[str]:
                 yield f"{path}:{number}: {match[0]} is to be filled in. Hint: docs/cluster.md."
 
 
-def main() -> int:
-    """Say what is wrong with the files on the command line; 2 where anything is."""
-    if not sys.argv[1:] or sys.argv[1].startswith("-"):
-        print(__doc__)
-        return 2
-    found = [problem for path in sys.argv[1:] for problem in problems(path)]
+def check_files(paths: Sequence[str]) -> int:
+    """Say what is wrong with some cluster files; 2 where anything is."""
+    found = [problem for path in paths for problem in problems(path)]
     for problem in found:
         print(f"error: {problem}", file=sys.stderr)
     if not found:
         print("nothing to mend")
     return 2 if found else 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -116,7 +116,7 @@ def test_a_token_that_is_missing_or_open_to_others_is_refused(token, tmp_path):
 def test_the_command_line_says_what_to_mend_and_sets_the_exit_code(tmp_path):
     def check(*paths):
         return subprocess.run(
-            [sys.executable, "-m", "search.cluster_file", *map(str, paths)],
+            [sys.executable, "-m", "search", "doctor", "--cluster", *map(str, paths)],
             cwd=ROOT, capture_output=True, text=True, check=False,
         )  # fmt: skip
 
