@@ -91,6 +91,15 @@ class Cluster:
         """`ray submit` of the search."""
         return self.ray("submit", str(self.file), script, *arguments, **how)
 
+    def send(self, *arguments: str, script: str) -> str:
+        """`python -m search submit`, which quotes what the launcher does not."""
+        words = ["-m", "search", "submit", str(self.file), script, "--", *arguments]
+        done = subprocess.run(
+            [str(BIN / "python"), *words], cwd=ROOT, env=self.environment, text=True, check=False,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300,
+        )  # fmt: skip
+        return done.stdout
+
     def down(self) -> str:
         """`ray down`."""
         return self.ray("down", "-y", str(self.file))

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import hosts as hosts_module
 import pytest
-from clusters import BIN, Cluster, brought_up, processes, ray_processes, wait_for
+from clusters import BIN, brought_up, processes, ray_processes, wait_for
 from hosts import Hosts
 from searches import (
     SEARCH,
@@ -139,8 +139,10 @@ def test_the_token_stands_in_no_row_log_or_command_line(searched, cluster, hosts
         assert not [line for line in processes(hosts, i) if token in line]
 
 
-def arrived(cluster: Cluster, *arguments: str) -> list[str]:
-    said = cluster.submit(*arguments, script="tests/cluster/arguments.py", code=None)
+ECHO = "tests/cluster/arguments.py"
+
+
+def arrived(said: str) -> list[str]:
     return json.loads(re.search(r"^arrived: (.*?)\r?$", said, re.MULTILINE)[1])
 
 
@@ -148,14 +150,17 @@ AWKWARD = ("two words", "$HOME", "it's", 'say "no"', "a;b", "s3://b/f?a=1&b=2", 
 
 
 def test_the_launcher_joins_arguments_unquoted_and_a_shell_reads_them(cluster, hosts):
-    assert arrived(cluster, "two words", "$HOME") == ["two", "words", "/root"]
-    assert arrived(cluster, "one; touch /root/ran") == ["one"]
+    said = cluster.submit("two words", "$HOME", script=ECHO, code=None)
+    assert arrived(said) == ["two", "words", "/root"]
+    said = cluster.submit("one; touch /root/ran", script=ECHO, code=None)
+    assert arrived(said) == ["one"]
     assert hosts.run(0, "ls", "/root/ran") == "/root/ran\n"  # so: never pass on what others wrote
 
 
-def test_arguments_quoted_once_more_arrive_as_they_were(cluster):
-    # Twice where a single quote stands inside: the launcher puts all in single quotes of its own.
-    assert arrived(cluster, *map(shlex.quote, AWKWARD)) == list(AWKWARD)
+def test_arguments_of_our_own_submit_arrive_as_they_were(cluster, hosts):
+    words = [*AWKWARD, "; touch /root/ran-too"]
+    assert arrived(cluster.send(*words, script=ECHO)) == words
+    assert "ran-too" not in hosts.run(0, "ls", "/root")
 
 
 def test_a_driver_killed_and_submitted_again_ends_with_the_same_rows(cluster, hosts, quiet, shared):
