@@ -24,7 +24,8 @@ from results import ensembles as answers
 from search import cli, ensemble_report, optuna_storage, prepare
 from search.chain import MEMBERS
 from search.ensemble_report import Chosen
-from search.ensembles import Ensembles, Recipe
+from search.ensembles import STUDY, Ensembles, Recipe
+from search.record import Record
 from search.space import Axis, Space
 from search.sweep import Engine
 from search.tuning import OBJECTIVES, Driver, Tuning
@@ -112,7 +113,10 @@ def ask(engine: Engine, options: argparse.Namespace) -> tuple[Ensembles, Tuning]
         objectives=options.objectives, question=asked.question(), seed=options.seed,
     )  # fmt: skip
     sweep = prepare.sweep_name([options.study], tuning.asked())
-    return Ensembles(engine, source, prepared, attack, recipe, sweep), tuning
+    record = None
+    if not options.figure:
+        record = Record(engine.store, STUDY, sweep, {"version": 1} | cli.state_of(options))
+    return Ensembles(engine, source, prepared, attack, recipe, sweep, record), tuning
 
 
 def starts(space: Space, qs_af: int) -> tuple[dict[str, int], ...]:
@@ -135,7 +139,12 @@ def run(engine: Engine, options: argparse.Namespace) -> int:
         if not options.figure:
             more = None if options.until else options.trials or 12
             parallel = 1 if options.reproducible else options.parallel or engine.slots()
-            driver.run(until=options.until, more=more, parallel=parallel)
+            ensembles.note("running")
+            try:
+                driver.run(until=options.until, more=more, parallel=parallel)
+            finally:
+                ensembles.note("stopped")
+            ensembles.note("complete")
         failed, importances = driver.failed(), driver.importances()
     if not ensembles.settled():
         raise InputError(f"no trial of {options.study!r} is complete.\nHint: --trials 12")

@@ -16,11 +16,14 @@ from results import schema
 from search.bank import Bank
 from search.chain import MEMBERS, ChainCell, Member, make_chains, make_outputs
 from search.prepare import Piece, Prepared, sweep_name
+from search.record import Record
 from search.space import Setting
 from search.stages import Inputs, Source
 from search.study import Place, Study
 from search.sweep import CellsFailed, Engine, evaluate_cell
 from search.tuning import Failed
+
+STUDY = "ensemble_tune"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +77,16 @@ class Ensembles:
     attack: attacks.Attack
     recipe: Recipe
     sweep: str  # of the rows
+    record: Record | None = None  # what `python -m results` lists
+
+    def note(self, state: str) -> None:
+        """Tell the store how far the study is."""
+        if self.record is None:
+            return
+        n_done = len(self.engine.store.root.sizes(self.engine.store.folder(STUDY, self.sweep)))
+        self.record.write(
+            {"state": state, "n_cells": None, "n_done": n_done, "failed": {}, "best": ""}
+        )
 
     def __call__(self, settings: Sequence[Setting]) -> list[subsets.Scores | Failed]:
         """Every subset's counts for each setting; Failed where its own cells fail."""
@@ -137,7 +150,7 @@ class Ensembles:
     def settled(self) -> bool:
         """Whether some setting's rows are stored."""
         store = self.engine.store
-        return bool(store.root.sizes(store.folder("ensemble_tune", self.sweep)))
+        return bool(store.root.sizes(store.folder(STUDY, self.sweep)))
 
     def question(self) -> dict[str, Any]:
         """All that decides the answers, in plain words."""
@@ -163,12 +176,13 @@ class Ensembles:
         ]  # fmt: skip
         for setting, counts in zip(settings, scores, strict=True):
             self._store(setting, counts)
+        self.note("running")
         return scores
 
     def _store(self, setting: Setting, scores: subsets.Scores) -> None:
         """Keep a setting's counts as rows; storing the same again changes nothing."""
         chain = self.chain_cell(setting)
-        study = Study("ensemble_tune", 1, SubsetsCell, SubsetRow, _no_inputs, self._rows(scores))
+        study = Study(STUDY, 1, SubsetsCell, SubsetRow, _no_inputs, self._rows(scores))
         kinds = (("search", "benign"), ("search", "adversarial"))
         cell = SubsetsCell(
             **asdict(self.prepared.inputs), weights=chain.weights, table=chain.table,

@@ -88,6 +88,9 @@ def test_a_tuned_study_answers_again_without_computing(tuned):
     assert "Ray ready" not in again.stderr
     for name in ("winner", "held-out report", "optimism", "tuning minus report", "study"):
         assert name in said
+    states = results.Store(results.store.Root(store)).states()
+    (state,) = [state for state in states if state["study"] == "ensemble_tune"]
+    assert (state["state"], state["n_done"]) == ("complete", 2)
 
 
 def test_the_rows_are_those_of_running_each_ensemble(tuned):
