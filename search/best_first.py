@@ -47,6 +47,7 @@ class BestFirst:
     """
 
     n_cells: int | None = None  # depends on what is measured
+    eager = False  # a cell asked for too early may be of a table that its neighbours rule out
     cell_ids: Collection[str] | None = None
 
     def __init__(

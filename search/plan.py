@@ -11,6 +11,7 @@ class Plan(Protocol):
     """Hands out cells and learns from their rows."""
 
     n_cells: int | None  # how many there are in all, None where that depends on the rows
+    eager: bool  # whether cells may queue at the workers; else each waits for what it can learn
     cell_ids: Collection[str] | None  # which; only their rows are read
 
     def ask(self) -> Any | None:
@@ -31,6 +32,8 @@ class Plan(Protocol):
 
 class Grid:
     """Every cell, in the order given, but those that are told first."""
+
+    eager = True
 
     def __init__(
         self,

@@ -122,6 +122,8 @@ class Run:
         ahead = int(self.progress.rate_per_s * _AHEAD_S)
         most = self.n_slots * _MOST_PER_SLOT
         wanted = min(max(self.n_slots * _CELLS_PER_SLOT, ahead), most)
+        if not self.plan.eager:
+            wanted = self.n_slots
         return wanted - len(self.in_flight) - max(0, len(self.writing) - _WRITERS)
 
     def _loop(self, cell: Any) -> None:
