@@ -61,12 +61,15 @@ def prepare(*flags: str) -> Bench:
     return Bench(engine, qtable_search.ask(engine, parse(list(flags))), list(flags))
 
 
-def plain_loop(study: Any, plan: Plan, store: Store) -> float:
-    """Run a plan's cells one after the other in this process; seconds."""
+def plain_loop(
+    study: Any, plan: Plan, store: Store, *, keep: Callable[[Any], None] = lambda _: None
+) -> float:
+    """Run a plan's cells one after the other in this process; seconds. `keep` gets their rows."""
     start = time.perf_counter()
     while (cell := plan.ask()) is not None:
         rows = evaluate_cell(study, cell, store, Place("cpu", torch.get_num_threads()))
-        plan.tell(study.cell_id(cell), rows)
+        keep(rows)
+        plan.tell(study.cell_id(cell), study.digest(rows))
     return time.perf_counter() - start
 
 

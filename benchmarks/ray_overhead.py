@@ -36,12 +36,11 @@ def in_process(bench: Bench) -> float:
     """Seconds of a plain loop that also stores the rows."""
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Root(folder))
-        plan = Grid(
-            qtable_search.SEARCH.cell_id,
-            bench.cells(),
-            watch=lambda rows: store.write("qtable_search", "plain", rows),
-        )
-        return plain_loop(qtable_search.SEARCH, plan, bench.engine.store)
+        plan = Grid(qtable_search.SEARCH.cell_id, bench.cells())
+        return plain_loop(
+            qtable_search.SEARCH, plan, bench.engine.store,
+            keep=lambda rows: store.write("qtable_search", "plain", rows),
+        )  # fmt: skip
 
 
 def main() -> int:
