@@ -2,6 +2,7 @@
 
 import datetime as dt
 import os
+import re
 import time
 from typing import Any
 
@@ -38,7 +39,7 @@ class Record:
             "commit": provenance.commit(),
             "versions": provenance.versions(),
         }
-        stamp = self._started_at[:19].replace("-", "").replace(":", "")
+        stamp = re.sub(r"[-:]|\+.*", "", self._started_at)  # with microseconds
         self._run = f"{stamp}Z-{provenance.host()}-{os.getpid()}"
         self._lines: list[str] = []
         self._n_written = 0

@@ -78,8 +78,10 @@ class Engine:
         check(reports, request)
 
     def stop(self) -> None:
-        """Leave the cluster; end it where this run started it."""
-        fleet.disconnect()
+        """Leave the cluster, and end it where it was started here; one found connected stays."""
+        if self.ready_at is not None:
+            fleet.disconnect()
+            self.ready_at = None
 
     def whole_node_cpus(self) -> float:
         """The CPUs of the largest node that has the GPUs of a task, for a cell that runs alone."""

@@ -1,37 +1,14 @@
 """The jobs on noise-trained chains, and what they read out of rows."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-import results
 from results import member_figures, members, robustness
-from search.chain import MEMBERS, Member
+from search.chain import Member
 from search.chain_cli import crossed
 from search.robustness import first_break
-
-ROOT = Path(__file__).resolve().parent.parent
-
-
-@pytest.mark.parametrize("job", ["train_chain", "member_matrix", "adversarial_training"])
-def test_smoke_answers_and_the_figure_is_drawn_again_without_ray(job, tmp_path):
-    command = [sys.executable, str(ROOT / f"jobs/{job}.py"), "--smoke", "--store", str(tmp_path)]
-    runs = [
-        subprocess.run([*command, *more], capture_output=True, text=True, check=False, timeout=500)
-        for more in ([], ["--figure"])
-    ]
-    for done in runs:
-        assert done.returncode == 0, done.stdout + done.stderr
-    assert runs[0].stdout == runs[1].stdout
-    assert "Ray ready" not in runs[1].stderr
-    assert not list((tmp_path / "training").iterdir())
-    rows = results.load("chain", store=tmp_path)
-    assert rows["member"].astype(str).tolist() == list(MEMBERS[1:])
 
 
 def outcomes() -> pd.DataFrame:

@@ -137,13 +137,6 @@ def job(*flags: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def test_smoke_runs_two_cells_and_answers():
-    done = job("--smoke")
-    assert done.returncode == 0, done.stderr
-    assert "color spaces: 2 cells run" in done.stderr
-    assert "YCbCr 4:2:0" in done.stdout
-
-
 def test_gray_images_have_no_colour_spaces(tmp_path):
     done = job("--store", str(tmp_path))
     assert done.returncode == 2

@@ -183,10 +183,17 @@ def test_a_host_lost_in_mid_sweep_costs_no_row(cluster, hosts, quiet, shared):
     assert hosts.name(1) in hosts_of(store)
 
 
-def test_down_leaves_nothing_running(cluster, hosts):
+def test_down_ends_the_head(cluster, hosts):
     """Last: it ends the module's cluster."""
     start = time.monotonic()
     cluster.down()
     print(f"ray down {time.monotonic() - start:.1f} s")
+    assert not [line for line in processes(hosts, 0) if "ray" in line]
+
+
+@pytest.mark.soak
+def test_down_leaves_nothing_running_anywhere(cluster, hosts):
+    """Workers leave by themselves, about a minute later."""
+    cluster.down()
     left_s = wait_for(lambda: not ray_processes(hosts), "processes are left")
     print(f"workers empty {left_s:.1f} s later")

@@ -1,0 +1,54 @@
+"""Every job with --smoke: it answers, and answers the same from stored rows, running nothing.
+
+The jobs run in this process on one Ray, whose workers have torch already. `test_table_search`
+runs the search's command as users do.
+"""
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+import ray
+
+import results
+from search import cli
+from search.chain import MEMBERS
+
+ROOT = Path(__file__).resolve().parent.parent
+ELSEWHERE = {"qtable_search": "test_table_search.py", "ensemble_tune": "test_ensembles.py"}
+JOBS = sorted(path.stem for path in (ROOT / "jobs").glob("[!_]*.py"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def local_ray():
+    ray.init(
+        address="local", num_cpus=2, include_dashboard=False, logging_level="warning",
+        runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}},
+    )  # fmt: skip
+    yield
+    ray.shutdown()
+
+
+@pytest.mark.parametrize("name", [name for name in JOBS if name not in ELSEWHERE])
+def test_smoke_answers_and_stored_rows_answer_the_same(name, tmp_path, capsys):
+    job = importlib.import_module(f"jobs.{name}").JOB
+
+    def run(*flags: str) -> tuple[str, str]:
+        code = cli.main(job, ["--smoke", "--store", str(tmp_path), *flags])
+        said = capsys.readouterr()
+        assert code == 0, said.err
+        return said.out, said.err
+
+    first, told = run()
+    assert re.search(r"\d\.\d", first)  # a measured number
+    assert re.search(r": [1-9]\d* cells run", told)
+    pictures = {path: path.read_bytes() for path in tmp_path.rglob("*.png")}
+    again, told = run("--figure")
+    assert again == first
+    assert not re.search(r": [1-9]\d* cells run", told)
+    assert pictures == {path: path.read_bytes() for path in tmp_path.rglob("*.png")}
+    assert not list(tmp_path.glob("training/*"))
+    if (tmp_path / "rows" / "study=chain").exists():
+        rows = results.load("chain", store=tmp_path)
+        assert rows["member"].astype(str).tolist() == list(MEMBERS[1:])
