@@ -1,9 +1,12 @@
 """What Ray costs, and what a second worker brings, on cells of about a second.
 
 The same cells, one thread each: in a plain loop in this process, on one Ray worker, on two. The
-plain loop runs before and after, and its mean is taken, since clocks drift.
+plain loop runs before and after, and its mean is taken, since clocks drift. All sides have the
+workers' settings of the memory allocator, which would else flatter Ray.
 """
 
+import os
+import sys
 import tempfile
 import time
 
@@ -15,6 +18,7 @@ from sweep_over_forwards import warm
 from jobs import qtable_search
 from results.files import Root
 from results.store import Store
+from search.fleet import WORKER_ENV
 from search.plan import Grid
 
 
@@ -45,6 +49,8 @@ def in_process(bench: Bench) -> float:
 
 def main() -> int:
     """Plain, one worker, two workers, plain."""
+    if any(os.environ.get(name) != value for name, value in WORKER_ENV.items()):
+        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | WORKER_ENV)
     bench = prepare(
         "--benign", "300", "--adversarial", "100", "--report-benign", "50", "--report-adversarial",
         "10", "--eps-255", "4", "--patterns", "1-4", "--block", "100",

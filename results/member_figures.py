@@ -12,6 +12,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from results.figures import STYLE
 from results.members import SUBJECTS
 
+_LEAST_RANGE = 5.0  # points of the colour scale: one image more or less is no colour
 _LINE: dict[str, Any] = {"marker": "o", "markersize": 3.5, "capsize": 2, "linewidth": 1.2}
 
 
@@ -63,8 +64,9 @@ def matrix_figure(lines: pd.DataFrame, *, title: str) -> Figure:
 
 def _draw(axes: Axes, grid: pd.DataFrame) -> None:
     values = grid.to_numpy()
-    shown = axes.imshow(values, cmap="viridis", aspect="auto")
-    low, high = values.min(), values.max()
+    high = values.max()
+    low = min(values.min(), high - _LEAST_RANGE)
+    shown = axes.imshow(values, cmap="viridis", aspect="auto", vmin=low, vmax=high)
     for row, line in enumerate(values):
         for column, value in enumerate(line):
             dark = value < low + 0.6 * (high - low)  # of viridis, on which white is read
