@@ -1,7 +1,7 @@
 """What Ray costs, and what a second worker brings, on cells of about a second.
 
-The same cells, one thread each: in a plain loop in this process, on one Ray worker, on two. The
-plain loop runs before and after, and its mean is taken, since clocks drift. All sides have the
+The same cells, one thread each: in a plain loop in this process, on one Ray worker, on two. All
+three are measured twice, in turn, and their means taken, since clocks drift. All sides have the
 workers' settings of the memory allocator, which would else flatter Ray.
 """
 
@@ -48,7 +48,7 @@ def in_process(bench: Bench) -> float:
 
 
 def main() -> int:
-    """Plain, one worker, two workers, plain."""
+    """Plain, one worker, two workers, and again."""
     if any(os.environ.get(name) != value for name, value in WORKER_ENV.items()):
         os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | WORKER_ENV)
     bench = prepare(
@@ -58,9 +58,8 @@ def main() -> int:
     bench.engine.stop()
     torch.set_num_threads(1)
     in_process(bench)  # warm
-    first_s = in_process(bench)
-    one_s, two_s = on_ray(bench, 1), on_ray(bench, 2)
-    plain_s = (first_s + in_process(bench)) / 2
+    rounds = [(in_process(bench), on_ray(bench, 1), on_ray(bench, 2)) for _ in range(2)]
+    plain_s, one_s, two_s = (sum(walls) / len(rounds) for walls in zip(*rounds, strict=True))
     n_cells = len(bench.cells())
     print(f"{n_cells} cells of {plain_s / n_cells:.2f} s: plain {plain_s:.1f} s, one worker "
           f"{one_s:.1f} s, two {two_s:.1f} s")  # fmt: skip
