@@ -28,7 +28,7 @@ def robust_lines(rows: pd.DataFrame) -> pd.DataFrame:
     broken_by = once["broken_by"].fillna(np.iinfo(np.int32).max)
     counted = once.assign(standard=right, one=right & (broken_by > 1))
     counted["all"] = right & once["broken_by"].isna()
-    grouped = counted.groupby(_BY, sort=False, observed=True)
+    grouped = counted.groupby(_BY, observed=True)
     lines = grouped.agg(
         n=("image", "size"), n_restarts=("n_restarts", "first"),
         standard=("standard", "sum"), one=("one", "sum"), all=("all", "sum"),

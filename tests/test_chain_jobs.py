@@ -100,6 +100,15 @@ def test_robust_accuracy_counts_images_that_no_restart_broke():
     assert text.splitlines()[-1].split()[-2:] == ["1.50", "1.00"]
 
 
+def test_the_table_stands_in_order_of_budget_and_defence():
+    row = {"n_restarts": 1, "image": 0, "label": 0, "predicted": 0, "threat": "white",
+           "broken_by": pd.array([None], dtype="Int32")}  # fmt: skip
+    keys = [("ours", 4.0), ("fast", 4.0), ("fast", 2.0)]
+    rows = pd.concat([pd.DataFrame(row | {"defence": d, "eps_255": e}) for d, e in keys])
+    lines = robustness.robust_lines(rows)
+    assert list(zip(lines["defence"], lines["eps_255"], strict=True)) == keys[::-1]
+
+
 def test_an_epoch_stored_twice_takes_its_time_once():
     rows = pd.DataFrame({"member": ["M90", "M90", "M80", "M90"], "epoch": [1, 2, 1, 1],
                          "sigma_255": 8.0, "epoch_wall_s": [1.0, 2.0, 4.0, 8.0]})  # fmt: skip
