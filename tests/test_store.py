@@ -72,6 +72,19 @@ def test_rows_come_back_as_they_went(store):
     assert cells[cell_id(1)].equals(rows_of(1))
 
 
+def test_cells_that_nobody_asks_for_stay_unread(store):
+    for block in range(3):
+        store.write("s", "w", rows_of(block))
+    torn = f"{store.folder('s', 'w')}/{cell_id(2)}.parquet"
+    store.root.write(torn, b"PAR1")
+    store.root.write(f"{store.folder('s', 'w')}/notes.txt", b"mine")
+    found = Found()
+    cells = dict(store.cells("s", "w", SCHEMA, found, only={cell_id(0)}))
+    assert set(cells) == {cell_id(0)}
+    assert store.root.exists(torn)
+    assert [aside.name.rsplit("/", 1)[1] for aside in found.set_aside] == ["notes.txt"]
+
+
 def test_pandas_alone_reads_the_documented_path(tmp_path):
     store = Store(Root(tmp_path))
     for block in range(2):
