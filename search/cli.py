@@ -17,7 +17,7 @@ from core.errors import InputError
 from results.files import Root, redacted
 from results.query import default_store
 from results.store import Store
-from search.shipping import check_script
+from search.shipping import check_arguments, check_script
 from search.stages import Source
 from search.study import say
 from search.sweep import CellsFailed, Engine, Outcome
@@ -52,6 +52,7 @@ def main(job: Job, argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         check_script()
+        check_arguments(arguments=sys.argv[1:])
         if options.smoke:
             _check_smoke(options)
             trains = models.needs_training(options.model)

@@ -21,7 +21,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from core.errors import InputError
 from search.examine import Report, Request, examine
 from search.progress import duration, on_terminal
-from search.shipping import ship
+from search.shipping import LAUNCHER_FILE, ship
 from search.study import say
 
 # glibc gives freed memory back to the system and faults it in again at every batch, a third of a
@@ -34,7 +34,6 @@ WORKER_ENV = {
 }
 _NOISY_LOGGER = "ray._private.authentication.authentication_token_setup"
 _SURVEY_TIMEOUT_S = 120.0
-_LAUNCHER_FILE = Path("~/ray_bootstrap_config.yaml")  # what `ray up` leaves on a head
 
 
 def connect(*, start: bool = True) -> bool:
@@ -103,7 +102,7 @@ def nodes() -> list[tuple[float, float]]:
 def launchable() -> list[tuple[float, float, int]]:
     """CPUs, GPUs and largest number of each kind of node that the autoscaler may still start."""
     try:
-        text = _LAUNCHER_FILE.expanduser().read_text(encoding="utf-8")
+        text = LAUNCHER_FILE.expanduser().read_text(encoding="utf-8")
         kinds = yaml.safe_load(text)["available_node_types"]
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
         return []

@@ -1,15 +1,21 @@
 """Which code runs where: what a job ships to the workers, and the script that was submitted."""
 
+import atexit
 import functools
 import hashlib
+import os
+import shlex
 import shutil
+import signal
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from core.errors import InputError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+LAUNCHER_FILE = Path("~/ray_bootstrap_config.yaml")  # what `ray up` leaves on a head
 PACKAGES = ("core", "jobs", "results", "search")
 
 
@@ -64,3 +70,41 @@ def check_script(script: str | Path = sys.argv[0]) -> None:
             "laptop's.\nHint: `make push` (CLUSTER=cluster.yaml) brings the head up to date, then "
             "submit again."
         )
+
+
+def check_arguments(script: str | Path = sys.argv[0], arguments: Sequence[str] = ()) -> None:
+    """Refuse a submitted job whose arguments a shell on the head has changed.
+
+    `ray submit` joins them unquoted, so `$HOME` was expanded and what follows a `;` would be run
+    next. What the launcher's shell was given is compared with what arrived. Where they differ that
+    shell is ended, so that the rest of its line does not run. Only a script in the home folder of
+    a head is looked at.
+    """
+    path = Path(script).absolute()
+    if path.parent != Path.home() or not LAUNCHER_FILE.expanduser().exists():
+        return
+    given = _given_to_shell(path.name)
+    if given is None or given == list(arguments):
+        return
+    atexit.register(os.kill, os.getppid(), signal.SIGKILL)  # after the error was said
+    raise InputError(
+        f"the shell behind `ray submit` changed the arguments: it was given {shlex.join(given)}, "
+        f"and {shlex.join(arguments) or 'nothing'} arrived.\n"
+        "Hint: `python -m search submit CLUSTER.YAML SCRIPT -- ...` passes them on as typed."
+    )
+
+
+def _given_to_shell(script: str) -> list[str] | None:
+    """The words after the script in the parent's command line; None where it has no such line."""
+    try:
+        line = Path(f"/proc/{os.getppid()}/cmdline").read_bytes().decode(errors="replace")
+    except OSError:
+        return None
+    _, found, rest = line.rpartition(f"python ~/{script}")
+    if not found:
+        return None
+    text = rest.rstrip("\0 \n").removesuffix(")")  # Ray wraps the command in parentheses
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return [text]

@@ -1,5 +1,6 @@
 """What reaches the head: code that is the laptop's, arguments as they were typed."""
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -100,3 +101,57 @@ def test_what_is_shipped_is_the_sources_alone_and_imports(tmp_path):
         check=True,
     ).stdout.split()  # fmt: skip
     assert again != told[1:]
+
+
+SUBMITTED = (
+    "import sys; from search import shipping\n"
+    "from core.errors import InputError\n"
+    "try: shipping.check_arguments(sys.argv[0], sys.argv[1:])\n"
+    "except InputError as error: print('refused:', error, flush=True); raise SystemExit(2)\n"
+    "print('ran', sys.argv[1:], flush=True)\n"
+)
+
+
+@pytest.fixture
+def head(tmp_path):
+    """A head's home folder, with a submitted script and `python` on the path."""
+    (tmp_path / "job.py").write_text(SUBMITTED)
+    (tmp_path / "ray_bootstrap_config.yaml").write_text("{}")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").symlink_to(sys.executable)
+    return tmp_path
+
+
+def launched(home: Path, arguments: str) -> str:
+    """What `ray submit` with these arguments says; the line is its command runner's."""
+    command = f"(python ~/job.py {arguments})"
+    line = f"source ~/.bashrc; export OMP_NUM_THREADS=1 PYTHONWARNINGS=ignore && {command}"
+    env = {
+        "HOME": str(home), "PYTHONPATH": str(shipping.REPOSITORY),
+        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+    }  # fmt: skip
+    done = subprocess.run(
+        ["bash", "-c", line], env=env, cwd=home, capture_output=True, text=True, check=False
+    )
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments", ["--store $HOME/out", "--eps-255 8; touch ~/owned", "--study *", "--a `id`"]
+)
+def test_arguments_that_a_shell_changed_are_refused_before_anything_runs(head, arguments):
+    said = launched(head, arguments)
+    assert said.startswith("refused:")
+    assert "python -m search submit" in said
+    assert not (head / "owned").exists()
+
+
+@pytest.mark.parametrize("arguments", [["--eps-255", "8"], ODD, []])
+def test_arguments_that_arrive_whole_are_taken(head, arguments):
+    said = launched(head, " ".join(map(shlex.quote, arguments)))
+    assert said == f"ran {arguments}\n"
+
+
+def test_a_script_elsewhere_may_be_given_what_a_shell_made(head):
+    (head / "ray_bootstrap_config.yaml").unlink()
+    assert launched(head, "$HOME").startswith("ran")
