@@ -1,5 +1,6 @@
 """What every defence looks like: pixels in, pixels out, in front of any model."""
 
+import abc
 import math
 from collections.abc import Sequence
 
@@ -13,7 +14,7 @@ from core.shapes import Logits, Pixels
 Generators = Sequence[torch.Generator]
 
 
-class Defence(nn.Module):
+class Defence(nn.Module, abc.ABC):
     """Pixels in [0, 1] to pixels in [0, 1] of the same shape, batch-wise, on any device.
 
     A randomised defence draws from one CPU generator per image (`core.seeds.generator`), so that
@@ -26,6 +27,7 @@ class Defence(nn.Module):
 
     randomised = False
 
+    @abc.abstractmethod
     def forward(
         self,
         pixels: Pixels,
@@ -34,7 +36,6 @@ class Defence(nn.Module):
         rounding: Rounding = torch.round,
     ) -> Pixels:
         """Defended pixels. InputError where a randomised defence lacks generators."""
-        raise NotImplementedError
 
 
 class Nothing(Defence):
