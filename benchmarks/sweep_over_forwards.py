@@ -20,6 +20,7 @@ from common import Bench, claim, prepare
 from core import codec
 from core.models import Blueprint, Normalised, architecture, save_checkpoint
 from jobs import qtable_search
+from search import stages
 from search.plan import Grid
 from search.study import Study
 
@@ -53,7 +54,7 @@ def bare(opened: bool, cell: qtable_search.Cell, inputs: tuple) -> dict:
 def bare_study(*, opened: bool) -> Study:
     """The bare network, as it was opened or in the sweep's layout."""
     evaluate = partial(bare, opened)
-    return Study("bare", 1, qtable_search.Cell, qtable_search.Row, qtable_search.load, evaluate)
+    return Study("bare", 1, qtable_search.Cell, qtable_search.Row, stages.load_block, evaluate)
 
 
 class Timed(Grid):

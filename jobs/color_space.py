@@ -18,12 +18,12 @@ from core import attacks
 from core.defences import SPACES
 from core.errors import InputError
 from results import defended as answers
-from search import cli, defended, prepare
+from search import cli, defended, prepare, stages
 from search.plan import Grid
 from search.study import Study
 from search.sweep import Engine
 
-STUDY = Study("color_space", 1, defended.Cell, defended.Row, defended.load, defended.evaluate)
+STUDY = Study("color_space", 1, defended.Cell, defended.Row, stages.load_block, defended.evaluate)
 SMOKE = {
     "data": "photos", "steps": (30,), "benign": 60, "adversarial": 10, "epochs": 1,
 }  # fmt: skip
@@ -80,10 +80,13 @@ def run(engine: Engine, options: argparse.Namespace) -> int:
     )
     text = f"{title}\n{answers.space_text(lines, names, options.max_decline)}\n"
     print(text, end="")
-    picture, store, folder = io.BytesIO(), engine.store, f"answers/{sweep}"
+    picture = io.BytesIO()
     answers.space_curves(lines, names, title=title, path=picture)
-    print("   answer ", store.put(f"{folder}/answer.txt", text.encode()))
-    print("   figure ", store.put(f"{folder}/color_space.png", picture.getvalue()))
+    for what, where in results.publish_files(
+        engine.store, STUDY.name, sweep, text=text, frames={"curves": lines},
+        figure=("color_space.png", picture.getvalue()),
+    ):  # fmt: skip
+        print(f"{what:>9}  {where}")
     return 0
 
 

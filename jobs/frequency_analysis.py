@@ -143,10 +143,13 @@ def run(engine: Engine, options: argparse.Namespace) -> int:
         f"{title}\n{answers.answer_text(lines)}\n{bands(answers.ratio_map(lines, 'search', 'Y'))}\n"
     )
     print(text, end="")
-    picture, store, folder = io.BytesIO(), engine.store, f"answers/{sweep}"
+    picture = io.BytesIO()
     answers.spectra(lines, title=title, path=picture)
-    print("   answer ", store.put(f"{folder}/answer.txt", text.encode()))
-    print("   figure ", store.put(f"{folder}/spectra.png", picture.getvalue()))
+    for what, where in results.publish_files(
+        engine.store, STUDY.name, sweep, text=text, frames={"deviations": lines},
+        figure=("spectra.png", picture.getvalue()),
+    ):  # fmt: skip
+        print(f"{what:>9}  {where}")
     return 0
 
 

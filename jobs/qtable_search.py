@@ -20,10 +20,9 @@ from core import attacks, qtable, scoring
 from core.errors import InputError
 from results import schema
 from search import cli, prepare, stages
-from search.bank import Bank
 from search.best_first import BestFirst
 from search.plan import Grid, Plan
-from search.study import Place, Study, say
+from search.study import Study, say
 from search.sweep import Engine
 from search.table_search import Block, Tally, blocks, digest, grid
 
@@ -31,17 +30,9 @@ BASELINES = ("none", "ijg75", "uniform16")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell(stages.Inputs):
+class Cell(stages.BlockCell):
     """A block of images under some tables."""
 
-    weights: str  # the classifier's piece in the bank
-    attack: str
-    eps_255: float
-    split: str  # "search" or "report"
-    subject: str  # "benign" or "adversarial"
-    piece: str  # the images' piece in the bank
-    first: int  # position in the piece, whose images stand in order of margin
-    count: int
     tables: tuple[str, ...]  # names, as core.qtable.by_name reads them
 
 
@@ -57,12 +48,6 @@ class Row:
     qs_of: int | None
     qs_af: int | None
     predicted: int
-
-
-def load(cell: Cell, bank: Bank, place: Place) -> tuple[stages.Images, torch.nn.Module]:
-    """The cell's images, on the device, and the network."""
-    images = stages.images_of(bank, cell.piece).part(cell.first, cell.count, place.device)
-    return images, stages.classifier_of(bank, cell.weights, place.device, cell.precision)
 
 
 def evaluate(cell: Cell, inputs: tuple[stages.Images, torch.nn.Module]) -> schema.Columns:
@@ -83,8 +68,8 @@ def evaluate(cell: Cell, inputs: tuple[stages.Images, torch.nn.Module]) -> schem
     }
 
 
-SEARCH = Study("qtable_search", 1, Cell, Row, load, evaluate, digest)
-REPORT = Study("qtable_report", 1, Cell, Row, load, evaluate, digest)
+SEARCH = Study("qtable_search", 1, Cell, Row, stages.load_block, evaluate, digest)
+REPORT = Study("qtable_report", 1, Cell, Row, stages.load_block, evaluate, digest)
 
 
 def add_flags(group: argparse._ArgumentGroup) -> None:

@@ -10,25 +10,15 @@ from core.defences import defence_by_name
 from core.scoring import classify
 from results import schema
 from search import prepare, stages
-from search.bank import Bank
-from search.study import Place
 from search.table_search import blocks
 
 BATCH_SIZE = 64
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell(stages.Inputs):
+class Cell(stages.BlockCell):
     """A block of images behind some defences."""
 
-    weights: str  # the classifier's piece in the bank
-    attack: str
-    eps_255: float
-    split: str  # "search" or "report"
-    subject: str  # "benign" or "adversarial"
-    piece: str  # the images' piece in the bank
-    first: int  # position in the piece, whose images stand in order of margin
-    count: int
     defences: tuple[str, ...]  # names, as core.defences.defence_by_name reads them
 
 
@@ -41,12 +31,6 @@ class Row:
     undefended: int  # class predicted without a defence
     defence: str
     predicted: int
-
-
-def load(cell: Cell, bank: Bank, place: Place) -> tuple[stages.Images, torch.nn.Module]:
-    """The cell's images, on the device, and the network."""
-    images = stages.images_of(bank, cell.piece).part(cell.first, cell.count, place.device)
-    return images, stages.classifier_of(bank, cell.weights, place.device, cell.precision)
 
 
 @torch.inference_mode()

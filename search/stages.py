@@ -132,6 +132,26 @@ class Images:
         return Images(images, self.labels[rows], self.ids[rows], self.undefended[rows])
 
 
+@dataclass(frozen=True, kw_only=True)
+class BlockCell(Inputs):
+    """A block of images, benign or attacked, that a network is to classify."""
+
+    weights: str  # the classifier's piece in the bank
+    attack: str
+    eps_255: float
+    split: str  # "search" or "report"
+    subject: str  # "benign" or "adversarial"
+    piece: str  # the images' piece in the bank
+    first: int  # position in the piece, whose images stand in order of margin
+    count: int
+
+
+def load_block(cell: BlockCell, bank: Bank, place: Place) -> tuple[Images, torch.nn.Module]:
+    """The cell's images, on the device, and the network."""
+    images = images_of(bank, cell.piece).part(cell.first, cell.count, place.device)
+    return images, classifier_of(bank, cell.weights, place.device, cell.precision)
+
+
 @lru_cache(maxsize=4)
 def images_of(bank: Bank, piece: str) -> Images:
     """A piece of images, kept by the process that loads it."""
