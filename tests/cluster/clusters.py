@@ -131,6 +131,15 @@ def ray_processes(hosts: Hosts) -> list[str]:
     return [line for line in lines if "ray" in line or "python" in line]
 
 
+def what_happened(hosts: Hosts) -> str:
+    """The ends of the logs that tell why a host has no Ray, and its processes."""
+    said = []
+    for i in hosts.running():
+        logs = "tail -n 60 ~/ray-worker.log /tmp/ray/session_latest/logs/monitor.* 2>&1"
+        said += [f"--- {hosts.name(i)}", *processes(hosts, i), hosts.run(i, "bash", "-c", logs)]
+    return "\n".join(said)
+
+
 def brought_up(folder: Path, hosts: Hosts, store: str) -> Cluster:
     """A cluster on all hosts, running; `store` as for `onprem`."""
     n = len(hosts.running())
@@ -138,6 +147,12 @@ def brought_up(folder: Path, hosts: Hosts, store: str) -> Cluster:
     start = time.monotonic()
     cluster.up()
     up_s = time.monotonic() - start
-    joined_s = wait_for(lambda: all(has_ray(hosts, i) for i in range(n)), "not all hosts joined")
+    try:
+        joined_s = wait_for(
+            lambda: all(has_ray(hosts, i) for i in range(n)), "not all hosts joined"
+        )
+    except AssertionError as error:
+        error.add_note(what_happened(hosts))
+        raise
     print(f"ray up {up_s:.1f} s, all {n} hosts joined {joined_s:.1f} s later")
     return cluster

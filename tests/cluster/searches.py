@@ -45,7 +45,7 @@ def run_here(folder: Path) -> Iterator[Callable[[], Path]]:
 
         def store() -> Path:
             if process.returncode is None:
-                _, said = process.communicate(timeout=300)
+                _, said = process.communicate(timeout=900)
                 assert process.returncode == 0, said
             return folder / "store"
 
