@@ -116,8 +116,8 @@ def wait_for(what: Callable[[], object], why: str, timeout_s: float = 180) -> fl
 
 def processes(hosts: Hosts, i: int) -> list[str]:
     """The command lines on a host, without the ssh server's."""
-    lines = hosts.run(i, "ps", "-eo", "args", "--no-headers").splitlines()
-    return [line for line in lines if not re.match(r"ps -eo|sshd|\[.*\]$", line)]
+    lines = hosts.run(i, "ps", "-ww", "-eo", "args", "--no-headers").splitlines()
+    return [line for line in lines if not re.match(r"ps -ww|sshd|\[.*\]$", line)]
 
 
 def has_ray(hosts: Hosts, i: int) -> bool:
@@ -136,7 +136,11 @@ def what_happened(hosts: Hosts) -> str:
     said = []
     for i in hosts.running():
         logs = "tail -n 60 ~/ray-worker.log /tmp/ray/session_latest/logs/monitor.* 2>&1"
-        said += [f"--- {hosts.name(i)}", *processes(hosts, i), hosts.run(i, "bash", "-c", logs)]
+        said += [
+            f"--- {hosts.name(i)}",
+            *processes(hosts, i),
+            hosts.run(i, "bash", "-c", logs, check=False),
+        ]
     return "\n".join(said)
 
 

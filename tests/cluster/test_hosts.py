@@ -62,7 +62,9 @@ def test_a_host_switched_off_takes_its_processes_along_and_starts_empty(hosts, s
     hosts.run(1, "sh", "-c", "setsid sleep 987654 >/dev/null 2>&1 & echo 1 > /root/mine")
     hosts.kill(1)
     assert not reaches(hosts, 0, 1)
-    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
+    listed = subprocess.run(
+        ["ps", "-ww", "-eo", "args"], capture_output=True, text=True, check=True
+    )
     assert "sleep 987654" not in listed.stdout
     hosts.start(1)
     assert reaches(hosts, 0, 1)
