@@ -1,0 +1,212 @@
+"""Accuracies of defences under threats, and the signs of a masked gradient."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from results.stats import paired_decline, wilson
+
+KEY = ["threat", "attack", "norm", "eps_255", "n_steps", "n_restarts"]
+THREATS = ("none", "gray", "black", "white", "worst")
+NO_HELP_POINTS = 2.0  # a gain of less is none
+
+
+@dataclass(frozen=True)
+class Column:
+    """One attack in one threat; `worst` is the best of all of one L-infinity budget or less."""
+
+    threat: str
+    attack: str
+    norm: str
+    eps_255: float
+    n_steps: int
+    n_restarts: int
+
+    def text(self, *, unbounded_255: float = 1e6) -> str:
+        """The attack in words of a table's head."""
+        if self.threat == "none":
+            return "benign"
+        if self.threat == "worst":
+            return f"of all, eps ≤ {self.eps_255:g}"
+        eps = "" if self.eps_255 >= unbounded_255 or self.attack == "bpda" else f" {self.eps_255:g}"
+        steps = f"x{self.n_steps}" if self.attack.startswith("pgd") else ""
+        restarts = f"x{self.n_restarts}" if self.n_restarts > 1 else ""
+        return f"{self.attack}{eps}{steps}{restarts}"
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """Which images each defence gets right: arrays by defence and column, images in one order."""
+
+    right: dict[tuple[str, Column], np.ndarray]
+
+    @property
+    def columns(self) -> list[Column]:
+        """Every column, gray box before black before white, weaker before stronger."""
+        found = {column for _, column in self.right}
+        return sorted(found, key=_rank)
+
+    @property
+    def defences(self) -> list[str]:
+        """Every defence, in order of first mention."""
+        return list(dict.fromkeys(defence for defence, _ in self.right))
+
+
+def _rank(column: Column) -> tuple[Any, ...]:
+    order = ("none", "fgsm", "ifgsm", "tifgsm", "difgsm", "deepfool", "cw", "bpda", "pgd")
+    name = column.attack.partition(":")[0]
+    known = order.index(name) if name in order else len(order)
+    return (THREATS.index(column.threat), known, column.attack, column.eps_255, column.n_steps,
+            column.n_restarts)  # fmt: skip
+
+
+def outcomes(rows: pd.DataFrame, defences: Sequence[str]) -> Outcomes:
+    """Rows as arrays, and the worst case of each L-infinity budget beside them.
+
+    Raises:
+        ValueError: an image measured twice with different predictions, or not by every column.
+    """
+    key = [*KEY, "defence", "image"]
+    plain = rows.astype(dict.fromkeys(("threat", "attack", "norm", "defence"), str))
+    once = plain.drop_duplicates([*key, "predicted"]).sort_values("image")
+    if once.duplicated(key).any():
+        raise ValueError(
+            "an image was measured twice under one attack, with different predictions.\n"
+            "Hint: two machines compute differently; use one kind for a sweep."
+        )
+    images = np.sort(once["image"].unique())
+    right: dict[tuple[str, Column], np.ndarray] = {}
+    groups: Any = once.groupby([*KEY, "defence"], sort=False)
+    for (*key_values, defence), own in groups:
+        column = Column(*key_values)
+        if not np.array_equal(own["image"], images):
+            raise ValueError(
+                f"{defence} has {len(own)} images under {column.text()}, others {len(images)}.\n"
+                "Hint: run the study again; it computes what is missing."
+            )
+        right[defence, column] = own["predicted"].to_numpy() == own["label"].to_numpy()
+    ordered = {(d, c): right[d, c] for d in defences for (e, c) in right if e == d}
+    return Outcomes({**ordered, **_worst(ordered)})
+
+
+def _worst(right: dict[tuple[str, Column], np.ndarray]) -> dict[tuple[str, Column], np.ndarray]:
+    """For each defence and white-box L-infinity budget: right under all attacks within it."""
+    out = {}
+    white = {c for _, c in right if c.threat == "white" and c.norm == "linf"}
+    for eps in sorted({c.eps_255 for c in white}):
+        for defence in dict.fromkeys(d for d, _ in right):
+            within = [
+                outcome for (d, c), outcome in right.items()
+                if d == defence and c.norm == "linf" and c.eps_255 <= eps
+            ]  # fmt: skip
+            out[defence, Column("worst", "any", "linf", eps, 0, 1)] = np.all(within, axis=0)
+    return out
+
+
+def lines(found: Outcomes, marks: dict[str, list[str]]) -> pd.DataFrame:
+    """A line per defence and column: accuracy with its Wilson limits (percent), and the mark."""
+    made = [
+        {"defence": d, **vars(c), "n": len(right), "n_right": int(right.sum())}
+        for (d, c), right in found.right.items()
+    ]
+    frame = pd.DataFrame(made)
+    low, high = wilson(frame["n_right"], frame["n"])
+    return frame.assign(
+        accuracy=100 * frame["n_right"] / frame["n"], low=100 * low, high=100 * high,
+        masked=["; ".join(marks.get(d, ())) for d in frame["defence"]],
+    )  # fmt: skip
+
+
+def masked(found: Outcomes) -> dict[str, list[str]]:
+    """The defences whose white-box accuracies cannot be believed, and why.
+
+    Three signs, each on the same images and beyond Tango's 95 % interval: a stronger attack breaks
+    fewer images than a weaker one (larger budget, more steps or restarts, iterated instead of one
+    step); examples from another network or the undefended one break more than the white box at
+    the same budget; many more steps and restarts break none, though there is something left.
+
+    Source: Athalye, Carlini and Wagner (2018), section 3.1; Carlini et al. (2019), section 5.
+    """
+    out: dict[str, list[str]] = {}
+    for defence in found.defences:
+        own = {c: right for (d, c), right in found.right.items() if d == defence}
+        reasons = [*_beaten(own), *_no_help(own)]
+        if reasons:
+            out[defence] = list(dict.fromkeys(reasons))
+    return out
+
+
+Own = dict[Column, np.ndarray]
+
+
+def _beaten(own: Own) -> Iterable[str]:
+    white = _white(own)
+    for strong in white:
+        for weak in white:
+            if _weaker(weak, strong) and _lost(own[weak], own[strong])[1] < 0:
+                yield f"{_named(weak)} breaks more than {_named(strong)}"
+    for weak in (c for c in own if c.threat in ("gray", "black") and c.norm == "linf"):
+        same = [own[c] for c in white if c.eps_255 == weak.eps_255]
+        if same and _lost(own[weak], np.all(same, axis=0))[1] < 0:
+            yield f"{_named(weak)} breaks more than the white box at that budget"
+
+
+def _white(own: Own) -> list[Column]:
+    return [c for c in own if c.threat == "white" and c.norm == "linf"]
+
+
+def _weaker(weak: Column, strong: Column) -> bool:
+    effort, most = (c.n_steps * c.n_restarts for c in (weak, strong))
+    return weak != strong and weak.eps_255 <= strong.eps_255 and effort <= most
+
+
+def _no_help(own: Own) -> Iterable[str]:
+    for strong in _white(own):
+        for weak in _white(own):
+            same = (weak.attack, weak.eps_255) == (strong.attack, strong.eps_255)
+            more = strong.n_steps * strong.n_restarts >= 4 * weak.n_steps * weak.n_restarts
+            if same and more:
+                _, most = _lost(own[weak], own[strong])
+                left, _ = wilson(int(own[strong].sum()), len(own[strong]))
+                if most < NO_HELP_POINTS and 100 * float(left) > NO_HELP_POINTS:
+                    yield f"{_named(strong)} breaks no more than {_named(weak)}"
+
+
+def _lost(weak: np.ndarray, strong: np.ndarray) -> tuple[float, float]:
+    """Points of accuracy that the stronger attack takes beyond the weaker one: low, high."""
+    low, high = paired_decline(int((weak & ~strong).sum()), int((~weak & strong).sum()), len(weak))
+    return float(low), float(high)
+
+
+def _named(column: Column) -> str:
+    return f"{column.threat} {column.text()}"
+
+
+def table_text(found: Outcomes, marks: dict[str, list[str]]) -> str:
+    """Accuracy in percent with 95 % limits: a line per attack, a column per defence."""
+    defences = found.defences
+    heads = [f"{name}{' !' if name in marks else ''}" for name in defences]
+    width = max(14, *(len(head) + 2 for head in heads))
+    out = [f"{'':<24}" + "".join(f"{head:>{width}}" for head in heads)]
+    for column in found.columns:
+        cells = []
+        for defence in defences:
+            right = found.right.get((defence, column))
+            cells.append("" if right is None else cell_text(right))
+        head = column.text() if column.threat == "none" else _named(column)
+        out.append(f"{head:<24}" + "".join(f"{cell:>{width}}" for cell in cells))
+    n = len(next(iter(found.right.values())))
+    out.append(f"accuracy in % of {n} held-out images [95 % interval, Wilson]")
+    out += [f"! {name}: {reason}" for name, reasons in marks.items() for reason in reasons]
+    if marks:
+        out.append("! white-box figures of that defence are no lower bound: its gradient is masked")
+    return "\n".join(out)
+
+
+def cell_text(right: np.ndarray) -> str:
+    """One accuracy with its limits, in whole percent."""
+    low, high = wilson(int(right.sum()), len(right))
+    return f"{100 * right.mean():.0f} [{100 * float(low):.0f}, {100 * float(high):.0f}]"
