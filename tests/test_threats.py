@@ -1,0 +1,326 @@
+"""Studies of threats: the bank against a plain loop, signs of a masked gradient, the command."""
+
+import os
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import timm
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from tiny import Linear, lenet
+
+import results
+from core import attacks, codec, models, qtable, seeds
+from core.attacks import Attack
+from core.defences import Defended, defence_by_name
+from core.errors import InputError
+from results import threat_figure
+from results.ablation import ablation_figure, ablation_text
+from results.files import Root
+from results.threats import Column, Outcomes, lines, masked, outcomes, table_text
+from search import threats, victims
+from search.bank import Bank
+from search.study import Place
+
+ROOT = Path(__file__).parent.parent
+HERE = Place("cpu", 1)
+N = 24
+TABLE = "k3-of16-af51"
+EPS = 8.0
+
+
+@pytest.fixture(scope="module")
+def bank(tmp_path_factory) -> Bank:
+    return Bank(Root(str(tmp_path_factory.mktemp("bank"))))
+
+
+@pytest.fixture(scope="module")
+def content() -> dict[str, torch.Tensor]:
+    """Images that the network gets right but for every fourth."""
+    return images_of(N)
+
+
+def images_of(n: int) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (n, 1, 8, 8), generator=generator).byte()
+    with torch.inference_mode():
+        undefended = lenet()(images / 255).argmax(1)
+    labels = undefended.clone()
+    labels[::4] = 1 - labels[::4]
+    ids = torch.arange(n) + 7
+    return {"images": images, "labels": labels, "ids": ids, "undefended": undefended}
+
+
+@pytest.fixture(scope="module")
+def pieces(bank, content) -> tuple[str, str]:
+    """Names of the network and of the images."""
+    return bank.put(*models.to_tensors(lenet()))[0], bank.put(content)[0]
+
+
+def cell_of(pieces, attack: Attack, **changes) -> threats.ExamplesCell:
+    fields = {
+        "data": "digits", "side": 8, "fingerprint": "f", "model": "m", "seed": 3,
+        "precision": "fp32", "split": "report", "networks": (pieces[0],), "tables": ("",),
+        "front": "none", "images": pieces[1], "first": 0, "count": N, "attack": attack.name,
+        "eps_255": attack.eps_255, "step_255": attack.step_255, "n_steps": attack.n_steps,
+        "n_restarts": attack.n_restarts, "n_samples": 0, "eight_bit": True,
+    }  # fmt: skip
+    return threats.ExamplesCell(**(fields | changes))
+
+
+def made(bank, cell: threats.ExamplesCell) -> tuple[torch.Tensor, dict]:
+    columns = threats.EXAMPLES.evaluate(cell, threats.EXAMPLES.load(cell, bank, HERE))
+    tensors, _ = bank.get(columns["piece"][0])
+    return tensors["images"], columns
+
+
+PGD = Attack.with_defaults("pgd", eps_255=16.0, n_steps=4, n_restarts=2)
+
+
+@pytest.mark.parametrize(("front", "n_samples"), [("none", 0), (TABLE, 0), ("smooth8", 3)], ids=str)
+def test_examples_are_those_of_the_attack_on_the_whole_defence(
+    bank, content, pieces, front, n_samples
+):
+    found, columns = made(bank, cell_of(pieces, PGD, front=front, n_samples=n_samples))
+    through = Defended(defence_by_name(front), lenet())
+    expected = attacks.on_images(
+        PGD, partial(through, rounding=codec.round_through), content["images"], content["labels"],
+        image_ids=content["ids"].tolist(), seed=3, n_samples=n_samples,
+    )  # fmt: skip
+    expected = attacks.round_within(expected, content["images"], eps_255=16.0)
+    assert torch.equal(found, expected)
+    change = (found.double() - content["images"].double()).flatten(1)
+    np.testing.assert_allclose(columns["l2_255"], change.norm(dim=1), rtol=1e-6)
+    np.testing.assert_allclose(columns["linf_255"], change.abs().amax(1), rtol=1e-6)
+    assert change.abs().max() > 8
+
+
+def test_blocks_do_not_change_examples(bank, pieces):
+    whole, _ = made(bank, cell_of(pieces, PGD, front="smooth8", n_samples=2))
+    parts = [
+        made(bank, cell_of(pieces, PGD, front="smooth8", n_samples=2, first=f, count=8))[0]
+        for f in (0, 8, 16)
+    ]
+    assert torch.equal(whole, torch.cat(parts))
+
+
+def test_scores_are_those_of_one_image_at_a_time(bank, content, pieces):
+    victim = threats.Victim((pieces[0], pieces[0]), ("", TABLE), "smooth8")
+    cell = threats.ScoreCell(
+        data="digits", side=8, fingerprint="f", model="m", seed=3, precision="fp32", defence="d",
+        networks=victim.networks, tables=victim.tables, front=victim.front, threat="none",
+        attack="none", norm="linf", eps_255=0.0, n_steps=0, n_restarts=0, n_samples=0,
+        split="report", piece=pieces[1], first=4, count=12,
+    )  # fmt: skip
+    study = threats.score_study("scores")
+    columns = study.evaluate(cell, study.load(cell, bank, HERE))
+    network, table, noise = lenet(), qtable.by_name(TABLE), defence_by_name("smooth8")
+    expected = []
+    with torch.inference_mode():
+        for i in range(4, 16):
+            image = content["images"][i : i + 1] / 255
+            seen = noise(image, [seeds.generator(3, int(content["ids"][i]))])
+            mean = network(seen).softmax(1) + network(codec.compress(seen, table)).softmax(1)
+            expected.append(int(mean.argmax()))
+    assert columns["predicted"].tolist() == expected
+    assert columns["image"].tolist() == content["ids"][4:16].tolist()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("fgsm@2", ("fgsm", 2.0, 1, 1)),
+        ("pgd@8x50x5", ("pgd", 8.0, 50, 5)),
+        ("pgd@0.5", ("pgd", 0.5, 10, 1)),
+        ("cw:confidence=5@300x20", ("cw:confidence=5", 300.0, 20, 1)),
+        ("bpda", ("bpda", 707.0, 1000, 1)),  # 0.05 of 32 x 32 x 3 pixels
+    ],
+)
+def test_attacks_are_read(text, expected):
+    attack = threats.parse_attack(text, channels=3, side=32)
+    assert (attack.name, attack.eps_255, attack.n_steps, attack.n_restarts) == expected
+
+
+@pytest.mark.parametrize("text", ["pgd@", "pgd@8x", "pgd@x5", "nothing@2", "fgsm@2x5", "pgd@-1"])
+def test_other_texts_are_refused(text):
+    with pytest.raises(InputError, match="Hint"):
+        threats.parse_attack(text, channels=3, side=32)
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [(("none", "none"), "twice"), ((TABLE, "table"), "twice"), (("nothing",), "no defence")],
+)
+def test_defences_are_checked_before_anything_is_trained(names, said):
+    with pytest.raises(InputError, match=said):
+        victims.check_names(names, TABLE, ("M",))
+
+
+def column(threat="white", attack="pgd", eps=8.0, steps=10, restarts=1) -> Column:
+    norm = "l2" if attack in ("cw", "bpda") else "linf"
+    return Column(threat, attack, norm, eps, steps, restarts)
+
+
+def first(n_right: int, n: int = 300) -> np.ndarray:
+    return np.arange(n) < n_right
+
+
+GRAY, FEW, MANY = column("gray", "ifgsm"), column(), column(steps=40, restarts=2)
+
+
+@pytest.mark.parametrize(
+    ("own", "reasons"),
+    [
+        ({GRAY: first(100), FEW: first(60), MANY: first(40)}, 0),
+        ({GRAY: first(100), FEW: first(150), MANY: first(140)}, 1),  # gray box beats white
+        ({GRAY: first(100), FEW: first(102), MANY: first(95)}, 0),  # within the interval
+        ({column("black", "fgsm"): first(20), FEW: first(60)}, 1),
+        ({column("black", "fgsm", eps=16.0): first(20), FEW: first(60)}, 0),  # a larger budget
+        ({column("black", "cw"): first(20), FEW: first(60)}, 0),  # another norm
+        ({FEW: first(60), column(eps=16.0): first(90)}, 1),  # a larger budget breaks fewer
+        ({column(attack="fgsm", steps=1): first(60), FEW: first(90)}, 1),
+        ({FEW: first(60), MANY: first(60)}, 1),  # eight times the effort for nothing
+        ({FEW: first(0), MANY: first(0)}, 0),  # nothing was left to break
+        ({FEW: first(60), column(steps=20): first(60)}, 0),  # twice the effort
+    ],
+)  # fmt: skip
+def test_signs_of_a_masked_gradient(own, reasons):
+    found = Outcomes({("d", c): right for c, right in own.items()})
+    assert len(masked(found).get("d", [])) == reasons
+
+
+def test_a_defence_without_a_gradient_is_marked_and_one_with_is_not():
+    """Attacking through torch.round, whose derivative is zero, is what a masked gradient is."""
+    network, content = Linear(), images_of(150)
+    with torch.no_grad():
+        labels = network(content["images"] / 255).argmax(1)
+    defended = Defended(defence_by_name("k3-of4-af4"), network)
+    few = Attack.with_defaults("pgd", eps_255=EPS, step_255=EPS / 20, n_steps=2)
+    many = Attack.with_defaults("pgd", eps_255=EPS, n_steps=20)
+
+    def right(attack, function) -> np.ndarray:
+        attacked = attacks.on_images(
+            attack, function, content["images"], labels,
+            image_ids=content["ids"].tolist(), seed=0,
+        )  # fmt: skip
+        with torch.inference_mode():
+            return (defended(attacked).argmax(1) == labels).numpy()
+
+    gray, weak = column("gray", "pgd", EPS, 20), column(eps=EPS, steps=2)
+    strong = column(eps=EPS, steps=20)
+    for name, rounding in (("honest", codec.round_through), ("masked", torch.round)):
+        through = partial(defended, rounding=rounding)
+        own = {gray: right(many, network), weak: right(few, through), strong: right(many, through)}
+        marks = masked(Outcomes({(name, c): outcome for c, outcome in own.items()}))
+        counts = {c.text(): int(outcome.sum()) for c, outcome in own.items()}
+        assert (name in marks) == (name == "masked"), counts
+
+
+def rows_of(right: dict[tuple[str, Column], np.ndarray]) -> pd.DataFrame:
+    return pd.concat([
+        pd.DataFrame(vars(c) | {"defence": d, "image": np.arange(len(r)), "label": 1,
+                                "predicted": r.astype(int)})
+        for (d, c), r in right.items()
+    ])  # fmt: skip
+
+
+def test_rows_become_outcomes_and_the_worst_case_is_per_image():
+    small, large = column(eps=2.0), column(eps=8.0)
+    gray, l2 = column("gray", "fgsm", 8.0), column(attack="bpda", eps=700.0)
+    own = {
+        ("a", Column("none", "none", "linf", 0.0, 0, 0)): np.array([1, 1, 1, 1, 0], bool),
+        ("a", small): np.array([1, 1, 1, 0, 0], bool),
+        ("a", large): np.array([0, 1, 1, 0, 0], bool),
+        ("a", gray): np.array([1, 0, 1, 1, 1], bool),
+        ("a", l2): np.zeros(5, bool),
+    }  # fmt: skip
+    rows = rows_of(own)
+    found = outcomes(pd.concat([rows, rows.iloc[:3]]).sample(frac=1, random_state=0), ["a"])
+    for key, right in own.items():
+        np.testing.assert_array_equal(found.right[key], right)
+    worst = {c.eps_255: r.tolist() for (_, c), r in found.right.items() if c.threat == "worst"}
+    assert worst == {2.0: [1, 1, 1, 0, 0], 8.0: [0, 0, 1, 0, 0]}
+    table = lines(found, {"a": ["why"]}).set_index(["threat", "attack", "eps_255"])
+    assert table.loc[("gray", "fgsm", 8.0), "accuracy"] == 80.0
+    assert set(table["masked"]) == {"why"}
+    with pytest.raises(ValueError, match="different predictions"):
+        outcomes(pd.concat([rows, rows.iloc[:1].assign(predicted=0)]), ["a"])
+    with pytest.raises(ValueError, match="others 5"):
+        outcomes(rows.iloc[:-1], ["a"])
+
+
+def test_text_and_figures_show_every_defence_and_mark():
+    own = {(d, c): first(n) for d, n in (("a", 90), ("b", 200)) for c in (GRAY, FEW)}
+    found = Outcomes(own)
+    text = table_text(found, {"b": ["gray beats white"]})
+    assert "b !" in text
+    assert "! b: gray beats white" in text
+    assert "67 [61, 72]" in text  # 200 of 300
+    assert threat_figure.threat_figure(found, {"b": ["x"]}, title="t")[:4] == b"\x89PNG"
+    names = {"j": ("ijg75", "y"), "i": ("ijg75", "rgb"), "u": ("t", "y"), "t": ("t", "rgb")}
+    own = {(d, GRAY): first(50 + 30 * i) for i, d in enumerate(("none", *names))}
+    said = ablation_text(Outcomes(own), names)
+    assert "+10 [+7, +14]" in said
+    assert ablation_figure(Outcomes(own), title="t")[:4] == b"\x89PNG"
+
+
+NETWORKS = ("resnetv2_50", "resnetv2_101")
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory) -> Path:
+    """A cache of the hub, as a download leaves it, with random weights under the true names."""
+    cache = tmp_path_factory.mktemp("hub")
+    for name in NETWORKS:
+        published = timm.get_pretrained_cfg(name)
+        model = cache / f"models--timm--{name}.{published.tag}"
+        commit = "0" * 40
+        (model / "refs").mkdir(parents=True)
+        (model / "refs" / "main").write_text(commit)
+        (model / "snapshots" / commit).mkdir(parents=True)
+        torch.manual_seed(0)
+        weights = timm.create_model(name, pretrained=False).state_dict()
+        save_file(weights, model / "snapshots" / commit / "model.safetensors")
+    return cache
+
+
+@pytest.fixture(scope="module")
+def imagenet(tmp_path_factory) -> Path:
+    """A folder like ImageNet's: a thousand classes, two images of each."""
+    folder, generator = tmp_path_factory.mktemp("imagenet"), np.random.default_rng(0)
+    for i in range(1000):
+        (folder / "val" / f"n{i:08d}").mkdir(parents=True)
+        for k in range(2):
+            pixels = generator.integers(0, 256, (40, 48, 3), np.uint8)
+            Image.fromarray(pixels).save(folder / "val" / f"n{i:08d}" / f"{k}.png")
+    return folder
+
+
+FLAGS = {
+    "--model": ["timm:resnetv2_50"], "--surrogate": ["timm:resnetv2_101"], "--side": ["64"],
+    "--report-benign": ["6"], "--block": ["6"], "--gray": ["fgsm@2"], "--black": ["tifgsm@2x2"],
+    "--white": ["bpda@600x2", "pgd@2x2"], "--eot": ["2"],
+    "--defences": ["none", "jpeg75", "shield", "table"],
+}  # fmt: skip
+
+
+def test_the_papers_networks_on_a_folder_of_images(hub, imagenet, tmp_path):
+    words = [word for flag, values in FLAGS.items() for word in (flag, *values)]
+    words += ["--data", f"imagefolder:{imagenet}", "--store", str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, "jobs/threat_table.py", *words], cwd=ROOT, check=False,
+        capture_output=True, text=True,
+        env=os.environ | {"HF_HUB_CACHE": str(hub), "HF_HUB_OFFLINE": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    rows = results.load("threat_table", store=tmp_path)
+    assert set(rows["model"].astype(str)) == {"timm:resnetv2_50"}
+    assert len(rows) == 6 * 4 * (1 + 1 + 1 + 2)
+    networks = results.load("classifier", store=tmp_path)["model"].astype(str)
+    assert set(networks) == {f"timm:{name}" for name in NETWORKS}
