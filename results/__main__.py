@@ -8,7 +8,6 @@ python -m results export SWEEP rows.csv    # its rows as .csv or .parquet
 """
 
 import argparse
-import datetime as dt
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,11 +16,10 @@ from typing import Any
 import pandas as pd
 
 from results.files import Root
+from results.listing import current, left, listing, rate
 from results.query import DEFAULT_STORE, STORE_VARIABLE, default_store, load
 from results.store import Store
 from results.tables import summary
-
-_STALE_S = 60.0  # a running sweep writes its state every few seconds
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -81,51 +79,6 @@ def _run(options: argparse.Namespace) -> None:
         _export(load(study, sweep=sweep, store=store.root), options.to)
 
 
-def current(state: dict[str, Any]) -> str:
-    """A sweep's state now: one that says "running" but gave no sign of life has stopped."""
-    if state["state"] != "running":
-        return str(state["state"])
-    silence = dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(state["updated_at"])
-    return "running" if silence.total_seconds() < _STALE_S else "stopped"
-
-
-def listing(states: list[dict[str, Any]], store: Store) -> str:
-    """One line per sweep, the latest last."""
-    states = [
-        state for state in states if state.get("listed", True) or current(state) != "complete"
-    ]
-    if not states:
-        return f"no sweeps in {store.root.uri}"
-    lines = [
-        {
-            "study": state["study"],
-            "sweep": state["sweep"],
-            "state": current(state),
-            "cells": f"{state['n_done']}/{state['n_cells'] or '?'}",
-            "failed": len(state["failed"]),
-            "rate": _rate(state),
-            "left": _left(state),
-            "updated": state["updated_at"][:19].replace("T", " "),
-            "best": state["best"],
-        }
-        for state in sorted(states, key=lambda state: state["updated_at"])
-    ]
-    return pd.DataFrame(lines).to_string(index=False)
-
-
-def _rate(state: dict[str, Any]) -> str:
-    if current(state) != "running" or not state.get("rate_per_s"):
-        return ""
-    rate = state["rate_per_s"]
-    return f"{rate:.1f}/s" if rate >= 0.1 else f"{60 * rate:.1f}/min"
-
-
-def _left(state: dict[str, Any]) -> str:
-    if current(state) != "running" or state.get("left_s") is None:
-        return ""
-    return f"{dt.timedelta(seconds=round(state['left_s']))}"
-
-
 def _find(
     states: list[dict[str, Any]], sweep: str, study: str | None, store: Store
 ) -> dict[str, Any]:
@@ -149,7 +102,7 @@ def _find(
 
 def _show(store: Store, state: dict[str, Any]) -> None:
     hidden = ("failed", "state", "n_run", "listed", "left_s", "rate_per_s")
-    facts = {"state": current(state), "rate": _rate(state), "left": _left(state)}
+    facts = {"state": current(state), "rate": rate(state), "left": left(state)}
     facts |= {k: v for k, v in state.items() if k not in hidden}
     for name, value in facts.items():
         print(f"{name:>12}  {value}")

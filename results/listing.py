@@ -1,0 +1,59 @@
+"""The state of sweeps in a line each, from what their runs wrote into the store."""
+
+import datetime as dt
+from typing import Any
+
+import pandas as pd
+
+from results.store import Store
+
+_STALE_S = 60.0  # a running sweep writes its state every few seconds
+
+
+def current(state: dict[str, Any]) -> str:
+    """A sweep's state now: one that says "running" but gave no sign of life has stopped."""
+    if state["state"] != "running":
+        return str(state["state"])
+    silence = dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(state["updated_at"])
+    return "running" if silence.total_seconds() < _STALE_S else "stopped"
+
+
+def listing(states: list[dict[str, Any]], store: Store) -> str:
+    """One line per sweep, the latest last."""
+    states = [
+        state for state in states if state.get("listed", True) or current(state) != "complete"
+    ]
+    if not states:
+        return f"no sweeps in {store.root.uri}"
+    lines = [line(state) for state in sorted(states, key=lambda state: state["updated_at"])]
+    return pd.DataFrame(lines).to_string(index=False)
+
+
+def line(state: dict[str, Any]) -> dict[str, Any]:
+    """What a listing says of one sweep, by column."""
+    return {
+        "study": state["study"],
+        "sweep": state["sweep"],
+        "state": current(state),
+        "cells": f"{state['n_done']}/{state['n_cells'] or '?'}",
+        "failed": len(state["failed"]),
+        "rate": rate(state),
+        "left": left(state),
+        "updated": state["updated_at"][:19].replace("T", " "),
+        "best": state["best"],
+    }
+
+
+def rate(state: dict[str, Any]) -> str:
+    """How fast a running sweep's cells end, "" where none runs."""
+    if current(state) != "running" or not state.get("rate_per_s"):
+        return ""
+    per_s = state["rate_per_s"]
+    return f"{per_s:.1f}/s" if per_s >= 0.1 else f"{60 * per_s:.1f}/min"
+
+
+def left(state: dict[str, Any]) -> str:
+    """How long a running sweep still takes, "" where that is not known."""
+    if current(state) != "running" or state.get("left_s") is None:
+        return ""
+    return f"{dt.timedelta(seconds=round(state['left_s']))}"
