@@ -18,11 +18,14 @@ def current(state: dict[str, Any]) -> str:
     return "running" if silence.total_seconds() < _STALE_S else "stopped"
 
 
+def is_listed(state: dict[str, Any]) -> bool:
+    """Whether a sweep is told of: what others stand on is so only while it is made."""
+    return bool(state.get("listed", True)) or current(state) != "complete"
+
+
 def listing(states: list[dict[str, Any]], store: Store) -> str:
     """One line per sweep, the latest last."""
-    states = [
-        state for state in states if state.get("listed", True) or current(state) != "complete"
-    ]
+    states = [state for state in states if is_listed(state)]
     if not states:
         return f"no sweeps in {store.root.uri}"
     lines = [line(state) for state in sorted(states, key=lambda state: state["updated_at"])]
