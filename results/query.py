@@ -54,14 +54,8 @@ def load(
             "Hint: `python -m results --store URI` lists what a store holds."
         )
     sweeps = [folder] if sweep else [f"{folder}/{name}" for name in root.folders(folder)]
-    files = [
-        root.within(f"{place}/{name}")
-        for place in sweeps
-        for name in root.sizes(place)
-        if name.endswith(".parquet") and not name.startswith("_")
-    ]
     dataset = ds.dataset(
-        files,
+        [file for place in sweeps for file in files(root, place)],
         filesystem=root.filesystem,
         format="parquet",
         partitioning=ds.partitioning(
@@ -72,3 +66,9 @@ def load(
     table = dataset.to_table(columns=None if columns is None else list(columns))
     frame: pd.DataFrame = table.to_pandas(types_mapper=_WHOLE.get)
     return frame
+
+
+def files(root: Root, folder: str) -> list[str]:
+    """The files of rows directly in a folder of a store, as its `filesystem` wants them."""
+    names = [n for n in root.sizes(folder) if n.endswith(".parquet") and not n.startswith("_")]
+    return [root.within(f"{folder}/{name}") for name in names]
