@@ -1,0 +1,127 @@
+"""Frames as tables for people: an interval in one cell, what never varies said once."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from results.schema import PROVENANCE
+
+Interval = tuple[str, str, str]  # columns of a value and of its lower and upper limit
+
+_MOST_DECIMALS = 6
+_NOTHING = "-"
+_PROVENANCE = {*PROVENANCE.names, "study", "sweep"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One place of a table."""
+
+    text: str
+    key: str  # what a column of numbers is sorted by; "" where nothing was measured
+
+
+@dataclass(frozen=True)
+class Column:
+    """A head of a table, and what stands below it."""
+
+    name: str
+    is_number: bool
+    cells: list[Cell]
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A frame, ready to be laid out."""
+
+    name: str
+    constants: dict[str, str]  # columns that say the same in every row
+    columns: list[Column]
+
+    @property
+    def rows(self) -> Iterator[tuple[Cell, ...]]:
+        """Every row of the frame, in its order."""
+        return zip(*(column.cells for column in self.columns), strict=True)
+
+
+def sheet(name: str, frame: pd.DataFrame) -> Sheet:
+    """Lay a frame out: one column for a value and its interval, constants apart.
+
+    An interval is `x`, `x_low`, `x_high`; or `low` and `high` behind the column they belong to.
+    Counts (`n`, `n_...`) stand behind what is read first, provenance behind them.
+    """
+    groups = intervals(list(frame.columns))
+    limits = {limit for _, *pair in groups for limit in pair}
+    by_value = {group[0]: group for group in groups}
+    constants, columns = {}, []
+    for column in sorted((c for c in frame.columns if c not in limits), key=_rank):
+        if column in by_value:
+            columns.append(_interval(frame, by_value[column]))
+            continue
+        cells = _cells(frame[column])
+        if len(frame) > 1 and len(set(cells)) == 1:
+            constants[column] = cells[0].text
+        else:
+            columns.append(Column(column, _is_number(frame[column]), cells))
+    if not columns:  # nothing varies
+        columns = [Column(c, _is_number(frame[c]), _cells(frame[c])) for c in constants]
+        constants = {}
+    return Sheet(name, constants, columns)
+
+
+def intervals(names: list[str]) -> list[Interval]:
+    """The columns that are a value with its limits."""
+    found = [(n, f"{n}_low", f"{n}_high") for n in names if {f"{n}_low", f"{n}_high"} <= set(names)]
+    if {"low", "high"} <= set(names) and names.index("low") > 0:
+        found.append((names[names.index("low") - 1], "low", "high"))
+    return found
+
+
+def decimals(low: NDArray[np.float64], high: NDArray[np.float64]) -> int:
+    """So many that the widest interval has two digits, and at least the one of printed answers."""
+    widths = (high - low)[np.isfinite(high - low)]
+    widest = float(widths.max(initial=0.0))
+    if widest <= 0:
+        return 1
+    return int(np.clip(1 - np.floor(np.log10(widest)), 1, _MOST_DECIMALS))
+
+
+def _rank(name: str) -> int:
+    return 2 if name in _PROVENANCE else int(name == "n" or name.startswith("n_"))
+
+
+def _interval(frame: pd.DataFrame, group: Interval) -> Column:
+    value, low, high = (frame[name].to_numpy(dtype=np.float64, na_value=np.nan) for name in group)
+    places = decimals(low, high)
+    cells = []
+    for numbers in zip(value.tolist(), low.tolist(), high.tolist(), strict=True):
+        if np.isnan(numbers[0]):
+            cells.append(Cell(_NOTHING, ""))
+            continue
+        shown = [f"{round(number, places) + 0.0:.{places}f}" for number in numbers]  # no "-0.0"
+        cells.append(Cell(f"{shown[0]} [{shown[1]}, {shown[2]}]", _key(numbers[0])))
+    return Column(group[0], True, cells)
+
+
+def _is_number(column: "pd.Series[float]") -> bool:
+    return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+
+
+def _cells(column: "pd.Series[float]") -> list[Cell]:
+    is_number = _is_number(column)
+    cells = []
+    for value in column.astype(object):
+        if pd.api.types.is_scalar(value) and pd.isna(value):
+            cells.append(Cell(_NOTHING, ""))
+        elif is_number and isinstance(value, float):
+            cells.append(Cell(f"{value:.6g}", _key(value)))
+        else:
+            cells.append(Cell(str(value), str(value)))
+    return cells
+
+
+def _key(number: float) -> str:
+    return repr(number).replace("inf", "Infinity")  # as browsers write it
