@@ -5,6 +5,7 @@ python -m results show SWEEP               # one sweep: state, provenance, best 
 python -m results log SWEEP                # what its runs had to say
 python -m results compact SWEEP            # merge its many small files into one
 python -m results export SWEEP rows.csv    # its rows as .csv or .parquet
+python -m results report                   # answers, figures, provenance: all in one HTML page
 """
 
 import argparse
@@ -18,6 +19,7 @@ import pandas as pd
 from results.files import Root
 from results.listing import current, left, listing, rate
 from results.query import DEFAULT_STORE, STORE_VARIABLE, default_store, load
+from results.report import write_report
 from results.store import Store
 from results.tables import summary
 
@@ -46,6 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         command.add_argument("--study", help="where several studies have a sweep of that name")
         if name == "export":
             command.add_argument("to", type=Path, metavar="FILE", help=".csv or .parquet")
+    command = commands.add_parser("report", help="all of it as one HTML page", parents=[where])
+    command.add_argument(
+        "--out", type=Path, metavar="FILE", help="[report.html in the store's folder]"
+    )
     options = parser.parse_args(argv)
     try:
         _run(options)
@@ -57,6 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> None:
     store = Store(Root(options.store or default_store()))
+    if options.command == "report":
+        print(f"{'report':>9}  {write_report(store, options.out)}")
+        return
     states = store.states()
     if options.command in (None, "list"):
         print(listing(states, store))

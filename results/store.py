@@ -5,6 +5,7 @@
     <root>/logs/STUDY/SWEEP/<time>-<host>-<pid>.log       what one run of it had to say
     <root>/bank/<sha256>.safetensors                      weights and images, by content
     <root>/answers/SWEEP/                                 surface, report, figure, winning table
+    <root>/report.html                                    all of it on one page
     <root>/aside/                                         files that could not be used
 
 A cell is done when its rows are there: that is the whole of resume.

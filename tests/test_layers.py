@@ -11,7 +11,7 @@ OURS = {"core", "results", "search", "jobs"}
 MAY = {
     "core": {"torch", "torchvision", "sklearn", "skimage", "safetensors", "jaxtyping", "numpy",
              "PIL", "timm"},
-    "results": {"pandas", "pyarrow", "matplotlib", "numpy", "fsspec", "scipy"},
+    "results": {"pandas", "pyarrow", "matplotlib", "numpy", "fsspec", "scipy", "jinja2"},
     "search": {"core", "results", "ray", "optuna", "torch", "numpy", "safetensors", "tqdm",
                "psycopg", "yaml"},
     "jobs": {"core", "results", "search", "torch", "numpy"},
