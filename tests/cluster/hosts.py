@@ -136,15 +136,18 @@ class Hosts:
         """The hosts that are on."""
         return sorted(self._running)
 
-    def start(self, i: int) -> None:
-        """Switch a host on, with an empty disk."""
+    def start(self, i: int, *, keep_disk: bool = False) -> None:
+        """Switch a host on, with an empty disk or as a power cut left it (/tmp and /run empty)."""
         assert i not in self._running, f"host {i} runs"
         home, ready = self.home(i), self.home(i).parent / "ready"
-        shutil.rmtree(home.parent, ignore_errors=True)
-        (home / ".ssh").mkdir(parents=True, mode=0o700)
-        shutil.copy(self.folder / "key.pub", home / ".ssh" / "authorized_keys")
-        (home / ".bash_profile").write_text(". ~/.bashrc\n")
-        (home / ".bashrc").touch()
+        if keep_disk:
+            ready.unlink()
+        else:
+            shutil.rmtree(home.parent, ignore_errors=True)
+            (home / ".ssh").mkdir(parents=True, mode=0o700)
+            shutil.copy(self.folder / "key.pub", home / ".ssh" / "authorized_keys")
+            (home / ".bash_profile").write_text(". ~/.bashrc\n")
+            (home / ".bashrc").touch()
         folders = {
             "HIDE": ["/tmp", "/run", "/dev/shm", *_hidden()],
             "SHOW": _shown(),

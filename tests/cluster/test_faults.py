@@ -9,7 +9,7 @@ import time
 import hosts as hosts_module
 import pytest
 from clouds import cloud
-from clusters import brought_up, has_ray, ray_processes, wait_for
+from clusters import brought_up, has_ray, ray_processes, wait_for, what_happened
 from hosts import Hosts
 from searches import assert_same_rows, copy_prepared, hosts_of, run_here, struck
 
@@ -84,21 +84,29 @@ def test_a_driver_killed_and_submitted_again(cluster, hosts, store, quiet):
     assert_same_rows(store, quiet)
 
 
-def head_lost(hosts, cluster):
-    """Switch the head off, start it with an empty disk, `ray up`."""
+def head_lost(hosts, cluster, *, keep_disk: bool):
+    """Cut the head's power and switch it on again, as it was or with an empty disk; `ray up`."""
     hosts.kill(0)
-    hosts.start(0)
+    hosts.start(0, keep_disk=keep_disk)
     start = time.monotonic()
+    if not keep_disk:  # the launcher remembers a head that is set up
+        cluster.down()
     cluster.up()
     wait_for(lambda: all(has_ray(hosts, i) for i in range(N)), "not all joined again")
     print(f"cluster up again after {time.monotonic() - start:.1f} s;", end=" ")
 
 
 def test_a_head_lost_started_and_submitted_again(cluster, hosts, store, quiet):
-    print("head lost:", struck(cluster, store, lambda: head_lost(hosts, cluster), again=True))
+    fault = struck(cluster, store, lambda: head_lost(hosts, cluster, keep_disk=True), again=True)
+    print("head's power cut:", fault)
     assert_same_rows(store, quiet)
     cluster.down()
-    print(f"empty {wait_for(lambda: not ray_processes(hosts), 'processes are left'):.1f} s later")
+    try:
+        empty_s = wait_for(lambda: not ray_processes(hosts), "processes are left", timeout_s=60)
+    except AssertionError as error:
+        error.add_note(what_happened(hosts))
+        raise
+    print(f"ray down, empty {empty_s:.1f} s later")
 
 
 AWS = "AWS_ENDPOINT_URL={} AWS_ACCESS_KEY_ID=x AWS_SECRET_ACCESS_KEY=x AWS_DEFAULT_REGION=us-west-2"
@@ -111,6 +119,8 @@ def test_a_head_lost_with_rows_in_an_object_store(tmp_path, hosts, quiet, monkey
         store = "s3://store/rows"
         copy_prepared(quiet, store)
         cluster = brought_up(tmp_path / "launcher", hosts, f"{store} {AWS.format(aws.endpoint)}")
-        fault = struck(cluster, store, lambda: head_lost(hosts, cluster), again=True)
-        print("head lost, rows in an object store:", fault)
+        fault = struck(
+            cluster, store, lambda: head_lost(hosts, cluster, keep_disk=False), again=True
+        )
+        print("head replaced by an empty machine, rows in an object store:", fault)
         assert_same_rows(store, quiet)
