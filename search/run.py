@@ -13,14 +13,16 @@ from search.plan import Plan
 from search.progress import Progress, duration
 from search.record import Record
 from search.study import Study, say
-from search.task import Task, run_cell
+from search.task import Done, Failed, Task, reason_of, run_cells
 
 if TYPE_CHECKING:
     from search.sweep import Engine
 
 _CELLS_PER_SLOT = 2  # in flight, so that no slot waits for the driver
-_AHEAD_S = 0.25  # of short cells so many seconds' worth are in flight
-_MOST_PER_SLOT = 64
+_AHEAD_S = 0.5  # of short cells so many seconds' worth are in flight
+_MOST_PER_SLOT = 256
+_TASK_S = 0.1  # short cells go out together, for a task costs the driver a millisecond
+_MOST_PER_TASK = 32
 _LOOK_EVERY_S = 2.0  # at the cluster's resources
 _WRITERS = 16  # an object store answers a write in tens of milliseconds
 
@@ -54,7 +56,8 @@ class Run:
     plan: Plan
     outcome: Outcome
     state: dict[str, Any] | None
-    in_flight: dict[Any, tuple[str, Any]] = field(default_factory=dict)
+    in_flight: dict[Any, list[tuple[str, Any]]] = field(default_factory=dict)
+    n_in_flight: int = 0  # cells
     writing: dict["Future[None]", tuple[str, Any]] = field(default_factory=dict)
     looked_at: float = -1e9
     n_slots: int = 1
@@ -91,7 +94,7 @@ class Run:
         engine.start()
         self.cpus = engine.whole_node_cpus() if whole_node else engine.cpus
         self.gpus = engine.gpus or 0.0
-        self.remote = run_cell.options(num_cpus=self.cpus, num_gpus=self.gpus)
+        self.remote = run_cells.options(num_cpus=self.cpus, num_gpus=self.gpus)
         self.task = ray.put(
             Task(
                 self.study, engine.store, max(1, int(self.cpus)),
@@ -124,26 +127,37 @@ class Run:
         wanted = min(max(self.n_slots * _CELLS_PER_SLOT, ahead), most)
         if not self.plan.eager:
             wanted = self.n_slots
-        return wanted - len(self.in_flight) - max(0, len(self.writing) - _WRITERS)
+        return wanted - self.n_in_flight - max(0, len(self.writing) - _WRITERS)
+
+    def _per_task(self) -> int:
+        """How many cells go out together: more than one only where they are short."""
+        if not self.plan.eager:
+            return 1
+        per_slot = self.progress.rate_per_s / self.n_slots
+        return max(1, min(int(per_slot * _TASK_S), _MOST_PER_TASK))
 
     def _loop(self, cell: Any) -> None:
         while cell is not None or self.in_flight or self.writing:
             self._look()
-            room = self._room()
+            room, together = self._room(), self._per_task()
             while cell is not None and room > 0:
-                room -= self._submit(cell)
-                cell = self.plan.ask()
+                cells: list[Any] = []
+                while cell is not None and len(cells) < together:
+                    cells.append(cell)
+                    cell = self.plan.ask()
+                self._submit(cells)
+                room -= len(cells)
             self._collect()
             if cell is None:
                 cell = self.plan.ask()
             if self.record is not None and self.record.due():
                 self._write_state("running")
 
-    def _submit(self, cell: Any) -> int:
+    def _submit(self, cells: list[Any]) -> None:
         self.engine.first_cell_at.setdefault(self.study.name, time.monotonic())
-        ref = self.remote.remote(self.task, cell)
-        self.in_flight[ref] = (self.study.cell_id(cell), cell)
-        return 1
+        ref = self.remote.remote(self.task, cells)
+        self.in_flight[ref] = [(self.study.cell_id(cell), cell) for cell in cells]
+        self.n_in_flight += len(cells)
 
     def _collect(self) -> None:
         """Wait for something to end: cells go to the store, stored cells to the plan."""
@@ -160,21 +174,36 @@ class Run:
             self._stored(done)
 
     def _receive(self, ref: Any) -> None:
-        cell_id, cell = self.in_flight.pop(ref)
+        sent = self.in_flight.pop(ref)
+        self.n_in_flight -= len(sent)
         try:
-            data, digest = ray.get(ref)
+            results: list[Done | Failed] = ray.get(ref)
         except ray.exceptions.RayError as error:
-            cause = getattr(error, "cause", None) or error
-            self.outcome.failed[cell_id] = _reason(cause)
-            said = f"FAILED {self.study.name} {cell_id}: {_reason(cause)}\n  {cell}"
-            self.progress.say(said)
-            self._log(said)
-            self.plan.tell(cell_id, None)
-            self._step(failed=True)
-        else:
-            store, sweep = self.engine.store, self.outcome.sweep
-            future = self.writers.submit(store.write_encoded, self.study.name, sweep, cell_id, data)
-            self.writing[future] = (cell_id, digest)
+            if len(sent) > 1:  # which of them took the process along?
+                for _, cell in sent:
+                    self._submit([cell])
+                return
+            results = [Failed(reason_of(getattr(error, "cause", None) or error))]
+        for (cell_id, cell), result in zip(sent, results, strict=True):
+            if isinstance(result, Failed):
+                self._failed(cell_id, cell, result.reason)
+            else:
+                self._write(cell_id, result)
+
+    def _failed(self, cell_id: str, cell: Any, reason: str) -> None:
+        self.outcome.failed[cell_id] = reason
+        said = f"FAILED {self.study.name} {cell_id}: {reason}\n  {cell}"
+        self.progress.say(said)
+        self._log(said)
+        self.plan.tell(cell_id, None)
+        self._step(failed=True)
+
+    def _write(self, cell_id: str, done: Done) -> None:
+        store, sweep = self.engine.store, self.outcome.sweep
+        future = self.writers.submit(
+            store.write_encoded, self.study.name, sweep, cell_id, done.data
+        )
+        self.writing[future] = (cell_id, done.digest)
 
     def _stored(self, future: "Future[None]") -> None:
         cell_id, digest = self.writing.pop(future)
@@ -222,8 +251,3 @@ class Run:
             f"{label}: {outcome.n_run} cells run in {duration(self.progress.wall_s)}, "
             f"{outcome.n_stored} were stored before, {len(outcome.failed)} failed",
         )
-
-
-def _reason(error: BaseException) -> str:
-    text = str(error).strip() or repr(error)
-    return text if isinstance(error, InputError) else f"{type(error).__name__}: {text}"

@@ -1,6 +1,7 @@
 """One cell, wherever it runs."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,11 +30,26 @@ class Task:
     versions: str  # of the driver
 
 
-@ray.remote(max_retries=5, retry_exceptions=False)  # lost nodes are retried, bugs not
-def run_cell(task: Task, cell: Any) -> tuple[bytes, Any]:
-    """All that Ray adds to `evaluate`: somewhere to run, and a clock.
+@dataclass(frozen=True)
+class Done:
+    """A cell's file, ready to be stored, and the digest of its rows."""
 
-    Returns the cell's file, ready to be stored, and the digest of its rows.
+    data: bytes
+    digest: Any
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Why a cell has no rows."""
+
+    reason: str
+
+
+@ray.remote(max_retries=5, retry_exceptions=False)  # lost nodes are retried, bugs not
+def run_cells(task: Task, cells: Sequence[Any]) -> list[Done | Failed]:
+    """All that Ray adds to `evaluate`: somewhere to run, and a clock. One result for each cell.
+
+    A cell that fails does not touch its neighbours; one that takes the process with it takes them.
     """
     torch.set_num_threads(task.n_threads)
     if provenance.versions() != task.versions:
@@ -46,9 +62,22 @@ def run_cell(task: Task, cell: Any) -> tuple[bytes, Any]:
             f"a GPU was asked for, but torch finds none on {provenance.host()}.\n"
             "Hint: --gpus 0 computes on CPUs; or install the CUDA build and driver there."
         )
+    return [_run(task, cell) for cell in cells]
+
+
+def _run(task: Task, cell: Any) -> Done | Failed:
     place = Place(task.device, task.n_threads)
-    rows = evaluate_cell(task.study, cell, task.store, place, commit=task.commit)
-    return encoded(rows), task.study.digest(rows)
+    try:
+        rows = evaluate_cell(task.study, cell, task.store, place, commit=task.commit)
+        return Done(encoded(rows), task.study.digest(rows))
+    except Exception as error:  # noqa: BLE001 - whatever it is, the driver names cell and reason
+        return Failed(reason_of(error))
+
+
+def reason_of(error: BaseException) -> str:
+    """An error in words: what a user can mend as it is, all else with its kind."""
+    text = str(error).strip() or repr(error)
+    return text if isinstance(error, InputError) else f"{type(error).__name__}: {text}"
 
 
 def evaluate_cell(
