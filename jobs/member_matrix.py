@@ -39,7 +39,8 @@ def run(engine: Engine, options: argparse.Namespace) -> int:
         {"member": name, "quality": quality, "weights": pair.weights, "table": pair.table}
         for name, quality, pair in pairs
     ]
-    chain.make_outputs(engine, found.inputs, [p for *_, p in pairs], found.pieces, sweep)
+    seen, state = [pair for *_, pair in pairs], cli.state_of(options)
+    chain.make_outputs(engine, found.inputs, seen, found.pieces, sweep, state=state)
     rows = results.load(chain.OUTPUTS.name, sweep=sweep, store=engine.store.root)
     lines = members.accuracies(members.named(rows, known), ["member", "quality"])
     title = chain_cli.title(options, found)

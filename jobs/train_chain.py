@@ -41,7 +41,8 @@ def run(engine: Engine, options: argparse.Namespace) -> int:
         for m in trained
     ]
     everyone = [member for trained in chains for member in trained]
-    chain.make_outputs(engine, found.inputs, everyone, found.pieces, sweep)
+    state = cli.state_of(options)
+    chain.make_outputs(engine, found.inputs, everyone, found.pieces, sweep, state=state)
     rows = results.load(chain.OUTPUTS.name, sweep=sweep, store=engine.store.root)
     lines = members.accuracies(members.named(rows, known), ["sigma_255", "member"])
     title = chain_cli.title(options, found)

@@ -94,6 +94,7 @@ def make_outputs(
     sweep: str,
     *,
     label: str = "members' outputs",
+    state: dict[str, Any] | None = None,
 ) -> dict[tuple[Member, str], np.ndarray]:
     """Softmax outputs, float32 [n, classes] in the piece's order, by member and piece name."""
     asked = [(member, piece) for member in members for piece in pieces]
@@ -105,7 +106,7 @@ def make_outputs(
         )
         for member, piece in asked
     ]  # fmt: skip
-    made = prepare.make(engine, OUTPUTS, cells, sweep, label=label)
+    made = prepare.make(engine, OUTPUTS, cells, sweep, label=label, state=state)
     bank, found = Bank(engine.store.root), {}
     for (member, piece), rows in zip(asked, made, strict=True):
         tensors, _ = bank.get(schema.column(rows, "piece")[0])

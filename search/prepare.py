@@ -112,13 +112,14 @@ def make(
     *,
     label: str,
     whole_node: bool = False,
+    state: dict[str, Any] | None = None,
 ) -> list[Any]:
     """The rows of bank cells, in their order, each made if it or its piece is missing.
 
-    CellsFailed where a cell fails: nothing can be searched without it.
+    With a `state` the sweep is one that is listed. CellsFailed where a cell fails: nothing can be searched without it.
     """
     plan = Pieces(Bank(engine.store.root), study, cells)
-    outcome = engine.sweep(study, plan, sweep, label=label, whole_node=whole_node)
+    outcome = engine.sweep(study, plan, sweep, label=label, whole_node=whole_node, state=state)
     if outcome.failed:
         raise CellsFailed(outcome)
     missing = [cell for cell in cells if study.cell_id(cell) not in plan.rows]
