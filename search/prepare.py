@@ -116,7 +116,7 @@ def make(
 ) -> list[Any]:
     """The rows of bank cells, in their order, each made if it or its piece is missing.
 
-    With a `state` the sweep is one that is listed. CellsFailed where a cell fails: nothing can be searched without it.
+    With a `state` the sweep is listed. CellsFailed where a cell fails: all else stands on it.
     """
     plan = Pieces(Bank(engine.store.root), study, cells)
     outcome = engine.sweep(study, plan, sweep, label=label, whole_node=whole_node, state=state)
