@@ -29,7 +29,7 @@ from core.shapes import Labels, Logits, Pixels
 
 EPS_255, STEP_255, N_STEPS = 8.0, 1.0, 10
 EPS_L2_255 = 255.0
-CW_STEPS, CW_SEARCHES, CW_RATE, CW_FIRST = 100, 5, 0.05, 0.1
+CW_STEPS, CW_SEARCHES, CW_RATE, CW_FIRST = 200, 5, 0.05, 0.1
 AS_FAST, FASTER = 1.0, 1.5
 TIMER = 0.95
 

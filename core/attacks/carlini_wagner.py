@@ -11,7 +11,7 @@ from core.attacks.norms import L2
 from core.shapes import Labels, Pixels
 
 _SHRINK = 0.999999  # keeps 0 and 1 inside the open range of tanh
-_PROGRESS = 0.9999  # what a tenth of the steps must lower an image's loss or hinge to
+_PROGRESS = 0.99  # what a tenth of the steps must lower an image's loss or hinge to
 _PATIENCE = 20  # steps at least: Adam's momentum takes as long to turn
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8  # Adam's usual
 
