@@ -63,13 +63,13 @@ def run(engine: Engine, options: argparse.Namespace) -> int:
 
 def bands(ratio: frequency.Map) -> str:
     """The band of smallest ratio in Y beside the paper's diagonals, and its name as a table."""
-    order = frequency.diagonals()
     out = ["OF band by measured ratio in Y, and what of it lies in the first k diagonals"]
     for k in PATTERNS:
-        size = k * (k + 1) // 2
+        size = qtable.n_in_diagonals(k)
         mask = frequency.smallest(ratio, size)
         table = qtable.Banded.of(mask, qs_of=16, qs_af=50)
-        out.append(f"  k {k}: {int((mask & (order < k)).sum()):2d} of {size:2d}  {table.name}")
+        n_shared = frequency.n_in_first_diagonals(mask, k)
+        out.append(f"  k {k}: {n_shared:2d} of {size:2d}  {table.name}")
     return "\n".join(out)
 
 
