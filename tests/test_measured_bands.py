@@ -149,6 +149,7 @@ def test_best_first_finds_the_same_winner(searched):
     best = results.winner(rows_of(store), max_decline_points=5)
     assert f"winner           {best.table}: n_OF" in done.stdout
     few = rows_of(store, "--strategy", "best-first")
+    assert set(few["table"]) == set(rows_of(store)["table"])  # the first cell is of all six
     keys = ["subject", "image", "table"]
     both = few.merge(rows_of(store), on=keys, suffixes=("", "_exhaustive"))
     assert 0 < len(both) == len(few)
