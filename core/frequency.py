@@ -94,3 +94,8 @@ def smallest(ratio: Map, n_favoured: int) -> Mask:
     mask = torch.zeros(64, dtype=torch.bool)
     mask[ratio.flatten().argsort(stable=True)[:n_favoured]] = True
     return mask.reshape(8, 8)
+
+
+def n_in_first_diagonals(mask: Mask, k: int) -> int:
+    """How many coefficients of a band have u + v < k: what it shares with the paper's pattern k."""
+    return int((mask & (diagonals() < k)).sum())

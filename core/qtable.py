@@ -81,6 +81,11 @@ def feature_distillation() -> QTable:
     return table
 
 
+def n_in_diagonals(k: int) -> int:
+    """How many coefficients have u + v < k: 1, 3, 6, 10, ... 64 for k = 1..15."""
+    return sum(8 - abs(7 - diagonal) for diagonal in range(k))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Defensive:
     """A table of the paper's family: low diagonals finely, the others coarsely quantised.
@@ -104,6 +109,11 @@ class Defensive:
     def name(self) -> str:
         """How rows and files call it; `by_name` reads it back."""
         return f"k{self.pattern}-of{self.qs_of}-af{self.qs_af}"
+
+    @property
+    def n_favoured(self) -> int:
+        """How many coefficients are OF."""
+        return n_in_diagonals(self.pattern)
 
     def table(self) -> QTable:
         """The 8x8 steps; InputError for a step outside 1..255."""
@@ -147,6 +157,17 @@ class Banded:
         """How rows and files call it, two hex digits per row of the block; `by_name` reads it."""
         return f"m{self.mask:016x}-of{self.qs_of}-af{self.qs_af}"
 
+    @property
+    def n_favoured(self) -> int:
+        """How many coefficients are OF."""
+        return self.mask.bit_count()
+
+    @property
+    def pattern(self) -> int | None:
+        """The k whose diagonals hold as many coefficients; None where no k does."""
+        sizes = {n_in_diagonals(k): k for k in range(1, N_DIAGONALS + 1)}
+        return sizes.get(self.n_favoured)
+
     def table(self) -> QTable:
         """The 8x8 steps; InputError for a step outside 1..255."""
         favoured = torch.tensor([bit == "1" for bit in f"{self.mask:064b}"]).reshape(8, 8)
@@ -159,6 +180,14 @@ def parse_banded(name: str) -> Banded | None:
     if match is None:
         return None
     return Banded(mask=int(match[1], 16), qs_of=int(match[2]), qs_af=int(match[3]))
+
+
+TwoStep = Defensive | Banded
+
+
+def parse_two_step(name: str) -> TwoStep | None:
+    """The table of one of these two families by that name, or None where it is of neither."""
+    return parse_defensive(name) or parse_banded(name)
 
 
 def by_name(name: str) -> QTable | None:
@@ -177,7 +206,7 @@ def by_name(name: str) -> QTable | None:
         table = by_name(base)
         assert table is not None
         return scaled(table, int(quality))
-    two_step = parse_defensive(name) or parse_banded(name)
+    two_step = parse_two_step(name)
     if two_step is not None:
         return two_step.table()
     match = re.fullmatch(r"(ijg|uniform)(\d{1,3})", name)

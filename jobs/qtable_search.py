@@ -2,11 +2,14 @@
 
     python jobs/qtable_search.py --smoke                 # two small cells on this machine
     python jobs/qtable_search.py --eps-255 8             # the whole search on bundled digits
+    python jobs/qtable_search.py --eps-255 8 --bands measured    # beyond the paper
     python jobs/qtable_search.py --eps-255 8 --figure    # answer and draw from stored rows
 
 Algorithm 1 of the defensive-table paper: every partition pattern k and step QS_AF is scored on
 benign and adversarial images; the winner has the largest Def among the tables whose Acc_dec stays
-below one point. The winner is then reported on images that the search has not seen.
+below one point. The winner is then reported on images that the search has not seen. With
+`--bands measured` the finely quantised coefficients are not the first k diagonals but as many of
+the smallest measured ratio delta_a / delta_b.
 """
 
 import argparse
@@ -16,15 +19,15 @@ from dataclasses import asdict, dataclass
 import torch
 
 import results
-from core import attacks, qtable, scoring
+from core import attacks, frequency, qtable, scoring
 from core.errors import InputError
 from results import schema
-from search import cli, prepare, stages
+from search import cli, frequencies, prepare, stages
 from search.best_first import BestFirst
 from search.plan import Grid, Plan
 from search.study import Study, say
 from search.sweep import Engine
-from search.table_search import Block, Tally, blocks, digest, grid
+from search.table_search import Block, Tally, blocks, digest, grid, measured_bands, measured_grid
 
 BASELINES = ("none", "ijg75", "uniform16")
 
@@ -44,7 +47,7 @@ class Row:
     label: int
     undefended: int  # class predicted without a codec
     table: str
-    pattern: int | None  # k; none where the table is not of the searched family
+    pattern: int | None  # k, or that of as many coefficients; none for tables not searched
     qs_of: int | None
     qs_af: int | None
     predicted: int
@@ -54,7 +57,7 @@ def evaluate(cell: Cell, inputs: tuple[stages.Images, torch.nn.Module]) -> schem
     """Predict every image under every table; one row each, tables fastest."""
     images, network = inputs
     scores = scoring.predict(network, images.images, [qtable.by_name(t) for t in cell.tables])
-    ours = [qtable.parse_defensive(name) for name in cell.tables]
+    ours = [qtable.parse_two_step(name) for name in cell.tables]
     n_images, n_tables = scores.predicted.shape
     return {
         "image": images.ids.repeat_interleave(n_tables).numpy(),
@@ -81,6 +84,9 @@ def add_flags(group: argparse._ArgumentGroup) -> None:
         help="steps of the adversary-favoured band, such as 1-121/5")  # fmt: skip
     add("--qs-of", type=count, default=16, metavar="STEP",
         help="step of the original-favoured band: 16 x eps x 255 at eps = 0.004")  # fmt: skip
+    add("--bands", choices=("diagonal", "measured"), default="diagonal",
+        help="what pattern k keeps: the first k diagonals, or as many coefficients of smallest "
+        "delta_a / delta_b, measured in Y on the images of the search")  # fmt: skip
     add("--max-decline", type=cli.positive(float), default=1.0, metavar="POINTS",
         help="a table is feasible when Acc_dec is below this")  # fmt: skip
     add("--strategy", choices=("exhaustive", "best-first"), default="exhaustive",
@@ -115,6 +121,17 @@ class Question:
     options: argparse.Namespace
     attack: attacks.Attack
     prepared: prepare.Prepared
+    ratio: frequency.Map | None = None  # measured delta_a / delta_b; none: bands are diagonals
+
+    def tables(self) -> Sequence[Sequence[qtable.TwoStep]]:
+        """The searched tables, by pattern."""
+        asked = self.options.patterns, self.options.qs_af, self.options.qs_of
+        return grid(*asked) if self.ratio is None else measured_grid(self.ratio, *asked)
+
+    @property
+    def bands(self) -> results.MeasuredBands | None:
+        """What is to be said of measured bands."""
+        return None if self.ratio is None else measured_bands(self.ratio, self.options.patterns)
 
     def cell(self, block: Block, tables: Sequence[str]) -> Cell:
         """The cell that scores a block of images under some tables."""
@@ -131,7 +148,7 @@ class Question:
 
     def plan(self) -> tuple[Plan, Tally]:
         """How the search goes through its tables."""
-        rows = grid(self.options.patterns, self.options.qs_af, self.options.qs_of)
+        rows = self.tables()
         pieces = self.pieces("search")
         n_images = {p.subject: 0 for p in pieces}
         for piece in pieces:
@@ -157,7 +174,8 @@ class Question:
         """The search's name in the store: one question, one sweep."""
         inputs, options = self.prepared.inputs, self.options
         words = [
-            inputs.data, str(inputs.side), inputs.model, self.attack.name,
+            inputs.data, str(inputs.side), *["measured"] * (self.ratio is not None),
+            inputs.model, self.attack.name,
             f"eps{self.attack.eps_255:g}", *["best-first"] * (options.strategy == "best-first"),
         ]  # fmt: skip
         asked = [
@@ -167,6 +185,8 @@ class Question:
         ]  # fmt: skip
         if options.strategy == "best-first":  # which cells it asks depends on the limit
             asked.append(options.max_decline)
+        if self.ratio is not None:
+            asked.append([row[0].name for row in self.tables()])
         return prepare.sweep_name(words, asked)
 
 
@@ -192,7 +212,11 @@ def ask(engine: Engine, options: argparse.Namespace) -> Question:
         ),
         attack, eight_bit=not options.float, precision=options.precision,
     )  # fmt: skip
-    return Question(options, attack, prepared)
+    ratio = None
+    if options.bands == "measured":
+        measured = frequencies.cells(prepared, attack, options.block, splits=("search",))
+        ratio = frequencies.luma_ratio(frequencies.measure(engine, measured))
+    return Question(options, attack, prepared, ratio)
 
 
 def run(engine: Engine, options: argparse.Namespace) -> int:
@@ -217,7 +241,7 @@ def run(engine: Engine, options: argparse.Namespace) -> int:
     return answer(engine, question, winner)
 
 
-def answer(engine: Engine, question: Question, winner: qtable.Defensive | None) -> int:
+def answer(engine: Engine, question: Question, winner: qtable.TwoStep | None) -> int:
     """Print and write what the stored rows say."""
     store, options = engine.store, question.options
     rows = results.once(results.load(SEARCH.name, sweep=question.sweep, store=store.root))
@@ -228,14 +252,14 @@ def answer(engine: Engine, question: Question, winner: qtable.Defensive | None) 
     inputs = question.prepared.inputs
     title = (
         f"{inputs.data} {inputs.side} px, {inputs.model}, {question.attack.name} "
-        f"{question.attack.budget}"
+        f"{question.attack.budget}{', bands as measured' if question.bands else ''}"
     )
     export = ""
     if winner is not None:
         export = qtable.to_text(winner.table(), comment=f"{winner.name}, found by {question.sweep}")
     answered = results.answer(
         rows, report, title=title, max_decline_points=options.max_decline,
-        partial=options.strategy == "best-first",
+        partial=options.strategy == "best-first", bands=question.bands,
     )  # fmt: skip
     print(answered.text)
     for what, where in results.publish(store, SEARCH.name, question.sweep, answered, export):

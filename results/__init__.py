@@ -3,6 +3,16 @@
 from results.answer import answer, once, publish, publish_files
 from results.query import load
 from results.store import Store
-from results.tables import summary, winner
+from results.tables import MeasuredBands, summary, winner
 
-__all__ = ["Store", "answer", "load", "once", "publish", "publish_files", "summary", "winner"]
+__all__ = [
+    "MeasuredBands",
+    "Store",
+    "answer",
+    "load",
+    "once",
+    "publish",
+    "publish_files",
+    "summary",
+    "winner",
+]

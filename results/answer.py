@@ -8,7 +8,7 @@ import pandas as pd
 
 from results.figures import table_heatmaps
 from results.store import Store
-from results.tables import NoFeasibleTable, Winner, answer_text, summary, winner
+from results.tables import MeasuredBands, NoFeasibleTable, Winner, answer_text, summary, winner
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class Answer:
     report: pd.DataFrame | None  # the same on held-out images
     winner: Winner | None
     max_decline_points: float
+    bands: MeasuredBands | None = None
 
 
 def once(rows: pd.DataFrame) -> pd.DataFrame:
@@ -46,22 +47,24 @@ def answer(
     title: str,
     max_decline_points: float = 1.0,
     partial: bool = False,
+    bands: MeasuredBands | None = None,
 ) -> Answer:
     """Word the answer.
 
     `report` holds held-out rows of the baselines and the winner, None where there is no winner.
+    `bands` say what the patterns stand for where they are not the paper's diagonals.
     """
     limit = max_decline_points
     surface = summary(rows, partial=partial)
     try:
         best = winner(rows, max_decline_points=limit, partial=partial)
-        text = answer_text(rows, report, max_decline_points=limit, partial=partial)
+        text = answer_text(rows, report, max_decline_points=limit, partial=partial, bands=bands)
     except NoFeasibleTable as none:
         best, text = None, str(none)
     held_out = None if report is None else summary(report)
     if best is not None and not best.line["n_successful"]:
         text += "\nnote: no adversarial example succeeded, so Def says nothing of a defence"
-    return Answer(title, text, surface, held_out, best, limit)
+    return Answer(title, text, surface, held_out, best, limit, bands)
 
 
 def publish(
@@ -78,6 +81,7 @@ def publish(
         title=answered.title,
         path=picture,
         max_decline_points=answered.max_decline_points,
+        bands=answered.bands,
     )
     yield from publish_files(
         store, study, sweep, text=f"{answered.title}\n{answered.text}\n", frames=frames,

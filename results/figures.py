@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from numpy.typing import NDArray
 
-from results.tables import Winner, feasible
+from results.tables import MeasuredBands, Winner, feasible
 
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # ships with matplotlib: the same picture everywhere
@@ -57,6 +57,7 @@ def table_heatmaps(
     title: str,
     path: Path | str | IO[bytes] | None = None,
     max_decline_points: float = 1.0,
+    bands: MeasuredBands | None = None,
 ) -> Figure:
     """Def and Acc_dec over pattern k and QS_AF, with the feasible border, ties and winner.
 
@@ -70,6 +71,7 @@ def table_heatmaps(
         title: above both maps.
         path: a file, by name or open, for a PNG of 150 dpi: same numbers, same bytes.
         max_decline_points: as for `results.tables.winner`.
+        bands: where the patterns are not the paper's diagonals; labels them by their size.
 
     Returns:
         The figure: axes[0] shows Def in percent, axes[1] Acc_dec in percentage points.
@@ -86,12 +88,15 @@ def table_heatmaps(
         _draw_map(left, grid.defended, cmap="viridis", limits=_span(grid.defended), label="Def (%)")
         limits = (max_decline_points - _DECLINE_REACH, max_decline_points + _DECLINE_REACH)
         _draw_map(right, grid.decline, cmap="coolwarm", limits=limits, label="Acc_dec (points)")
-        left.set_ylabel("partition pattern k (diagonals kept)")
+        left.set_ylabel(
+            "partition pattern k (diagonals kept)" if bands is None
+            else "n_OF (coefficients kept: smallest delta_a / delta_b)"
+        )  # fmt: skip
         for axes, values in ((left, grid.defended), (right, grid.decline)):
-            _label_axes(axes, grid)
+            _label_axes(axes, grid, bands)
             _draw_marks(axes, values, grid, winner)
         figure.suptitle(title, fontsize=10)
-        _legend(figure, grid, winner, max_decline_points)
+        _legend(figure, grid, winner, max_decline_points, bands)
         if path is not None:
             # No version of the writer in the file: the picture alone decides its bytes.
             figure.savefig(path, format="png", dpi=150, metadata={"Software": None})
@@ -152,11 +157,12 @@ def _places(grid: _Grid, qs_af: Iterable[int], k: Iterable[int]) -> tuple[list[i
         ) from None
 
 
-def _label_axes(axes: Axes, grid: _Grid) -> None:
+def _label_axes(axes: Axes, grid: _Grid, bands: MeasuredBands | None) -> None:
     axes.set_xlabel("QS_AF (quantiser step of adversary-favoured coefficients)")
     every = -(-len(grid.qs_af) // _MAX_TICKS)
     axes.set_xticks(range(0, len(grid.qs_af), every), [f"{step}" for step in grid.qs_af[::every]])
-    axes.set_yticks(range(len(grid.k)), [f"{k}" for k in grid.k])
+    sizes = grid.k if bands is None else [bands.n_favoured[k] for k in grid.k]
+    axes.set_yticks(range(len(grid.k)), [f"{size}" for size in sizes])
     axes.tick_params(length=2)
 
 
@@ -178,11 +184,19 @@ def _draw_map(
     figure.colorbar(shown, ax=axes, extend=extend.get(beyond, "both"), label=label, pad=0.02)
 
 
-def _legend(figure: Figure, grid: _Grid, winner: Winner | None, max_decline_points: float) -> None:
+def _legend(
+    figure: Figure,
+    grid: _Grid,
+    winner: Winner | None,
+    max_decline_points: float,
+    bands: MeasuredBands | None,
+) -> None:
     border = f"feasible border: Acc_dec < {max_decline_points:g}"
     entries: list[Line2D | Patch] = [Line2D([], [], label=border, **_BORDER)]
     if winner is not None:
-        name = f"winner: k {winner.pattern}, QS_AF {winner.qs_af}"
+        k = winner.pattern
+        band = f"k {k}" if bands is None else f"n_OF {bands.n_favoured[k]}"
+        name = f"winner: {band}, QS_AF {winner.qs_af}"
         entries.append(Line2D([], [], label=name, **_WINNER))
     if winner is not None and len(winner.tied) > 1:
         name = f"tied with it (Def, 95 %): {len(winner.tied) - 1}"

@@ -1,5 +1,6 @@
 """The table search's questions: which table wins, who ties with it, and is it true held out?"""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,7 +19,15 @@ from results.surface import (
     surface_of,
 )
 
-__all__ = ["NoFeasibleTable", "Winner", "answer_text", "feasible", "summary", "winner"]
+__all__ = [
+    "MeasuredBands",
+    "NoFeasibleTable",
+    "Winner",
+    "answer_text",
+    "feasible",
+    "summary",
+    "winner",
+]
 
 BASELINES = ("none", "ijg75", "uniform16")
 PAPER = "paper (ImageNet): QS_OF 16, QS_AF 50"
@@ -33,6 +42,19 @@ _MEASURES = {
 
 class NoFeasibleTable(ValueError):  # noqa: N818 - an outcome of the search, not a fault in it
     """Every table loses at least the allowed accuracy on benign images."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredBands:
+    """Bands of smallest delta_a / delta_b instead of diagonals, by pattern k.
+
+    Attributes:
+        n_favoured: how many coefficients are original-favoured: as many as in k diagonals.
+        n_shared: how many of them do lie in the first k diagonals.
+    """
+
+    n_favoured: Mapping[int, int]
+    n_shared: Mapping[int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +122,7 @@ def answer_text(
     *,
     max_decline_points: float = 1.0,
     partial: bool = False,
+    bands: MeasuredBands | None = None,
 ) -> str:
     """The answer as aligned text of at most 100 columns, every figure with its 95 % interval.
 
@@ -109,6 +132,7 @@ def answer_text(
             tables are left out); None prints the search alone.
         max_decline_points: as for `winner`.
         partial: as for `winner`; the report must be complete in any case.
+        bands: what the patterns stand for where they are not the paper's diagonals.
 
     Raises:
         NoFeasibleTable, ValueError: as `winner`, or a table of the report is missing.
@@ -117,20 +141,39 @@ def answer_text(
     n_benign, n_adv, n_successful = best.line[["n_benign", "n_adv", "n_successful"]]
     tied = best.tied_lines
     facts = {
-        "winner": f"{best.table}: k {best.pattern}, QS_OF {best.qs_of}, QS_AF {best.qs_af}"
-        f"    {PAPER}",
+        **_winner_facts(best, bands),
         "Acc_dec": f"{_interval(best.line, 'acc_dec')} points    n {n_benign}",
         "Def, all": f"{_interval(best.line, 'def_all')} %         n {n_adv}",
         "Def, successful": f"{_interval(best.line, 'def_successful')} %         n {n_successful}",
         "tied": f"{len(best.tied)} of {best.n_feasible} feasible (Acc_dec < "
         f"{max_decline_points:g}) of {best.n_tables} tables: "
-        f"k {_extent(tied['pattern'])}, QS_AF {_extent(tied['qs_af'])}",
+        f"{_patterns(tied['pattern'], bands)}, QS_AF {_extent(tied['qs_af'])}",
     }
-    report = [] if report_rows is None else _report(report_rows, best)
+    called = best.table if bands is None else "winner"  # a mask is too long for a column
+    report = [] if report_rows is None else _report(report_rows, best, called)
     return "\n".join(["search", *(f"  {name:<17}{fact}" for name, fact in facts.items()), *report])
 
 
-def _report(rows: pd.DataFrame, best: Winner) -> list[str]:
+def _winner_facts(best: Winner, bands: MeasuredBands | None) -> dict[str, str]:
+    k = best.pattern
+    steps = f"QS_OF {best.qs_of}, QS_AF {best.qs_af}"
+    if bands is None:
+        return {"winner": f"{best.table}: k {k}, {steps}    {PAPER}"}
+    return {
+        "winner": f"{best.table}: n_OF {bands.n_favoured[k]}, {steps}",
+        "band": f"{bands.n_shared[k]} of {bands.n_favoured[k]} OF coefficients as in the "
+        f"diagonal pattern of that size, k {k}",
+    }
+
+
+def _patterns(patterns: "pd.Series[int]", bands: MeasuredBands | None) -> str:
+    """From which to which: k, or how many coefficients a measured band holds."""
+    if bands is None:
+        return f"k {_extent(patterns)}"
+    return f"n_OF {_extent(patterns.map(bands.n_favoured))}"
+
+
+def _report(rows: pd.DataFrame, best: Winner, called: str) -> list[str]:
     wanted = [*BASELINES, best.table]
     absent = set(wanted) - set(rows["table"].unique())
     if absent:
@@ -142,7 +185,7 @@ def _report(rows: pd.DataFrame, best: Winner) -> list[str]:
     head = f"  {'table':<14}" + "".join(f"{name:>21}" for name in _MEASURES.values())
     body = [
         f"  {name:<14}" + "".join(f" {_interval(line, measure):>20}" for measure in _MEASURES)
-        for name, line in lines.iterrows()
+        for name, (_, line) in zip([*BASELINES, called], lines.iterrows(), strict=True)
     ]
     counts = (lines[name] for name in ("n_benign", "n_benign", "n_adv", "n_successful"))
     feet = f"  {'n':<14}" + "".join(f"{_extent(count):>21}" for count in counts)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from core.qtable import Defensive
+from core.qtable import TwoStep
 from search.prepare import Piece
 from search.table_search import Block, Digest, Tally, blocks
 
@@ -78,13 +78,13 @@ class BestFirst:
         self._in_flight: dict[str, list[str]] = {}
         self.best = tally.best
 
-    def bound(self, table: Defensive) -> Rank:
+    def bound(self, table: TwoStep) -> Rank:
         """The best rank that the table can still reach, as `Tally.rank` measures it."""
         counts, progress = self._tally.counts[table.name], self._of[table.name]
         not_asked = self._tally.n_adversarial - counts.n_adversarial
         may_gain = int(self._may_gain[progress.next_block["benign"]])
         lost = counts.n_lost - may_gain
-        return (counts.n_defended + not_asked, -lost, table.pattern, -table.qs_af)
+        return (counts.n_defended + not_asked, -lost, table.n_favoured, -table.qs_af)
 
     def ask(self) -> Any | None:
         """A cell for the tables with the highest bounds; None while theirs are in flight."""
@@ -96,7 +96,7 @@ class BestFirst:
             for table in self._alive
             if bounds[table] >= floor and self._tally.allows(-bounds[table][1])
         ]
-        groups: dict[tuple[str, int], list[Defensive]] = defaultdict(list)
+        groups: dict[tuple[str, int], list[TwoStep]] = defaultdict(list)
         for table in sorted(self._alive, key=bounds.__getitem__, reverse=True):
             progress = self._of[table.name]
             wanted = self._wanted(progress)

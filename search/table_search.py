@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from core.qtable import Defensive
-from results import schema
+from core import frequency
+from core.qtable import Banded, Defensive, TwoStep, n_in_diagonals
+from results import MeasuredBands, schema
 from search.prepare import Piece
 
 
@@ -44,6 +45,27 @@ def grid(patterns: Sequence[int], steps_af: Sequence[int], qs_of: int) -> list[l
         for table in row:
             table.table()
     return tables
+
+
+def measured_grid(
+    ratio: frequency.Map, patterns: Sequence[int], steps_af: Sequence[int], qs_of: int
+) -> list[list[Banded]]:
+    """As `grid`, but pattern k favours the coefficients of smallest ratio, as many as k diagonals.
+
+    So both searches have equally many tables, with equally many OF coefficients.
+    """
+    masks = [frequency.smallest(ratio, n_in_diagonals(k)) for k in patterns]
+    return [[Banded.of(mask, qs_of=qs_of, qs_af=q) for q in steps_af] for mask in masks]
+
+
+def measured_bands(ratio: frequency.Map, patterns: Sequence[int]) -> MeasuredBands:
+    """What an answer says of the bands of `measured_grid`."""
+    sizes = {k: n_in_diagonals(k) for k in patterns}
+    masks = {k: frequency.smallest(ratio, size) for k, size in sizes.items()}
+    return MeasuredBands(
+        n_favoured=sizes,
+        n_shared={k: frequency.n_in_first_diagonals(mask, k) for k, mask in masks.items()},
+    )
 
 
 @dataclass(frozen=True)
@@ -87,7 +109,7 @@ class Counts:
 class Tally:
     """Counts per table while rows come in; names the leader among completely measured tables."""
 
-    tables: Sequence[Defensive]
+    tables: Sequence[TwoStep]
     n_benign: int
     n_adversarial: int
     max_decline_points: float
@@ -113,7 +135,7 @@ class Tally:
         """Whether losing so many benign images stays below the limit, in whole images."""
         return 100 * n_lost < self.max_decline_points * self.n_benign
 
-    def leader(self) -> Defensive | None:
+    def leader(self) -> TwoStep | None:
         """The best completely measured feasible table, by the rules of Algorithm 1."""
         complete = [
             table
@@ -124,10 +146,10 @@ class Tally:
         ]
         return max(complete, key=self.rank, default=None)
 
-    def rank(self, table: Defensive) -> tuple[int, int, int, int]:
-        """Larger is better: Def, then smaller Acc_dec, larger k, smaller QS_AF."""
+    def rank(self, table: TwoStep) -> tuple[int, int, int, int]:
+        """Larger is better: Def, then smaller Acc_dec, more OF coefficients, smaller QS_AF."""
         counts = self.counts[table.name]
-        return (counts.n_defended, -counts.n_lost, table.pattern, -table.qs_af)
+        return (counts.n_defended, -counts.n_lost, table.n_favoured, -table.qs_af)
 
     def best(self) -> str:
         """The leader in a few words."""

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.qtable import Defensive
+from core.qtable import Defensive, TwoStep
 from search.best_first import BestFirst
 from search.prepare import Piece
-from search.table_search import Digest, Tally, digest
+from search.table_search import Digest, Tally, digest, grid, measured_grid
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ def piece(subject: str, ids: np.ndarray, right: np.ndarray) -> Piece:
 class World:
     """All outcomes, known beforehand: right[subject][image, table]."""
 
-    tables: list[Defensive]
+    tables: list[TwoStep]
     before: dict[str, np.ndarray]
     right: dict[str, np.ndarray]
     limit: float = 1.0
@@ -61,14 +62,15 @@ class World:
         text = {n: pa.array(columns[n]).dictionary_encode() for n in ("subject", "table")}
         return digest(pa.table(columns | text | {"label": [0] * len(columns["image"])}))
 
-    def brute_force(self) -> Defensive | None:
+    def brute_force(self) -> TwoStep | None:
         best = None
         for j, table in enumerate(self.tables):
             lost = int(self.before["benign"].sum() - self.right["benign"][:, j].sum())
             if 100 * lost >= self.limit * len(self.before["benign"]):
                 continue
             defended = int(self.right["adversarial"][:, j].sum())
-            rank = (defended, -lost, table.pattern, -table.qs_af)
+            n_finer = int((table.table() == table.qs_of).sum())
+            rank = (defended, -lost, n_finer, -table.qs_af)
             if best is None or rank > best[0]:
                 best = (rank, table)
         return best and best[1]
@@ -98,12 +100,14 @@ def search(world: World, shuffle: random.Random, *, in_flight: int = 4, told=())
 
 @st.composite
 def worlds(draw) -> World:
-    tables = [
-        Defensive(pattern=k, qs_of=16, qs_af=q)
-        for k in range(1, draw(st.integers(2, 5)))
-        for q in range(1, draw(st.integers(2, 40)), 5)
-    ]
     generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    patterns = range(1, draw(st.integers(2, 5)))
+    steps = range(1, draw(st.integers(2, 40)), 5)
+    if draw(st.booleans()):
+        rows = grid(patterns, steps, 15)
+    else:
+        rows = measured_grid(torch.from_numpy(generator.random((8, 8))), patterns, steps, 15)
+    tables = [table for row in rows for table in row]
     before, right = {}, {}
     for subject, largest in (("benign", 120), ("adversarial", 40)):
         n = draw(st.integers(1, largest))

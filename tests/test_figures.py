@@ -12,7 +12,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.patches import Rectangle
 
 from results.figures import table_heatmaps
-from results.tables import Winner
+from results.tables import MeasuredBands, Winner
 
 K, STEPS = tuple(range(1, 15)), tuple(range(1, 122, 5))
 
@@ -134,6 +134,18 @@ def test_winner_and_ties_stand_on_their_cells_of_both_maps(n_k, n_steps):
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
     assert f"winner: k {K[-1]}, QS_AF {STEPS[-1]}" in texts
     assert ("tied with it (Def, 95 %): 2" in texts) == bool(place)
+
+
+def test_measured_bands_are_labelled_by_their_size():
+    lines = lines_of({(k, s): (0, 50) for k in (1, 2, 4) for s in (1, 6)})
+    bands = MeasuredBands(n_favoured={1: 1, 2: 3, 4: 10}, n_shared={1: 1, 2: 2, 4: 9})
+    figure = table_heatmaps(lines, winner_of(lines, 4), title="any", bands=bands)
+    left = figure.axes[0]
+    assert "n_OF" in left.get_ylabel()
+    assert [tick.get_text() for tick in left.get_yticklabels()] == ["1", "3", "10"]
+    assert points(left, "winner") == [(0, 2)]
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert "winner: n_OF 10, QS_AF 1" in texts
 
 
 def test_ruined_tables_do_not_move_the_colours_around_the_limit():

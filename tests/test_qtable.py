@@ -30,6 +30,7 @@ def test_pattern_k_holds_the_first_k_diagonals(k):
     for u in range(8):
         for v in range(8):
             assert table[u, v] == (16 if u + v < k else 50)
+    assert qtable.Defensive(pattern=k, qs_of=16, qs_af=50).n_favoured == (table == 16).sum()
 
 
 @given(pattern=st.integers(1, 15), qs_of=st.integers(1, 255), qs_af=st.integers(1, 255))
@@ -45,6 +46,18 @@ def test_names_of_masks_read_back(mask, qs_of, qs_af):
     assert qtable.parse_banded(banded.name) == banded
     expected = np.where(mask, qs_of, qs_af).astype(float)
     np.testing.assert_array_equal(qtable.by_name(banded.name), expected)
+    assert qtable.parse_two_step(banded.name) == banded
+    assert banded.n_favoured == mask.sum()
+
+
+@given(order=st.permutations(range(64)), n_favoured=st.integers(0, 64))
+def test_a_mask_has_the_pattern_of_as_many_coefficients(order, n_favoured):
+    mask = torch.zeros(64, dtype=torch.bool)
+    mask[list(order[:n_favoured])] = True
+    index = np.add.outer(np.arange(8), np.arange(8))
+    sizes = {int((index < k).sum()): k for k in range(1, 16)}
+    pattern = qtable.Banded.of(mask.reshape(8, 8), qs_of=16, qs_af=50).pattern
+    assert pattern == sizes.get(n_favoured)
 
 
 def test_a_mask_reads_two_digits_a_row_from_dc():

@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 from results import tables
 from results.stats import paired_decline, paired_difference, wilson
-from results.tables import NoFeasibleTable, answer_text, feasible, summary, winner
+from results.tables import (
+    MeasuredBands,
+    NoFeasibleTable,
+    answer_text,
+    feasible,
+    summary,
+    winner,
+)
 
 BENIGN, ADVERSARIAL = "benign", "adversarial"
 BASELINES = ("none", "ijg75", "uniform16")
@@ -350,6 +357,26 @@ def test_answer_prints_the_winner_its_ties_and_the_held_out_lines():
     assert lines[-1].split() == ["n", "400", "400", "50", "50"]
     widths = {len(line) for line in lines[8:]}
     assert len(widths) == 1
+
+
+def test_an_answer_of_measured_bands_tells_their_sizes_and_what_they_share():
+    masks = {1: "8000000000000000", 2: "c040000000000000", 3: "f0c0000000000000"}
+    rows = frame([
+        row for (k, mask), kept in zip(masks.items(), (5, 6, 5), strict=True)
+        for row in counted((f"m{mask}-of16-af6", k, 16, 6), kept=kept)
+    ])  # fmt: skip
+    held_out = report_rows(extra=[("mc040000000000000-of16-af6", 2, 16, 6)])
+    bands = MeasuredBands(n_favoured={1: 1, 2: 3, 3: 6}, n_shared={1: 1, 2: 2, 3: 5})
+    lines = answer_text(rows, held_out, bands=bands).split("\n")
+    assert max(map(len, lines)) <= 100
+    assert lines[1].endswith(" mc040000000000000-of16-af6: n_OF 3, QS_OF 16, QS_AF 6")
+    assert lines[2].split(None, 1) == [
+        "band", "2 of 3 OF coefficients as in the diagonal pattern of that size, k 2"
+    ]  # fmt: skip
+    assert lines[6].endswith("of 3 tables: n_OF 1..6, QS_AF 6")
+    assert [line.split()[0] for line in lines[10:-1]] == [*BASELINES, "winner"]
+    theirs = summary(held_out).set_index("table").loc["mc040000000000000-of16-af6"]
+    assert float(lines[-2].split()[1]) == pytest.approx(theirs["acc_benign"], abs=0.05)
 
 
 def test_answer_without_a_report_stops_at_the_search_and_a_lacking_report_is_named():
