@@ -67,7 +67,8 @@ def ablation_figure(found: Outcomes, *, title: str) -> bytes:
                 color=colour, yerr=error, error_kw={"elinewidth": 0.8, "ecolor": "0.2"},
             )  # fmt: skip
         axes.set_xticks(places, [c.text() for c in columns])
-        axes.set(ylabel="accuracy (%)", ylim=(0, 100), title=title)
+        n = len(next(iter(found.right.values())))
+        axes.set(ylabel="accuracy (%)", ylim=(0, 100), title=f"{title}, gray box (n {n})")
         axes.legend(ncols=len(defences), loc="upper center", bbox_to_anchor=(0.5, -0.1),
                     frameon=False)  # fmt: skip
         picture = io.BytesIO()
