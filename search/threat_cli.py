@@ -57,14 +57,13 @@ def measure(
     *,
     victims: dict[str, threats.Victim],
     asked: Sequence[threats.Threat],
+    n_samples: int = 1,
 ) -> tuple[str, Outcomes]:
     """Make every example and score every victim: the sweep's name, and what was right.
 
     CellsFailed where a cell fails.
     """
-    examples = threats.make_examples(
-        engine, found, asked, block=options.block, n_samples=getattr(options, "eot", 1)
-    )
+    examples = threats.make_examples(engine, found, asked, block=options.block, n_samples=n_samples)
     cells = list(threats.score_cells(found, victims, examples, block=options.block))
     inputs = found.inputs
     words = [inputs.data, str(inputs.side), inputs.model, f"{len(victims)}-defences"]

@@ -1,21 +1,13 @@
-"""Studies of threats: the bank against a plain loop, signs of a masked gradient, the command."""
+"""Studies of threats: the bank against a plain loop, and the signs of a masked gradient."""
 
-import os
-import subprocess
-import sys
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import timm
 import torch
-from PIL import Image
-from safetensors.torch import save_file
 from tiny import Linear, lenet
 
-import results
 from core import attacks, codec, models, qtable, seeds
 from core.attacks import Attack
 from core.defences import Defended, defence_by_name
@@ -28,7 +20,6 @@ from search import threats, victims
 from search.bank import Bank
 from search.study import Place
 
-ROOT = Path(__file__).parent.parent
 HERE = Place("cpu", 1)
 N = 24
 TABLE = "k3-of16-af51"
@@ -268,59 +259,3 @@ def test_text_and_figures_show_every_defence_and_mark():
     said = ablation_text(Outcomes(own), names)
     assert "+10 [+7, +14]" in said
     assert ablation_figure(Outcomes(own), title="t")[:4] == b"\x89PNG"
-
-
-NETWORKS = ("resnetv2_50", "resnetv2_101")
-
-
-@pytest.fixture(scope="module")
-def hub(tmp_path_factory) -> Path:
-    """A cache of the hub, as a download leaves it, with random weights under the true names."""
-    cache = tmp_path_factory.mktemp("hub")
-    for name in NETWORKS:
-        published = timm.get_pretrained_cfg(name)
-        model = cache / f"models--timm--{name}.{published.tag}"
-        commit = "0" * 40
-        (model / "refs").mkdir(parents=True)
-        (model / "refs" / "main").write_text(commit)
-        (model / "snapshots" / commit).mkdir(parents=True)
-        torch.manual_seed(0)
-        weights = timm.create_model(name, pretrained=False).state_dict()
-        save_file(weights, model / "snapshots" / commit / "model.safetensors")
-    return cache
-
-
-@pytest.fixture(scope="module")
-def imagenet(tmp_path_factory) -> Path:
-    """A folder like ImageNet's: a thousand classes, two images of each."""
-    folder, generator = tmp_path_factory.mktemp("imagenet"), np.random.default_rng(0)
-    for i in range(1000):
-        (folder / "val" / f"n{i:08d}").mkdir(parents=True)
-        for k in range(2):
-            pixels = generator.integers(0, 256, (40, 48, 3), np.uint8)
-            Image.fromarray(pixels).save(folder / "val" / f"n{i:08d}" / f"{k}.png")
-    return folder
-
-
-FLAGS = {
-    "--model": ["timm:resnetv2_50"], "--surrogate": ["timm:resnetv2_101"], "--side": ["64"],
-    "--report-benign": ["6"], "--block": ["6"], "--gray": ["fgsm@2"], "--black": ["tifgsm@2x2"],
-    "--white": ["bpda@600x2", "pgd@2x2"], "--eot": ["2"],
-    "--defences": ["none", "jpeg75", "shield", "table"],
-}  # fmt: skip
-
-
-def test_the_papers_networks_on_a_folder_of_images(hub, imagenet, tmp_path):
-    words = [word for flag, values in FLAGS.items() for word in (flag, *values)]
-    words += ["--data", f"imagefolder:{imagenet}", "--store", str(tmp_path)]
-    done = subprocess.run(
-        [sys.executable, "jobs/threat_table.py", *words], cwd=ROOT, check=False,
-        capture_output=True, text=True,
-        env=os.environ | {"HF_HUB_CACHE": str(hub), "HF_HUB_OFFLINE": "1"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    rows = results.load("threat_table", store=tmp_path)
-    assert set(rows["model"].astype(str)) == {"timm:resnetv2_50"}
-    assert len(rows) == 6 * 4 * (1 + 1 + 1 + 2)
-    networks = results.load("classifier", store=tmp_path)["model"].astype(str)
-    assert set(networks) == {f"timm:{name}" for name in NETWORKS}
