@@ -1,0 +1,37 @@
+"""Data sets opened in tests: all of a split, the error that is meant, folders of pictures."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from core.data import Data, open_data
+from core.errors import InputError
+
+
+def everything(data: Data, split: str) -> tuple[torch.Tensor, torch.Tensor]:
+    return data.batch(split, range(data.size(split)))
+
+
+def fault(hint: str, *args, **kwargs) -> str:
+    with pytest.raises(InputError) as caught:
+        open_data(*args, **kwargs)
+    text = str(caught.value)
+    assert text.startswith("expected ")
+    assert "\nHint: " in text
+    assert hint in text
+    return text
+
+
+def picture(path: Path, size: tuple[int, int] = (40, 30), level: int = 0, **options) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, (level, 100, 200)).save(path, **options)
+
+
+def imagenet(root: Path, n_train: int = 3, n_val: int = 5) -> None:
+    for label, name in enumerate(("n02", "n01", "n03")):
+        for i in range(n_train):
+            picture(root / "train" / name / f"{i}.JPEG", level=80 * label)
+        for i in range(n_val):
+            picture(root / "val" / name / f"v{i}.png", (31 + i, 57), level=10 * i)

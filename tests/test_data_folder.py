@@ -1,0 +1,114 @@
+"""Images in folders, in every layout."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from opened import everything, fault, imagenet, picture
+from PIL import Image
+from torchvision import datasets
+
+from core.data import SPLITS, open_data
+from core.errors import InputError
+
+
+def test_imagenet_layout_halves_val_class_by_class(tmp_path):
+    imagenet(tmp_path)
+    data = open_data(f"imagefolder:{tmp_path}", side=32)
+    theirs = datasets.ImageFolder(str(tmp_path / "val"))
+    label_of = {str(Path(p).relative_to(tmp_path)): label for p, label in theirs.samples}
+    assert list(data.classes) == theirs.classes
+    seen: list[str] = []
+    for split in ("search", "report"):
+        labels = everything(data, split)[1]
+        names = [data.name(split, i) for i in range(data.size(split))]
+        assert labels.tolist() == [label_of[name] for name in names]
+        assert torch.bincount(labels).min() >= 2
+        seen += names
+    assert sorted(seen) == sorted(label_of)
+    assert data.size("train") == 9
+    assert all(data.name("train", i).startswith("train/") for i in range(9))
+    assert data.batch("train", range(9))[0].shape == (9, 3, 32, 32)
+
+
+def test_a_changed_folder_changes_the_fingerprint(tmp_path):
+    imagenet(tmp_path)
+    first = open_data(f"imagefolder:{tmp_path}", side=32).fingerprint
+    assert first == open_data(f"imagefolder:{tmp_path}", side=32).fingerprint
+    assert first != open_data(f"imagefolder:{tmp_path}", side=32, seed=1).fingerprint
+    picture(tmp_path / "train" / "n01" / "0.JPEG", (90, 90))
+    assert first != open_data(f"imagefolder:{tmp_path}", side=32).fingerprint
+
+
+def test_val_alone_leaves_training_empty(tmp_path):
+    imagenet(tmp_path, n_train=0)
+    data = open_data(f"imagefolder:{tmp_path}", side=32)
+    assert [data.size(split) for split in SPLITS] == [0, 8, 7]
+    assert data.batch("train", [])[0].shape == (0, 3, 32, 32)
+
+
+def test_tiny_imagenet_reads_its_annotations(tmp_path):
+    lines = []
+    for label, name in enumerate(("n7", "n5")):
+        picture(tmp_path / "train" / name / "images" / f"{name}_0.JPEG", (64, 64))
+        for i in range(4):
+            picture(tmp_path / "val" / "images" / f"val_{label}{i}.JPEG", (64, 64))
+            lines.append(f"val_{label}{i}.JPEG\t{name}\t0\t32\t44\t62\n")
+    (tmp_path / "val" / "val_annotations.txt").write_text("".join(lines))
+    data = open_data(f"imagefolder:{tmp_path}", side=64)
+    assert data.classes == ("n5", "n7")
+    assert [data.size(split) for split in SPLITS] == [2, 4, 4]
+    for split in ("search", "report"):
+        for i, label in enumerate(everything(data, split)[1]):
+            assert f"/val_{1 - label}" in data.name(split, i)
+    (tmp_path / "val" / "images" / "val_00.JPEG").unlink()
+    fault("unpack", f"imagefolder:{tmp_path}")
+
+
+def test_plain_layout_divides_60_20_20(tmp_path):
+    for name in ("cat", "dog"):
+        for i in range(10):
+            picture(tmp_path / name / f"{i}.jpg")
+    (tmp_path / ".cache").mkdir()
+    (tmp_path / "cat" / "notes.txt").write_text("no image")
+    data = open_data(f"imagefolder:{tmp_path}", side=16)
+    names = {s: {data.name(s, i) for i in range(data.size(s))} for s in SPLITS}
+    assert [len(names[split]) for split in SPLITS] == [12, 4, 4]
+    assert len(set.union(*names.values())) == 20
+    assert [torch.bincount(everything(data, s)[1]).tolist() for s in SPLITS] == [
+        [6, 6],
+        [2, 2],
+        [2, 2],
+    ]
+
+
+def test_unusable_folders_say_what_is_wrong(tmp_path):
+    fault("takes a folder", f"imagefolder:{tmp_path / 'nothing'}")
+    fault("class folders", f"imagefolder:{tmp_path}")
+    picture(tmp_path / "one" / "a.png")
+    fault("found 1", f"imagefolder:{tmp_path}")
+    (tmp_path / "two").mkdir()
+    fault(str(tmp_path / "two"), f"imagefolder:{tmp_path}")
+    picture(tmp_path / "two" / "b.png")
+    fault("too few", f"imagefolder:{tmp_path}")
+    fault("8..1024", f"imagefolder:{tmp_path}", side=0)
+    imagenet(tmp_path / "net")
+    picture(tmp_path / "net" / "val" / "n99" / "b.png")
+    fault("n99", f"imagefolder:{tmp_path / 'net'}")
+    imagenet(tmp_path / "half", n_val=0)
+    fault("60/20/20", f"imagefolder:{tmp_path / 'half'}")
+
+
+def test_a_corrupt_file_is_named(tmp_path):
+    imagenet(tmp_path)
+    data = open_data(f"imagefolder:{tmp_path}", side=32)
+    name = data.name("search", 2)
+    random = np.random.default_rng(0).integers(256, size=(64, 64, 3), dtype=np.uint8)
+    whole = io.BytesIO()
+    Image.fromarray(random).save(whole, "png")
+    for content in (whole.getvalue()[:-2000], b"", b"not an image"):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(InputError, match=name):
+            data.batch("search", [0, 2])
