@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from opened import everything, fault, imagenet, picture
+from opened import everything, fault, imagenet, picture, tiny_imagenet
 from PIL import Image
 from torchvision import datasets
 
@@ -42,6 +42,27 @@ def test_a_changed_folder_changes_the_fingerprint(tmp_path):
     assert first != open_data(f"imagefolder:{tmp_path}", side=32).fingerprint
 
 
+GOLDEN = {
+    "plain": "1877732190311d560d7338bd5cc212638efc37d37a15fc42a03a842e1d28a245",
+    "net": "48d3b3afc377fcf8fa3e13df7125ee158f4a4f487e2780c9eeb51c27aeaabfea",
+}  # stored rows are found again by these
+
+
+def test_a_fingerprint_is_for_ever(tmp_path):
+    for name, count in (("cat", 9), ("dog", 7)):
+        for i in range(count):
+            for file, n_bytes in (
+                (tmp_path / "plain" / name / f"{i}.jpg", i + 1),
+                (tmp_path / "net" / "train" / name / "deep" / f"{i}.PNG", i + 2),
+                (tmp_path / "net" / "val" / name / "deep" / f"{i}.PNG", i + 2),
+            ):
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(b"x" * n_bytes)
+    for folder, golden in GOLDEN.items():
+        data = open_data(f"imagefolder:{tmp_path / folder}", side=32, seed=3)
+        assert data.fingerprint == golden
+
+
 def test_val_alone_leaves_training_empty(tmp_path):
     imagenet(tmp_path, n_train=0)
     data = open_data(f"imagefolder:{tmp_path}", side=32)
@@ -50,13 +71,7 @@ def test_val_alone_leaves_training_empty(tmp_path):
 
 
 def test_tiny_imagenet_reads_its_annotations(tmp_path):
-    lines = []
-    for label, name in enumerate(("n7", "n5")):
-        picture(tmp_path / "train" / name / "images" / f"{name}_0.JPEG", (64, 64))
-        for i in range(4):
-            picture(tmp_path / "val" / "images" / f"val_{label}{i}.JPEG", (64, 64))
-            lines.append(f"val_{label}{i}.JPEG\t{name}\t0\t32\t44\t62\n")
-    (tmp_path / "val" / "val_annotations.txt").write_text("".join(lines))
+    tiny_imagenet(tmp_path)
     data = open_data(f"imagefolder:{tmp_path}", side=64)
     assert data.classes == ("n5", "n7")
     assert [data.size(split) for split in SPLITS] == [2, 4, 4]

@@ -11,8 +11,8 @@ import torch
 
 from core.data import layouts
 from core.data.base import SPLITS, Split, as_split, check_indices, digest
-from core.data.decode import decode_square
 from core.data.layouts import Files
+from core.data.tree import LocalTree, Tree
 from core.errors import InputError
 from core.shapes import Images8, Labels
 
@@ -27,7 +27,7 @@ class FolderData:
     ImageNet's training folder holds 1.3 million files, so it is listed only when `train` is used.
     """
 
-    root: Path
+    tree: Tree
     side: int
     seed: int
     classes: tuple[str, ...]
@@ -37,7 +37,7 @@ class FolderData:
     @property
     def spec(self) -> str:
         """The text that opened it, with the whole path."""
-        return f"imagefolder:{self.root}"
+        return f"imagefolder:{self.tree.address()}"
 
     @cached_property
     def fingerprint(self) -> str:
@@ -45,7 +45,7 @@ class FolderData:
         listed = []
         for split in SPLITS:
             files = self._files(split)
-            sizes = [(self.root / path).stat().st_size for path in files.paths]
+            sizes = self.tree.sizes(files.paths)
             listed.append(sorted(zip(files.paths, sizes, files.labels, strict=True)))
         orders = [digest(*self._files(split).paths) for split in SPLITS]
         return digest("imagefolder", self.side, self.classes, listed, orders)
@@ -55,7 +55,7 @@ class FolderData:
         return len(self._files(as_split(split)).paths)
 
     def batch(self, split: str, indices: Sequence[int]) -> tuple[Images8, Labels]:
-        """Decoded images (uint8, RGB) and labels; as many threads decode as torch computes with.
+        """Decoded images (uint8, RGB) and labels; the tree says how many are read at a time.
 
         Raises:
             InputError: for positions outside the split, and naming a file that cannot be decoded.
@@ -65,9 +65,9 @@ class FolderData:
         images = np.empty((len(indices), self.side, self.side, 3), dtype=np.uint8)
 
         def decode(place: int) -> None:
-            images[place] = decode_square(self.root / files.paths[indices[place]], self.side)
+            images[place] = self.tree.image(files.paths[indices[place]], self.side)
 
-        with ThreadPoolExecutor(max_workers=torch.get_num_threads()) as threads:
+        with ThreadPoolExecutor(max_workers=self.tree.n_threads) as threads:
             list(threads.map(decode, range(len(indices))))
         labels = torch.tensor([files.labels[i] for i in indices], dtype=torch.int64)
         return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), labels
@@ -84,7 +84,7 @@ class FolderData:
 
     @cached_property
     def _train(self) -> Files:
-        files = layouts.files_by_class(self.root, self.root / "train", self.classes)
+        files = layouts.files_by_class(self.tree, "train", self.classes)
         order = np.random.default_rng([self.seed, 0]).permutation(len(files.paths))
         return files.pick(order.tolist())
 
@@ -101,59 +101,60 @@ def open_folder(path: str | Path, *, side: int | None = None, seed: int = 0) -> 
         InputError: missing folder, no or one class, a class without images, no `val` beside
             `train`, a side outside 8..1024.
     """
-    root = Path(path).expanduser().absolute()
     chosen = DEFAULT_SIDE if side is None else side
     if chosen not in SIDES:
         raise InputError(
             f"expected a side in {SIDES[0]}..{SIDES[-1]} pixels, got {chosen}.\n"
             "Hint: networks for ImageNet read 224."
         )
-    if not root.is_dir():
+    tree = LocalTree(Path(path).expanduser().absolute())
+    if (found := tree.kind("")) != "a folder":
         raise InputError(
-            f"expected a folder of images at {root}, found "
-            f"{'a file' if root.exists() else 'nothing'}.\nHint: imagefolder:PATH takes a folder."
+            f"expected a folder of images at {tree.address()}, found {found}.\n"
+            "Hint: imagefolder:PATH takes a folder."
         )
-    with_val = (root / "train").is_dir() or (root / "val").is_dir()
-    classes, held = (_with_val if with_val else _plain)(root, seed)
+    with_val = "a folder" in (tree.kind("train"), tree.kind("val"))
+    classes, held = (_with_val if with_val else _plain)(tree, seed)
     if not all(held[split].paths for split in SPLITS[1:]):
         raise InputError(
-            f"expected enough images in {root} to fill search and report, found too few.\n"
-            "Hint: two under val/, or five in all, are the least; use more."
+            f"expected enough images in {tree.address()} to fill search and report, found too "
+            "few.\nHint: two under val/, or five in all, are the least; use more."
         )
-    return FolderData(root=root, side=chosen, seed=seed, classes=classes, held=held)
+    return FolderData(tree=tree, side=chosen, seed=seed, classes=classes, held=held)
 
 
-def _with_val(root: Path, seed: int) -> tuple[tuple[str, ...], dict[Split, Files]]:
-    train, val = root / "train", root / "val"
-    if not val.is_dir():
+def _with_val(tree: Tree, seed: int) -> tuple[tuple[str, ...], dict[Split, Files]]:
+    with_train = tree.kind("train") == "a folder"
+    if tree.kind("val") != "a folder":
         raise InputError(
-            f"expected val/ beside train/ in {root}, found none.\n"
-            f"Hint: imagefolder:{train} divides the training images 60/20/20."
+            f"expected val/ beside train/ in {tree.address()}, found none.\n"
+            f"Hint: imagefolder:{tree.address('train')} divides the training images 60/20/20."
         )
-    annotated = layouts.is_annotated(val)
-    classes = layouts.annotated_classes(val) if annotated else layouts.class_names(val)
-    if train.is_dir():
-        trained = layouts.class_names(train)
+    annotated = layouts.is_annotated(tree, "val")
+    name_classes = layouts.annotated_classes if annotated else layouts.class_names
+    classes = name_classes(tree, "val")
+    if with_train:
+        trained = layouts.class_names(tree, "train")
         if (
             differing := set(trained) ^ set(classes)
             if not annotated
             else set(classes) - set(trained)
         ):
             raise InputError(
-                f"expected the same classes in {train} and {val}, found {len(differing)} in one "
-                f"only, such as {min(differing)}.\n"
+                f"expected the same classes in {tree.address('train')} and {tree.address('val')}, "
+                f"found {len(differing)} in one only, such as {min(differing)}.\n"
                 "Hint: a label is a position among the sorted names, so both need them all."
             )
         classes = trained
     list_files = layouts.annotated_files if annotated else layouts.files_by_class
-    files = list_files(root, val, classes)
-    held: dict[Split, Files] = {} if train.is_dir() else {"train": Files()}
+    files = list_files(tree, "val", classes)
+    held: dict[Split, Files] = {} if with_train else {"train": Files()}
     return classes, held | _divide(files, ("search", "report"), seed)
 
 
-def _plain(root: Path, seed: int) -> tuple[tuple[str, ...], dict[Split, Files]]:
-    classes = layouts.class_names(root)
-    files = layouts.files_by_class(root, root, classes)
+def _plain(tree: Tree, seed: int) -> tuple[tuple[str, ...], dict[Split, Files]]:
+    classes = layouts.class_names(tree, "")
+    files = layouts.files_by_class(tree, "", classes)
     return classes, _divide(files, ("train", "search", "train", "report", "train"), seed)
 
 
