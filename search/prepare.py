@@ -18,6 +18,7 @@ from core import attacks, models, training
 from core.data import Data
 from core.errors import InputError
 from results import schema
+from results.files import redacted
 from search.bank import Bank
 from search.plan import Grid
 from search.stages import (
@@ -74,9 +75,9 @@ def classifier_cell(source: Source, data: Data) -> ClassifierCell:
 
 
 def data_label(spec: str) -> str:
-    """The data's name in rows: a folder without where it lies."""
+    """The data's name in rows: a folder, or a URI's last part, without where it lies."""
     kind, _, path = spec.partition(":")
-    return f"{kind}:{Path(path).name}" if path else kind
+    return f"{kind}:{Path(redacted(path)).name}" if path else kind
 
 
 def model_label(spec: str) -> str:

@@ -45,3 +45,18 @@ def tiny_imagenet(root: Path) -> None:
             picture(root / "val" / "images" / f"val_{label}{i}.JPEG", (64, 64))
             lines.append(f"val_{label}{i}.JPEG\t{name}\t0\t32\t44\t62\n")
     (root / "val" / "val_annotations.txt").write_text("".join(lines))
+
+
+def plain(root: Path) -> None:
+    for name, level in (("cat", 10), ("cat2", 20), ("Dog", 30)):
+        for i in range(6):
+            picture(root / name / ("deep" if i % 2 else ".") / f"{i:02d}.PNG", level=level + i)
+    picture(root / ".cache" / "hidden.png")
+    picture(root / "cat" / ".thumbs" / "hidden.png")
+    picture(root / "cat" / ".hidden.png")
+    (root / "cat" / "notes.txt").write_text("no image")
+    (root / "read me.txt").write_text("no folder")
+
+
+def val_alone(root: Path) -> None:
+    imagenet(root, n_train=0)

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent
 OURS = {"core", "results", "search", "jobs"}
 MAY = {
     "core": {"torch", "torchvision", "sklearn", "skimage", "safetensors", "jaxtyping", "numpy",
-             "PIL", "timm"},
+             "PIL", "timm", "fsspec"},
     "results": {"pandas", "pyarrow", "matplotlib", "numpy", "fsspec", "scipy", "jinja2"},
     "search": {"core", "results", "ray", "optuna", "torch", "numpy", "safetensors", "tqdm",
                "psycopg", "yaml"},

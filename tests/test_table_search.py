@@ -237,6 +237,8 @@ def test_no_feasible_table_is_an_answer_too(searched):
 BAD = [
     (["--data", "imagenet"], "expected data among"),
     (["--data", "imagefolder:/nowhere"], "/nowhere"),
+    (["--data", "imagefolder:memory://nowhere"], "memory://nowhere, found nothing"),
+    (["--data", "imagefolder:gs://bucket/x"], "gcsfs"),
     (["--data", "photos", "--side", "33"], "side"),
     (["--data", "mnist", "--data-root", "/nowhere"], "--download"),
     (["--model", "resnet_unknown"], "resnet_unknown"),

@@ -7,11 +7,13 @@ from core.data.digits import open_digits
 from core.data.folder import open_folder
 from core.data.photos import open_photos
 from core.data.published import default_root, open_published
+from core.data.remote import unreachable
+from core.data.uris import is_uri
 from core.errors import InputError
 
-__all__ = ["SPLITS", "Data", "Split", "default_root", "open_data"]
+__all__ = ["SPLITS", "Data", "Split", "default_root", "is_uri", "open_data", "unreachable"]
 
-KNOWN = ("digits", "photos", "mnist", "cifar10", "cifar100", "imagefolder:PATH")
+KNOWN = ("digits", "photos", "mnist", "cifar10", "cifar100", "imagefolder:PATH (or URI)")
 
 
 def open_data(
@@ -26,7 +28,8 @@ def open_data(
 
     Args:
         spec: `digits`, `photos` (both come with the installed packages), `mnist`, `cifar10`,
-            `cifar100` (files below `root`), or `imagefolder:PATH`.
+            `cifar100` (files below `root`), or `imagefolder:PATH`, where PATH may be a URI that
+            fsspec opens.
         side: height and width in pixels; None takes 32 for digits and photos, 28 for mnist,
             32 for cifar, 224 for folders.
         seed: fixes the splits, and the places of the crops of photos; not negative.
@@ -34,7 +37,7 @@ def open_data(
         download: fetch mnist or cifar when they are missing.
 
     Raises:
-        InputError: unknown spec, impossible side, missing or damaged files.
+        InputError: unknown spec, impossible side, missing, damaged or unreachable files.
     """
     if seed < 0:
         raise InputError(f"expected a seed of 0 or more, got {seed}.\nHint: use --seed 0.")
@@ -49,5 +52,6 @@ def open_data(
         return open_published(spec, side=side, seed=seed, root=root, download=download)
     raise InputError(
         f"expected data among {', '.join(KNOWN)}, got {spec!r}.\n"
-        "Hint: your own images go into one folder per class: imagefolder:/path/to/them."
+        "Hint: your own images go into one folder per class: imagefolder:/path/to/them or "
+        "imagefolder:s3://bucket/folder."
     )

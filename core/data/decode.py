@@ -1,5 +1,6 @@
 """From an image file of any kind to a square of 8-bit RGB."""
 
+import io
 import struct
 import warnings
 import zlib
@@ -26,10 +27,27 @@ def decode_square(path: Path, side: int) -> np.ndarray:
         InputError: naming the file, if it is missing, truncated, damaged or of a kind without a
             known range (32-bit floats).
     """
+    return _decoded(path, str(path), side)
+
+
+def decode_content(content: bytes, address: str, side: int) -> np.ndarray:
+    """The same of a file's content; `address` is how errors name it."""
+    return _decoded(io.BytesIO(content), address, side)
+
+
+def unreadable(address: str, found: str) -> InputError:
+    """The error of an image that is none."""
+    return InputError(
+        f"expected a readable image at {address}, got: {found}\n"
+        "Hint: remove the file or fetch it again; it may be truncated."
+    )
+
+
+def _decoded(file: Path | io.BytesIO, address: str, side: int) -> np.ndarray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd metadata, or of size: the limit still holds
-            with Image.open(path) as image:
+            with Image.open(file) as image:
                 image.load()
                 rgb = _rgb(ImageOps.exif_transpose(image))
     except (
@@ -44,10 +62,7 @@ def decode_square(path: Path, side: int) -> np.ndarray:
         struct.error,
         zlib.error,
     ) as cause:
-        raise InputError(
-            f"expected a readable image at {path}, got: {cause}\n"
-            "Hint: remove the file or fetch it again; it may be truncated."
-        ) from cause
+        raise unreadable(address, str(cause).replace(repr(file), repr(address))) from cause
     return np.asarray(_centre(rgb, side))
 
 

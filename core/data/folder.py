@@ -12,7 +12,9 @@ import torch
 from core.data import layouts
 from core.data.base import SPLITS, Split, as_split, check_indices, digest
 from core.data.layouts import Files
+from core.data.remote import RemoteTree
 from core.data.tree import LocalTree, Tree
+from core.data.uris import is_uri
 from core.errors import InputError
 from core.shapes import Images8, Labels
 
@@ -36,7 +38,7 @@ class FolderData:
 
     @property
     def spec(self) -> str:
-        """The text that opened it, with the whole path."""
+        """The text that opened it, with the whole path or URI."""
         return f"imagefolder:{self.tree.address()}"
 
     @cached_property
@@ -58,7 +60,7 @@ class FolderData:
         """Decoded images (uint8, RGB) and labels; the tree says how many are read at a time.
 
         Raises:
-            InputError: for positions outside the split, and naming a file that cannot be decoded.
+            InputError: for positions outside the split, and naming a file that is unreadable.
         """
         files = self._files(as_split(split))
         check_indices(split, indices, len(files.paths))
@@ -90,7 +92,7 @@ class FolderData:
 
 
 def open_folder(path: str | Path, *, side: int | None = None, seed: int = 0) -> FolderData:
-    """Open PATH in one of three layouts.
+    """Open a PATH, or a URI that fsspec opens, in one of three layouts.
 
     ImageNet: `train/<class>/...` and `val/<class>/...`. Tiny ImageNet: `train/<class>/images/...`,
     `val/images/...` and `val/val_annotations.txt`. Or `<class>/...` alone. Where `val` exists,
@@ -99,7 +101,7 @@ def open_folder(path: str | Path, *, side: int | None = None, seed: int = 0) -> 
 
     Raises:
         InputError: missing folder, no or one class, a class without images, no `val` beside
-            `train`, a side outside 8..1024.
+            `train`, a side outside 8..1024; for a URI also what `RemoteTree` refuses.
     """
     chosen = DEFAULT_SIDE if side is None else side
     if chosen not in SIDES:
@@ -107,7 +109,8 @@ def open_folder(path: str | Path, *, side: int | None = None, seed: int = 0) -> 
             f"expected a side in {SIDES[0]}..{SIDES[-1]} pixels, got {chosen}.\n"
             "Hint: networks for ImageNet read 224."
         )
-    tree = LocalTree(Path(path).expanduser().absolute())
+    place = str(path)
+    tree = RemoteTree(place) if is_uri(place) else LocalTree(Path(path).expanduser().absolute())
     if (found := tree.kind("")) != "a folder":
         raise InputError(
             f"expected a folder of images at {tree.address()}, found {found}.\n"

@@ -1,0 +1,63 @@
+"""Places named by URI: opening them, and speaking of them without giving a secret away."""
+
+import re
+from typing import Any
+
+import fsspec
+
+from core.errors import InputError
+
+PASSWORD = re.compile(r"://[^/@:]*:.*@")  # a password may hold a slash: up to the last @
+
+
+def is_uri(path: str) -> bool:
+    """Whether that is a URI, not a path of this machine."""
+    return "://" in path
+
+
+def open_uri(uri: str) -> tuple[Any, str]:
+    """The file system, and the URI's path in it; nothing is asked of the network yet.
+
+    Raises:
+        InputError: a password or a query in the URI, an unknown protocol, a missing package.
+    """
+    _check_free_of_secrets(uri)
+    protocol = uri.partition("://")[0]
+    try:
+        # Not one that another part of the process shares, nor listings that it remembers.
+        opened, base = fsspec.core.url_to_fs(
+            uri, skip_instance_cache=True, use_listings_cache=False
+        )
+    except ImportError as cause:
+        raise InputError(
+            f"expected a package that reads {protocol}://, found none: {in_words(cause)}\n"
+            "Hint: for s3:// pip install 'qtable-sweeps[aws]', for others the package that is "
+            "named, on every node."
+        ) from cause
+    except Exception as cause:
+        raise InputError(
+            f"expected a URI that fsspec opens, got {uri}: {in_words(cause)}\n"
+            "Hint: s3://BUCKET/FOLDER, gs://BUCKET/FOLDER, ..., or the path of a folder."
+        ) from cause
+    return opened, base.rstrip("/")
+
+
+def shown(uri: str) -> str:
+    """The URI without what may be secret."""
+    return PASSWORD.sub("://...@", uri).partition("?")[0]
+
+
+def in_words(cause: Exception) -> str:
+    """An error's text in one line, addresses in it without user and query."""
+    text = " ".join(str(cause).split())
+    text = re.sub(r"\?[^\s'\"]*", "", text)
+    return re.sub(r"://[^/\s]*@", "://", text)[:300] or "no reason given"
+
+
+def _check_free_of_secrets(uri: str) -> None:
+    if PASSWORD.search(uri) or "?" in uri:
+        raise InputError(
+            f"expected a URI without password and without '?', got {shown(uri)}.\n"
+            "Hint: rows, logs and lists of processes show it; credentials belong into the "
+            "environment (AWS_PROFILE, AWS_ACCESS_KEY_ID, ...), a role, or fsspec's configuration."
+        )
