@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from core import models
-from core.data import KNOWN
+from core.data import KNOWN, is_uri
 from core.errors import InputError
 from results.files import Root, redacted
 from results.query import default_store
@@ -113,18 +113,20 @@ def source_of(options: argparse.Namespace) -> Source:
 
 
 def paths_of(options: argparse.Namespace) -> tuple[str, ...]:
-    """Files and folders that the flags name and that every node must have."""
+    """Files, folders and URIs that the flags name and that every node must reach."""
     kinds = [spec.partition(":") for spec in (options.data, options.model)]
+    remote = [path for kind, _, path in kinds if kind == "imagefolder" and is_uri(path)]
     named = [path for kind, _, path in kinds if kind in ("imagefolder", "checkpoint")]
     if options.data_root:
         named.append(options.data_root)
-    return tuple(str(Path(path).expanduser().absolute()) for path in named)
+    local = (str(Path(path).expanduser().absolute()) for path in named if path not in remote)
+    return (*local, *remote)
 
 
 def state_of(options: argparse.Namespace) -> dict[str, Any]:
     """What the store's listing says of how a sweep was asked for."""
     command = " ".join(redacted(word) for word in sys.argv)
-    return {"command": command, "data": options.data, "model": options.model}
+    return {"command": command, "data": redacted(options.data), "model": options.model}
 
 
 def failed(outcome: Outcome) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from core.data import open_data
 from core.errors import InputError
-from results.files import Root
+from results.files import Root, redacted
 from results.store import Store
 from search import fleet, provenance
 from search.examine import Report, Request, difference, examine
@@ -18,6 +18,7 @@ from search.examine import Report, Request, difference, examine
 _TOKEN = Path("~/.ray/auth_token")
 _CLOCK_S = 5.0  # by how much two machines' clocks may differ
 _NEEDED_GIB = 4.0
+_REACH = "every node needs the network, credentials that may list and read, and the package for it"
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ def findings(asked: Questions) -> Iterator[Finding]:
         Finding("path", path, f"{path} is not here", "the same path must exist on every node")
         for path in here.missing_paths
     )
+    yield from (Finding("URI", "", why, _REACH) for why in here.unreached)
     yield from _token()
     root = _open(asked.store)
     writes = _writes(root)
@@ -83,7 +85,7 @@ def _memory(here: Report) -> Finding:
 
 
 def _data(asked: Questions) -> Finding:
-    what = f"data {asked.data}"
+    what = f"data {redacted(asked.data)}"
     try:
         data = open_data(asked.data, root=asked.data_root)
         sizes = ", ".join(f"{split} {data.size(split)}" for split in ("train", "search", "report"))
@@ -212,6 +214,7 @@ def _node(report: Report) -> Iterator[Finding]:
         (other, f"has {other}", "install the same requirements.lock on every node"),
         (report.missing_paths, f"has no {', '.join(report.missing_paths)}",
          "the same path must exist on every node"),
+        (report.unreached, "; ".join(report.unreached), _REACH),
         (report.store_error, f"store {report.store_error}",
          "--store must be a folder that all nodes share, or s3://BUCKET/FOLDER"),
         (not -_CLOCK_S < late_s < _CLOCK_S + report.answered_s,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from core.data import is_uri, unreachable
 from core.errors import InputError
 from results.files import Root
 from search import provenance
@@ -17,7 +18,7 @@ from search import provenance
 class Request:
     """What every machine is asked about."""
 
-    paths: tuple[str, ...] = ()  # that must exist
+    paths: tuple[str, ...] = ()  # that must exist, and URIs that must be reached
     store: Root | None = None
     token: str = ""  # name of a file that the asker put into the store
     device: str = "cpu"
@@ -34,6 +35,7 @@ class Report:
     store_error: str  # empty where it reads and writes
     gpu: str  # the GPU's name, empty where torch finds none
     memory_gib: float
+    unreached: tuple[str, ...] = ()  # why, for each URI that this machine cannot read
     asked_at_s: float = 0.0  # by the asker's clock, seconds since 1970
     answered_s: float = 0.0  # how long the answer took
 
@@ -43,15 +45,19 @@ def examine(request: Request) -> Report:
     error = ""
     if request.store is not None:
         error = _store_error(request.store, request.token)
+    local = [path for path in request.paths if not is_uri(path)]
     pages, size = (os.sysconf(name) for name in ("SC_PHYS_PAGES", "SC_PAGE_SIZE"))
     return Report(
         host=provenance.host(),
         versions=provenance.versions(),
         clock_s=time.time(),
-        missing_paths=tuple(path for path in request.paths if not Path(path).exists()),
+        missing_paths=tuple(path for path in local if not Path(path).exists()),
         store_error=error,
         gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else "",
         memory_gib=pages * size / 2**30,
+        unreached=tuple(
+            why for path in request.paths if is_uri(path) and (why := unreachable(path))
+        ),
     )
 
 
@@ -74,14 +80,15 @@ def check(reports: Sequence[Report], request: Request) -> None:
         if report.versions != ours:
             wrong.append(f"{report.host} has {difference(report.versions, ours)}")
         wrong += [f"{report.host} has no {path}" for path in report.missing_paths]
+        wrong += [f"{report.host}: {why}" for why in report.unreached]
         if report.store_error:
             wrong.append(f"{report.host}: the store {_uri(request)} {report.store_error}")
     if wrong:
         raise InputError(
             "not every node can run the cells:\n  " + "\n  ".join(wrong) + "\n"
             "Hint: the same requirements.lock on every node (`ray up` installs it), data at the "
-            "same path on all, --store a shared folder or s3://BUCKET/FOLDER. "
-            "`python -m search doctor` asks again."
+            "same path on all or at a URI that all may read, --store a shared folder or "
+            "s3://BUCKET/FOLDER. `python -m search doctor` asks again."
         )
 
 

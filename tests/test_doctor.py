@@ -1,5 +1,6 @@
 """The doctor names what is wrong; a sweep refuses nodes that cannot do the work."""
 
+import argparse
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from core.errors import InputError
 from results.files import Root
 from search import doctor, examine, fleet
 from search.__main__ import main
+from search.cli import paths_of, state_of
 
 
 def test_a_healthy_machine_is_well(tmp_path, capsys, monkeypatch):
@@ -40,6 +42,24 @@ def test_everything_wrong_is_said_at_once(tmp_path, capsys, monkeypatch):
     token.chmod(0o600)
     main(["doctor", "--store", str(tmp_path / "out")])
     assert "WRONG  token" not in capsys.readouterr().out
+
+
+def test_a_uri_that_cannot_be_read_is_said_without_secrets(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    for uri, wrong in (
+        ("memory://nowhere", "WRONG  URI: expected a folder of images at memory://nowhere"),
+        ("s3://AKIAME:s3cret@bucket/images", "WRONG  data imagefolder:s3://bucket/images"),
+    ):
+        code = main(["doctor", "--store", str(tmp_path / "out"), "--data", f"imagefolder:{uri}"])
+        said = capsys.readouterr().out
+        assert code == 1
+        assert wrong in said
+        assert said.endswith("2 findings to mend\n")
+        assert "s3cret" not in said
+    monkeypatch.setattr(examine.provenance, "versions", lambda: report().versions)
+    (finding,) = doctor._node(report(unreached=("expected to read s3://b/x, got nothing",)))
+    assert (finding.what, finding.wrong) == ("node n1", "expected to read s3://b/x, got nothing")
 
 
 def test_a_mode_without_a_token_is_said(tmp_path, monkeypatch):
@@ -79,11 +99,18 @@ def test_every_node_that_cannot_work_is_named(tmp_path, monkeypatch):
         report(host="n2", versions="python=3.11.7 torch=2.14.0"),
         report(host="n3", missing_paths=("/data",)),
         report(host="n4", store_error="is not shared"),
+        report(host="n5", unreached=("expected to read s3://b/x, got no permission",)),
     ]
     with pytest.raises(InputError) as error:
         examine.check([report(), *wrong], request)
     text = str(error.value)
-    for part in ("n2 has torch 2.14.0 (driver: 2.15.0)", "n3 has no /data", "n4", "Hint"):
+    for part in (
+        "n2 has torch 2.14.0 (driver: 2.15.0)",
+        "n3 has no /data",
+        "n4",
+        "n5: expected to read s3://b/x",
+        "Hint",
+    ):
         assert part in text
     assert "n1" not in text
 
@@ -93,6 +120,9 @@ def test_a_node_that_does_not_see_the_drivers_file_says_so(tmp_path):
     here.write("sweeps/.beacon", b"")
     fine = examine.examine(examine.Request((str(tmp_path), "/nowhere"), here, "sweeps/.beacon"))
     assert (fine.store_error, fine.missing_paths) == ("", ("/nowhere",))
+    asked = examine.examine(examine.Request(("memory://nowhere", str(tmp_path))))
+    assert asked.unreached == ("expected a folder of images at memory://nowhere, found nothing.",)
+    assert not asked.missing_paths
     other = examine.examine(examine.Request((), there, "sweeps/.beacon"))
     assert "not shared" in other.store_error
 
@@ -108,3 +138,17 @@ def test_slots_and_default_gpus_count_nodes_that_may_still_start(tmp_path, monke
     )
     assert fleet.default_gpus() == 1.0
     assert (fleet.slots(1, 1), fleet.slots(1, 0.5), fleet.slots(2, 0)) == (3, 6, 6)
+
+
+def test_nodes_are_asked_about_uris_as_they_are_typed():
+    def paths(data: str, model: str = "lenet") -> tuple[str, ...]:
+        return paths_of(argparse.Namespace(data=data, model=model, data_root=None))
+
+    assert paths("imagefolder:s3://bucket/a//b/") == ("s3://bucket/a//b/",)
+    assert paths("imagefolder:/a//b/", "checkpoint:w") == ("/a/b", str(Path.cwd() / "w"))
+    assert paths("imagefolder:s3://bucket/a", "checkpoint:/w") == ("/w", "s3://bucket/a")
+
+
+def test_a_listed_sweep_names_no_secret():
+    asked = argparse.Namespace(data="imagefolder:s3://KEY:SECRET@bucket/x", model="lenet")
+    assert state_of(asked)["data"] == "imagefolder:s3://bucket/x"
