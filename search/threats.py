@@ -105,9 +105,10 @@ class ScoreRow:
 class Guarded(nn.Module):
     """A victim as a network: pixels to the logarithm of the mean softmax."""
 
-    def __init__(self, defence: Defence, ensemble: Ensemble) -> None:
+    def __init__(self, defence: Defence, ensemble: Ensemble, *, autocast: str = "") -> None:
+        """`autocast` is the device on which the networks compute in bfloat16; empty: in float32."""
         super().__init__()
-        self.defence, self.ensemble = defence, ensemble
+        self.defence, self.ensemble, self.autocast = defence, ensemble, autocast
 
     def forward(
         self,
@@ -118,7 +119,11 @@ class Guarded(nn.Module):
     ) -> Logits:
         """One draw of the defence; arguments as `Defence.forward` takes them."""
         seen = self.defence(pixels, generators, rounding=rounding)
-        return self.ensemble.log_mean(seen, rounding=rounding)
+        if not self.autocast:
+            return self.ensemble.log_mean(seen, rounding=rounding)
+        with torch.autocast(self.autocast, dtype=torch.bfloat16):
+            logits: Logits = self.ensemble.log_mean(seen, rounding=rounding)
+        return logits.float()
 
 
 def parse_attack(text: str, *, channels: int, side: int) -> attacks.Attack:
@@ -148,19 +153,29 @@ def parse_attack(text: str, *, channels: int, side: int) -> attacks.Attack:
 
 
 @lru_cache(maxsize=4)
-def _open(bank: Bank, victim: Victim, device: str) -> Guarded:
+def _open(bank: Bank, victim: Victim, device: str, precision: str) -> Guarded:
     torch.backends.cudnn.deterministic = True
     members = [
         Member(name, models.from_tensors(*bank.get(name)), qtable.by_name(table) if table else None)
         for name, table in zip(victim.networks, victim.tables, strict=True)
     ]
-    guarded = Guarded(defence_by_name(victim.front), Ensemble(members)).eval()
+    autocast = device if precision == "bf16" else ""
+    guarded = Guarded(defence_by_name(victim.front), Ensemble(members), autocast=autocast).eval()
     return guarded.to(device).to(memory_format=torch.channels_last)
 
 
 def _load(cell: ExamplesCell | ScoreCell, bank: Bank, place: Place) -> tuple[Any, ...]:
-    victim = _open(bank, Victim(cell.networks, cell.tables, cell.front), place.device)
+    # Attacks need gradients in full precision, whatever the victim answers in.
+    precision = cell.precision if isinstance(cell, ScoreCell) else "fp32"
+    victim = _open(bank, Victim(cell.networks, cell.tables, cell.front), place.device, precision)
     return victim, bank, place
+
+
+@lru_cache(maxsize=4)
+def _piece(bank: Bank, name: str) -> dict[str, Tensor]:
+    """Benign images or examples; neighbouring cells ask for parts of one piece."""
+    tensors, _ = bank.get(name)
+    return tensors
 
 
 def _attack(cell: ExamplesCell, inputs: tuple[Guarded, Bank, Place]) -> schema.Columns:
@@ -199,7 +214,7 @@ def _attack(cell: ExamplesCell, inputs: tuple[Guarded, Bank, Place]) -> schema.C
 @torch.inference_mode()
 def _score(cell: ScoreCell, inputs: tuple[Guarded, Bank, Place]) -> schema.Columns:
     victim, bank, place = inputs
-    tensors, _ = bank.get(cell.piece)
+    tensors = _piece(bank, cell.piece)
     rows = slice(cell.first, cell.first + cell.count)
     images, labels, ids = (tensors[name][rows] for name in ("images", "labels", "ids"))
     parts: list[Tensor] = []

@@ -259,3 +259,22 @@ def test_text_and_figures_show_every_defence_and_mark():
     said = ablation_text(Outcomes(own), names)
     assert "+10 [+7, +14]" in said
     assert ablation_figure(Outcomes(own), title="t")[:4] == b"\x89PNG"
+
+
+def test_scores_are_computed_in_the_precision_that_their_rows_name(bank, pieces):
+    fields = {
+        "data": "digits", "side": 8, "fingerprint": "f", "model": "m", "seed": 3, "defence": "d",
+        "networks": (pieces[0],), "tables": (TABLE,), "front": "none", "threat": "none",
+        "attack": "none", "norm": "linf", "eps_255": 0.0, "n_steps": 0, "n_restarts": 0,
+        "n_samples": 0, "split": "report", "piece": pieces[1], "first": 0, "count": N,
+    }  # fmt: skip
+    study, pixels = threats.score_study("scores"), images_of(N)["images"] / 255
+    outputs = {}
+    for precision in ("fp32", "bf16"):
+        cell = threats.ScoreCell(**fields, precision=precision)
+        victim, *_ = study.load(cell, bank, HERE)
+        with torch.inference_mode():
+            outputs[precision] = victim(pixels)
+    assert outputs["bf16"].dtype == torch.float32
+    assert not torch.equal(outputs["bf16"], outputs["fp32"])
+    torch.testing.assert_close(outputs["bf16"], outputs["fp32"], atol=0.05, rtol=0.05)
