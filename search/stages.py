@@ -300,4 +300,4 @@ def benign_study(source: Source) -> Study:
     return Study("benign", 1, BenignCell, ImageRow, _bank_and_place, evaluate)
 
 
-ADVERSARIAL = Study("adversarial", 1, AdversarialCell, ImageRow, _bank_and_place, _adversarial)
+ADVERSARIAL = Study("adversarial", 2, AdversarialCell, ImageRow, _bank_and_place, _adversarial)

@@ -225,7 +225,7 @@ def _score(cell: ScoreCell, inputs: tuple[Guarded, Bank, Place]) -> schema.Colum
     return {"image": ids.numpy(), "label": labels.numpy(), "predicted": torch.cat(parts).numpy()}
 
 
-EXAMPLES = Study("examples", 1, ExamplesCell, ExamplesRow, _load, _attack)
+EXAMPLES = Study("examples", 2, ExamplesCell, ExamplesRow, _load, _attack)
 
 
 def score_study(name: str) -> Study:
