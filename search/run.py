@@ -95,6 +95,10 @@ class Run:
         self.cpus = engine.whole_node_cpus() if whole_node else engine.cpus
         self.gpus = engine.gpus or 0.0
         self.remote = run_cells.options(num_cpus=self.cpus, num_gpus=self.gpus)
+        # Cells that lose their process together go out again alone: Ray need not try them before.
+        self.remote_together = run_cells.options(
+            num_cpus=self.cpus, num_gpus=self.gpus, max_retries=0
+        )
         self.task = ray.put(
             Task(
                 self.study, engine.store, max(1, int(self.cpus)),
@@ -155,7 +159,8 @@ class Run:
 
     def _submit(self, cells: list[Any]) -> None:
         self.engine.first_cell_at.setdefault(self.study.name, time.monotonic())
-        ref = self.remote.remote(self.task, cells)
+        remote = self.remote_together if len(cells) > 1 else self.remote
+        ref = remote.remote(self.task, cells)
         self.in_flight[ref] = [(self.study.cell_id(cell), cell) for cell in cells]
         self.n_in_flight += len(cells)
 

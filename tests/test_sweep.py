@@ -17,6 +17,7 @@ from results.__main__ import main as results_main
 from results.files import Root
 from results.store import Found, Store
 from search.plan import Grid
+from search.run import Run
 from search.study import Place
 from search.sweep import Engine, evaluate_cell
 
@@ -108,6 +109,27 @@ def test_a_worker_that_dies_is_tried_again(store, tmp_path):
     cells.append(Cell(number=3, fails=f"worker-once:{tmp_path / 'flag'}"))
     outcome = sweep(store, cells)
     assert (outcome.n_run, outcome.failed) == (4, {})
+
+
+def test_short_cells_that_go_out_together_fail_alone(store, monkeypatch):
+    """One cell raises and one kills its process: their neighbours in the same task are stored."""
+    sizes, submit = [], Run._submit
+
+    def noted(run: Run, cells: list) -> None:
+        sizes.append(len(cells))
+        submit(run, cells)
+
+    monkeypatch.setattr(Run, "_submit", noted)
+    monkeypatch.setattr("search.run._TASK_S", 10.0)  # however slow this machine is
+    bad = {250: "bug", 260: "worker"}
+    cells = [Cell(number=n, fails=bad.get(n, "")) for n in range(400)]
+    outcome = sweep(store, cells)
+    assert max(sizes) > 1
+    failing = {SQUARES.cell_id(cell) for cell in cells if cell.fails}
+    assert set(outcome.failed) == failing
+    assert outcome.n_run == len(cells) - len(bad)
+    counts = stored(store)["number"].value_counts().to_dict()
+    assert counts == {c.number: 3 for c in cells if not c.fails}
 
 
 def test_a_full_disk_stops_the_sweep_and_keeps_what_is_done(store, monkeypatch):
