@@ -13,6 +13,7 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -53,11 +54,11 @@ class Provenance:
 
 def cell_id(study: str, version: int, cell: Any) -> str:
     """What a cell is called for ever: a hash of study, version and the cell's fields."""
-    fields = dataclasses.asdict(cell)
-    asked = json.dumps([study, version, fields], sort_keys=True, allow_nan=False)
+    asked = json.dumps([study, version, vars(cell)], sort_keys=True, allow_nan=False)
     return hashlib.sha256(asked.encode()).hexdigest()[:20]
 
 
+@lru_cache(maxsize=32)
 def schema_of(cell: type, row: type) -> pa.Schema:
     """Provenance columns, then one column per field of `cell`, then of `row`.
 
@@ -99,7 +100,7 @@ def rows_table(
     n_rows = {len(values) for values in columns.values()}
     if len(n_rows) != 1:
         raise ValueError(f"columns of one length expected, got lengths {sorted(n_rows)}")
-    constants = dataclasses.asdict(cell) | dataclasses.asdict(made)
+    constants = vars(cell) | vars(made)
     constants |= {"cell_id": cell_id(study, version, cell), "version": version}
     arrays = []
     for field in schema:
@@ -115,7 +116,7 @@ def rows_table(
     footer = {
         "cell_id": constants["cell_id"],
         "study": study,
-        "cell": json.dumps(dataclasses.asdict(cell)),
+        "cell": json.dumps(vars(cell)),
     }
     return pa.Table.from_arrays(arrays, schema=schema.with_metadata(footer))
 
@@ -128,12 +129,16 @@ def _array(values: Any, field: pa.Field) -> pa.Array:
 
 def _repeat(value: Any, n_rows: int, field: pa.Field) -> pa.Array:
     if pa.types.is_dictionary(field.type):
-        codes = pa.array(np.zeros(n_rows, np.int32))
-        return pa.DictionaryArray.from_arrays(codes, pa.array([value], pa.string()))
+        return pa.DictionaryArray.from_arrays(_zeros(n_rows), pa.array([value], pa.string()))
     if pa.types.is_timestamp(field.type):
         one = pa.array([value]).cast(field.type)
         return pa.repeat(one[0], n_rows)
     return pa.repeat(pa.scalar(value, field.type), n_rows)
+
+
+@lru_cache(maxsize=8)
+def _zeros(n_rows: int) -> pa.Array:
+    return pa.array(np.zeros(n_rows, np.int32))
 
 
 def codes(rows: pa.Table, name: str) -> tuple[list[str], np.ndarray]:

@@ -138,7 +138,7 @@ class Store:
         ).unify_dictionaries()
         footer = {"study": study, "parts": json.dumps(names)}
         merged = merged.replace_schema_metadata(footer)
-        self.root.write(f"{folder}/{_COMPACTING}", encoded(merged))
+        self.root.write(f"{folder}/{_COMPACTING}", encoded(merged, merged=True))
         self._finish_compaction(study, sweep)
         return len(names)
 
@@ -216,10 +216,19 @@ class Store:
         return found
 
 
-def encoded(rows: pa.Table) -> bytes:
-    """The Parquet file that holds these rows, its pages check-summed."""
+def encoded(rows: pa.Table, *, merged: bool = False) -> bytes:
+    """The Parquet file that holds these rows, its pages check-summed.
+
+    A cell's own file is made fast; a merged one is small, with statistics to filter by.
+    """
     sink = pa.BufferOutputStream()
-    pq.write_table(rows, sink, compression="zstd", write_page_checksum=True)
+    pq.write_table(
+        rows,
+        sink,
+        compression="zstd" if merged else "snappy",
+        write_statistics=merged,
+        write_page_checksum=True,
+    )
     return bytes(sink.getvalue())
 
 
