@@ -3,12 +3,14 @@
 import shutil
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 
 from tqdm import tqdm
 
 _LINE_EVERY_S = 5.0
 _BAR_EVERY_S = 0.2
+_PACE_S = 2.0  # how long the pace remembers
 
 
 def duration(seconds: float) -> str:
@@ -39,6 +41,7 @@ class Progress:
         self._start = time.monotonic()
         self._said_at = self._start
         self.n_done = self.n_failed = 0
+        self._marks = deque([(self._start, 0)])  # of late: when, and how many were done
         self._bar = None
         if on_terminal():
             self._bar = tqdm(
@@ -61,6 +64,12 @@ class Progress:
         return self.n_done / max(self.wall_s, 1e-9)
 
     @property
+    def pace_per_s(self) -> float:
+        """Cells finished per second of late: the start, when workers import torch, is forgotten."""
+        then, n_then = self._marks[0]
+        return (self.n_done - n_then) / max(time.monotonic() - then, 1e-9)
+
+    @property
     def left_s(self) -> float | None:
         """Seconds that the rest will take at this rate; None where that is unknown."""
         if self._n_cells is None or self.n_done == 0:
@@ -72,6 +81,10 @@ class Progress:
         """One more cell ended; `best` words the answer so far, where it is shown."""
         self.n_failed += failed
         self.n_done += not failed
+        if time.monotonic() - self._marks[-1][0] > _PACE_S / 4:
+            self._marks.append((time.monotonic(), self.n_done))
+        while time.monotonic() - self._marks[0][0] > _PACE_S and len(self._marks) > 1:
+            self._marks.popleft()
         if self._bar is not None:
             self._bar.update(not failed)
             if time.monotonic() - self._said_at > _BAR_EVERY_S:

@@ -126,7 +126,7 @@ class Run:
 
     def _room(self) -> int:
         """How many more cells may be in flight: few, but enough that no slot waits."""
-        ahead = int(self.progress.rate_per_s * _AHEAD_S)
+        ahead = int(self.progress.pace_per_s * _AHEAD_S)
         most = self.n_slots * _MOST_PER_SLOT
         wanted = min(max(self.n_slots * _CELLS_PER_SLOT, ahead), most)
         if not self.plan.eager:
@@ -137,7 +137,7 @@ class Run:
         """How many cells go out together: more than one only where they are short."""
         if not self.plan.eager:
             return 1
-        per_slot = self.progress.rate_per_s / self.n_slots
+        per_slot = self.progress.pace_per_s / self.n_slots
         return max(1, min(int(per_slot * _TASK_S), _MOST_PER_TASK))
 
     def _loop(self, cell: Any) -> None:
