@@ -16,7 +16,7 @@ from common import claim
 
 from core import qtable, seeds, training
 from core.data import open_data
-from core.epochs import BATCH_SIZE
+from core.epochs import BATCH_SIZE, Training
 from core.noisy_training import NoisyStep
 from core.steps import PlainStep, Step
 from search.fleet import WORKER_ENV
@@ -41,7 +41,8 @@ def main() -> int:
             "plain": PlainStep(),
             "noisy": NoisyStep(table=table, sigma_255=8.0, xi=0.9, generator=noise),
         }
-        model = training.fresh(data, "small_resnet", 0).train()
+        fresh = training.fresh(data, "small_resnet", 0)
+        model = Training(fresh, data, step=steps["plain"], rate=lambda *_: 0.005).model.train()
         optimiser = torch.optim.SGD(model.parameters(), lr=0.005, momentum=0.9, nesterov=True)
         walls: dict[str, list[float]] = {kind: [] for kind in steps}
         for _ in range(N_ROUNDS):
