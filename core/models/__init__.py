@@ -2,6 +2,7 @@
 
 from core.models.architectures import architecture, check_name, input_channels
 from core.models.checkpoints import load_checkpoint, read_tensors, save_checkpoint
+from core.models.folding import folded
 from core.models.normalised import Blueprint, Normalised
 from core.models.own import LeNet, SmallResNet
 from core.models.pretrained import open_pretrained
@@ -16,6 +17,7 @@ __all__ = [
     "SmallResNet",
     "architecture",
     "check_name",
+    "folded",
     "from_tensors",
     "input_channels",
     "load_checkpoint",
