@@ -11,9 +11,10 @@ from dataclasses import asdict
 from common import claim, prepare
 
 from core import attacks
-from search import threats
+from search import threat_plan, threats
 from search.study import Place
-from search.threats import ExamplesCell, ScoreCell, Threat, Victim
+from search.threat_plan import Threat
+from search.threats import ExamplesCell, ScoreCell, Victim
 
 DEFENCES = ("none", "jpeg75", "fd", "shield", "smooth8", "k3-of16-af51", "tvm")
 ATTACKS = ("fgsm@8", "pgd@8x10")
@@ -31,7 +32,7 @@ def main() -> int:
     victims = {name: Victim((found.weights,), ("",), name) for name in DEFENCES}
     holds = True
     for text in ATTACKS:
-        attack = threats.parse_attack(text, channels=1, side=found.inputs.side)
+        attack = threat_plan.parse_attack(text, channels=1, side=found.inputs.side)
         cell = ExamplesCell(
             **asdict(found.inputs), networks=(found.weights,), tables=("",), front="none",
             split="report", images=piece.name, first=0, count=len(piece.images),
@@ -60,7 +61,9 @@ def _seconds(
             made = _run(bench, threats.EXAMPLES, cell)["piece"][0]
         total += time.process_time() - start
         found = bench.question.prepared
-        for score in threats.score_cells(found, {name: victim}, [(threat, cell, made)], block=1000):
+        for score in threat_plan.score_cells(
+            found, {name: victim}, [(threat, cell, made)], block=1000
+        ):
             if isinstance(score, ScoreCell) and score.threat == "gray":
                 start = time.process_time()
                 _run(bench, SCORES, score)

@@ -10,7 +10,7 @@ import torch
 from jobs import qtable_search
 from results.files import Root
 from results.store import Store
-from search import cli, stages
+from search import cli, pieces
 from search.bank import Bank
 from search.plan import Plan
 from search.study import Place
@@ -33,7 +33,7 @@ class Bench:
     def network(self, device: str = "cpu") -> torch.nn.Module:
         """Its classifier, here."""
         prepared = self.question.prepared
-        return stages.classifier_of(self.bank, prepared.weights, device, prepared.inputs.precision)
+        return pieces.classifier_of(self.bank, prepared.weights, device, prepared.inputs.precision)
 
     def again(self, *flags: str) -> qtable_search.Question:
         """The same search with other flags."""

@@ -16,7 +16,7 @@ from sweep_over_forwards import warm
 
 from core import qtable
 from jobs import qtable_search
-from search import stages
+from search.pieces import images_of
 from search.plan import Grid
 
 
@@ -47,7 +47,7 @@ def main() -> int:
     ours_s = time.perf_counter() - start
     bench.engine.stop()
     pieces = bench.question.pieces("search")
-    images = torch.cat([stages.images_of(bench.bank, p.name).images for p in pieces])
+    images = torch.cat([images_of(bench.bank, p.name).images for p in pieces])
     names = sorted({name for cell in bench.cells() for name in cell.tables})
     tables = [qtable.by_name(name).int().flatten().tolist() for name in names]
     start = time.perf_counter()

@@ -31,7 +31,7 @@ class Member:
     """A network and the table that its images pass, None for images as they are."""
 
     name: str
-    network: Normalised
+    network: nn.Module  # pixels to logits; `Ensemble.save` takes a `Normalised` only
     table: QTable | None
 
 

@@ -16,7 +16,7 @@ from core.defences import defence_by_name
 from core.errors import InputError
 from results import threats as answers
 from results.ablation import ablation_figure, ablation_text
-from search import cli, threat_cli, threats
+from search import cli, threat_cli, threat_plan, threats
 from search.sweep import Engine
 
 STUDY = threats.score_study("ablation")
@@ -50,7 +50,7 @@ def run(engine: Engine, options: argparse.Namespace) -> int:
         defence_by_name(name)  # an unknown one is said before anything is trained
     found = threat_cli.prepared(engine, options)
     fronts = {name: threats.Victim((found.weights,), ("",), name) for name in ("none", *names)}
-    asked = [threats.Threat("gray", attack, fronts["none"]) for attack in gray]
+    asked = [threat_plan.Threat("gray", attack, fronts["none"]) for attack in gray]
     sweep, outcomes = threat_cli.measure(engine, options, STUDY, found, victims=fronts, asked=asked)
     title = threat_cli.title(found)
     text = f"{title}\n{ablation_text(outcomes, names)}\n"

@@ -18,12 +18,12 @@ from core import attacks
 from core.defences import SPACES
 from core.errors import InputError
 from results import defended as answers
-from search import cli, defended, prepare, stages
+from search import cli, defended, pieces, prepare
 from search.plan import Grid
 from search.study import Study
 from search.sweep import Engine
 
-STUDY = Study("color_space", 1, defended.Cell, defended.Row, stages.load_block, defended.evaluate)
+STUDY = Study("color_space", 2, defended.Cell, defended.Row, pieces.load_block, defended.evaluate)
 SMOKE = {
     "data": "photos", "steps": (30,), "benign": 60, "adversarial": 10, "epochs": 1,
 }  # fmt: skip

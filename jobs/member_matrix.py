@@ -33,7 +33,7 @@ def run(engine: Engine, options: argparse.Namespace) -> int:
     )
     cells = chain_cli.cells(options, found, [options.sigma_255])
     sweep = chain_cli.sweep_of(["matrix"], found, [asdict(cell) for cell in cells])
-    (trained,) = chain.make_chains(engine, cli.source_of(options), cells, sweep)
+    (trained,) = chain.make_chains(engine, cli.source_of(options), cells)
     pairs = chain_cli.crossed(trained)
     known = [
         {"member": name, "quality": quality, "weights": pair.weights, "table": pair.table}

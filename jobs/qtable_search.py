@@ -22,7 +22,7 @@ import results
 from core import attacks, frequency, qtable, scoring
 from core.errors import InputError
 from results import schema
-from search import cli, frequencies, prepare, stages
+from search import cli, frequencies, pieces, prepare
 from search.best_first import BestFirst
 from search.plan import Grid, Plan
 from search.study import Study, say
@@ -33,7 +33,7 @@ BASELINES = ("none", "ijg75", "uniform16")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell(stages.BlockCell):
+class Cell(pieces.BlockCell):
     """A block of images under some tables."""
 
     tables: tuple[str, ...]  # names, as core.qtable.by_name reads them
@@ -53,7 +53,7 @@ class Row:
     predicted: int
 
 
-def evaluate(cell: Cell, inputs: tuple[stages.Images, torch.nn.Module]) -> schema.Columns:
+def evaluate(cell: Cell, inputs: tuple[pieces.Images, torch.nn.Module]) -> schema.Columns:
     """Predict every image under every table; one row each, tables fastest."""
     images, network = inputs
     scores = scoring.predict(network, images.images, [qtable.by_name(t) for t in cell.tables])
@@ -71,8 +71,8 @@ def evaluate(cell: Cell, inputs: tuple[stages.Images, torch.nn.Module]) -> schem
     }
 
 
-SEARCH = Study("qtable_search", 1, Cell, Row, stages.load_block, evaluate, digest)
-REPORT = Study("qtable_report", 1, Cell, Row, stages.load_block, evaluate, digest)
+SEARCH = Study("qtable_search", 2, Cell, Row, pieces.load_block, evaluate, digest)
+REPORT = Study("qtable_report", 2, Cell, Row, pieces.load_block, evaluate, digest)
 
 
 def add_flags(group: argparse._ArgumentGroup) -> None:

@@ -18,7 +18,7 @@ import argparse
 import results
 from results import threat_figure
 from results import threats as answers
-from search import chain_cli, cli, threat_cli, threats, victims
+from search import chain_cli, cli, threat_cli, threat_plan, threats, victims
 from search.sweep import Engine
 
 STUDY = threats.score_study("threat_table")
@@ -66,12 +66,12 @@ def run(engine: Engine, options: argparse.Namespace) -> int:
         engine, source, found, names=options.defences, training=training, members=members
     )
     bare = threats.Victim((found.weights,), ("",))
-    asked = [threats.Threat("gray", attack, bare) for attack in gray]
+    asked = [threat_plan.Threat("gray", attack, bare) for attack in gray]
     if black:
         other = threats.Victim((victims.surrogate(engine, source, options.surrogate),), ("",))
-        asked += [threats.Threat("black", attack, other) for attack in black]
+        asked += [threat_plan.Threat("black", attack, other) for attack in black]
     asked += [
-        threats.Threat("white", attack, victim, against=name)
+        threat_plan.Threat("white", attack, victim, against=name)
         for name, victim in fortified.items()
         for attack in white
     ]

@@ -34,7 +34,7 @@ def run(engine: Engine, options: argparse.Namespace) -> int:
     )
     cells = chain_cli.cells(options, found, options.sigma_255)
     sweep = chain_cli.sweep_of(["chain"], found, [asdict(cell) for cell in cells])
-    chains = chain.make_chains(engine, cli.source_of(options), cells, sweep)
+    chains = chain.make_chains(engine, cli.source_of(options), cells)
     known = [
         {"sigma_255": cell.sigma_255, "member": m.name, "weights": m.weights, "table": m.table}
         for cell, trained in zip(cells, chains, strict=True)

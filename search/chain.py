@@ -13,8 +13,9 @@ from results import schema
 from search import prepare
 from search.bank import Bank
 from search.chain_training import ChainCell, ChainRow, chain_study
+from search.pieces import Inputs, classifier_of, images_of
 from search.prepare import Piece
-from search.stages import Inputs, Source, classifier_of, images_of
+from search.stages import Source
 from search.study import Place, Study
 from search.sweep import Engine
 
@@ -59,16 +60,20 @@ def make_chains(
     engine: Engine,
     source: Source,
     cells: Sequence[ChainCell],
-    sweep: str,
-    *,
-    label: str = "noise-trained chain",
 ) -> list[tuple[Member, ...]]:
     """Each cell's members, M first, trained or found in the bank.
 
+    All that is fine-tuned from one M lies in one sweep, so no study trains what another has.
     CellsFailed where a chain fails.
     """
-    made = prepare.make(engine, chain_study(source), cells, sweep, label=label)
+    study, sweep = chain_study(source), chain_sweep(cells[0])
+    made = prepare.make(engine, study, cells, sweep, label="noise-trained chain")
     return [members_of(cell, rows) for cell, rows in zip(cells, made, strict=True)]
+
+
+def chain_sweep(cell: ChainCell) -> str:
+    """Where the rows of all chains lie that begin with the cell's M."""
+    return prepare.sweep_name([cell.data, str(cell.side), "chains"], cell.weights)
 
 
 def members_of(cell: ChainCell, rows: Any) -> tuple[Member, ...]:
@@ -140,4 +145,4 @@ def _outputs(cell: OutputsCell, inputs: tuple[Bank, Place]) -> schema.Columns:
     }
 
 
-OUTPUTS = Study("member_outputs", 1, OutputsCell, OutputsRow, _place, _outputs)
+OUTPUTS = Study("member_outputs", 2, OutputsCell, OutputsRow, _place, _outputs)

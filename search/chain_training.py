@@ -11,12 +11,13 @@ from core.seeds import derived
 from core.steps import State
 from results import schema
 from search.bank import Bank
+from search.pieces import Inputs
 from search.progress import duration
-from search.stages import Inputs, Source
+from search.stages import Source
 from search.study import Place, Study
 from search.training_state import TrainingState
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +67,13 @@ def chain_study(source: Source) -> Study:
     return Study("chain", VERSION, ChainCell, ChainRow, _load, partial(_chain, source))
 
 
+def chain_id(cell: ChainCell) -> str:
+    """The chain's name for ever."""
+    return schema.cell_id("chain", VERSION, cell)
+
+
 def _load(cell: ChainCell, bank: Bank, place: Place) -> tuple[TrainingState, Place]:
-    state = TrainingState(bank, schema.cell_id("chain", VERSION, cell), place.say)
-    return state, place
+    return TrainingState(bank, chain_id(cell), place.say), place
 
 
 def _chain(source: Source, cell: ChainCell, inputs: tuple[TrainingState, Place]) -> schema.Columns:

@@ -9,14 +9,14 @@ from core import attacks, codec, seeds
 from core.defences import defence_by_name
 from core.scoring import classify
 from results import schema
-from search import prepare, stages
+from search import pieces, prepare
 from search.table_search import blocks
 
 BATCH_SIZE = 64
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell(stages.BlockCell):
+class Cell(pieces.BlockCell):
     """A block of images behind some defences."""
 
     defences: tuple[str, ...]  # names, as core.defences.defence_by_name reads them
@@ -34,7 +34,7 @@ class Row:
 
 
 @torch.inference_mode()
-def evaluate(cell: Cell, inputs: tuple[stages.Images, torch.nn.Module]) -> schema.Columns:
+def evaluate(cell: Cell, inputs: tuple[pieces.Images, torch.nn.Module]) -> schema.Columns:
     """Predict every image behind every defence; one row each, images fastest.
 
     A randomised defence draws once, from the seed and the image's own id: not from its subject,

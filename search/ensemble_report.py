@@ -8,14 +8,13 @@ from typing import Any
 
 import torch
 
-from core import models, qtable
-from core.ensemble import Ensemble, Member, combined
-from results import schema
+from core.ensemble import Ensemble, combined
 from search.bank import Bank
 from search.chain import MEMBERS
+from search.chain_training import chain_id
 from search.ensembles import Ensembles
+from search.pieces import Inputs, members
 from search.space import Setting
-from search.stages import Inputs
 from search.study import Place, Study
 from search.sweep import evaluate_cell
 
@@ -74,7 +73,7 @@ def report(ensembles: Ensembles, chosen: Sequence[Chosen], *, split: str = "repo
 
 
 def _chain_id(ensembles: Ensembles, one: Chosen) -> str:
-    return schema.cell_id("chain", 1, ensembles.chain_cell(one.setting))
+    return chain_id(ensembles.chain_cell(one.setting))
 
 
 def _store(
@@ -105,16 +104,9 @@ def export(ensembles: Ensembles, one: Chosen) -> bytes:
     """The ensemble as one safetensors file, which `core.ensemble.Ensemble.load` reads."""
     (chain,) = ensembles.chains([one.setting])
     bank = Bank(ensembles.engine.store.root)
-    members = [
-        Member(
-            member.name,
-            models.from_tensors(*bank.get(member.weights)),
-            qtable.by_name(member.table) if member.table else None,
-        )
-        for member in chain
-        if member.name in one.names
-    ]
+    chosen = [member for member in chain if member.name in one.names]
+    names, weights, tables = zip(*((m.name, m.weights, m.table) for m in chosen), strict=True)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "ensemble.safetensors"
-        Ensemble(members, rule=ensembles.recipe.rule).save(path)
+        Ensemble(members(bank, names, weights, tables), rule=ensembles.recipe.rule).save(path)
         return path.read_bytes()

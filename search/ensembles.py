@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core import attacks, noisy_training, qtable, subsets
-from results import schema
 from search.bank import Bank
 from search.chain import MEMBERS, ChainCell, Member, make_chains, make_outputs
+from search.chain_training import chain_id
+from search.pieces import Inputs
 from search.prepare import Piece, Prepared, sweep_name
 from search.record import Record
 from search.space import Setting
-from search.stages import Inputs, Source
+from search.stages import Source
 from search.study import Place, Study
 from search.sweep import CellsFailed, Engine, evaluate_cell
 from search.tuning import Failed
@@ -115,10 +116,8 @@ class Ensembles:
 
     def chains(self, settings: Sequence[Setting]) -> list[tuple[Member, ...]]:
         """Each setting's members, M first, trained where they are not stored."""
-        inputs = self.prepared.inputs
-        name = sweep_name([inputs.data, str(inputs.side), "ensembles"], self.prepared.weights)
         cells = [self.chain_cell(setting) for setting in settings]
-        return make_chains(self.engine, self.source, cells, name)
+        return make_chains(self.engine, self.source, cells)
 
     def outputs(
         self, chains: Sequence[tuple[Member, ...]], split: str, subject: str
@@ -187,7 +186,7 @@ class Ensembles:
         cell = SubsetsCell(
             **asdict(self.prepared.inputs), weights=chain.weights, table=chain.table,
             qs_af=int(setting["qs_af"]), sigma_255=chain.sigma_255, xi=chain.xi,
-            chain=schema.cell_id("chain", 1, chain), attack=self.attack.name,
+            chain=chain_id(chain), attack=self.attack.name,
             eps_255=self.attack.eps_255, rule=self.recipe.rule,
             pieces=tuple(p.name for kind in kinds for p in self.pieces(*kind)),
         )  # fmt: skip

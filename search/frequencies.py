@@ -11,7 +11,7 @@ import results
 from core import attacks, frequency
 from results import frequency as answers
 from results import schema
-from search import prepare, stages
+from search import pieces, prepare
 from search.bank import Bank
 from search.plan import Grid
 from search.study import Place, Study
@@ -20,7 +20,7 @@ from search.table_search import blocks
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell(stages.Inputs):
+class Cell(pieces.Inputs):
     """A block of attacked images, and the same images before."""
 
     weights: str  # the attacked classifier's piece in the bank
@@ -49,8 +49,8 @@ class Row:
 
 def load(cell: Cell, bank: Bank, place: Place) -> tuple[Tensor, Tensor]:
     """Attacked images and the same before, on the device."""
-    attacked = stages.images_of(bank, cell.attacked).part(cell.first, cell.count, place.device)
-    benign = stages.images_of(bank, cell.before)
+    attacked = pieces.images_of(bank, cell.attacked).part(cell.first, cell.count, place.device)
+    benign = pieces.images_of(bank, cell.before)
     order = benign.ids.argsort()
     rows = order[torch.searchsorted(benign.ids[order], attacked.ids)]
     return attacked.images, benign.images[rows].to(place.device)

@@ -20,13 +20,13 @@ from core.errors import InputError
 from results import schema
 from results.files import redacted
 from search.bank import Bank
+from search.pieces import Inputs
 from search.plan import Grid
 from search.stages import (
     ADVERSARIAL,
     AdversarialCell,
     BenignCell,
     ClassifierCell,
-    Inputs,
     Source,
     benign_study,
     classifier_study,

@@ -7,19 +7,20 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from core import codec, models, qtable, seeds, training
+from core import codec, models, seeds, training
 from core.adversarial_training import adversarial_training
 from core.attacks import pgd
-from core.ensemble import Ensemble, Member
+from core.ensemble import Ensemble
 from core.epochs import Training
 from core.errors import InputError
 from results import schema
 from search.bank import Bank
-from search.stages import Images, Inputs, Source, images_of
+from search.pieces import Images, Inputs, ensemble_of, images_of
+from search.stages import Source
 from search.study import Place, Study
 from search.training_state import TrainingState
 
-VERSION = 1
+VERSION = 2
 BATCH = 64  # images attacked at a time
 
 
@@ -149,16 +150,9 @@ def _begin(source: Source, cell: AdversarialTrainingCell, place: Place) -> Train
 def _load_restarts(
     cell: RestartsCell, bank: Bank, place: Place
 ) -> tuple[Images, Ensemble, Ensemble, str]:
-    def ensemble(networks: tuple[str, ...], tables: tuple[str, ...]) -> Ensemble:
-        members = [
-            Member(name, models.from_tensors(*bank.get(name)), qtable.by_name(table or "none"))
-            for name, table in zip(networks, tables, strict=True)
-        ]
-        return Ensemble(members).eval().to(place.device)
-
-    torch.backends.cudnn.deterministic = True
-    defence = ensemble(cell.networks, cell.tables)
-    attacked = ensemble((cell.attacked,), ("",)) if cell.attacked else defence
+    networks = (cell.networks, cell.tables) if not cell.attacked else ((cell.attacked,), ("",))
+    attacked = ensemble_of(bank, *networks, place.device, "fp32")
+    defence = ensemble_of(bank, cell.networks, cell.tables, place.device, cell.precision)
     images = images_of(bank, cell.images).part(cell.first, cell.count, place.device)
     return images, defence, attacked, place.device
 
@@ -227,4 +221,4 @@ def first_break(
     return first
 
 
-RESTARTS = Study("pgd_restarts", 1, RestartsCell, RestartsRow, _load_restarts, _restarts)
+RESTARTS = Study("pgd_restarts", 2, RestartsCell, RestartsRow, _load_restarts, _restarts)

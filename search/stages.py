@@ -12,6 +12,7 @@ from core.data import Data, open_data
 from core.errors import InputError
 from results import schema
 from search.bank import Bank
+from search.pieces import Inputs, classifier_of, images_of
 from search.study import Place, Study
 
 
@@ -38,18 +39,6 @@ _open_data = lru_cache(maxsize=2)(
         spec, side=side, seed=seed, root=root, download=download
     )
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Inputs:
-    """How rows name what they were measured on, the same in every cell of a search."""
-
-    data: str
-    side: int
-    fingerprint: str  # of the data set's content and splits
-    model: str
-    seed: int
-    precision: str  # "fp32" or "bf16"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,71 +103,6 @@ class ImageRow:
     margin: float  # logit of the label minus the largest other: negative where wrong
     piece: str
     piece_bytes: int
-
-
-@dataclass(frozen=True)
-class Images:
-    """A piece's content. Rows stand in ascending order of margin."""
-
-    images: Tensor  # uint8, or float32 in [0, 1] for unrounded adversarial examples
-    labels: Tensor
-    ids: Tensor
-    undefended: Tensor
-
-    def part(self, first: int, count: int, device: str) -> "Images":
-        """Some neighbours, their pictures on a device."""
-        rows = slice(first, first + count)
-        images = self.images[rows].to(device)
-        return Images(images, self.labels[rows], self.ids[rows], self.undefended[rows])
-
-
-@dataclass(frozen=True, kw_only=True)
-class BlockCell(Inputs):
-    """A block of images, benign or attacked, that a network is to classify."""
-
-    weights: str  # the classifier's piece in the bank
-    attack: str
-    eps_255: float
-    split: str  # "search" or "report"
-    subject: str  # "benign" or "adversarial"
-    piece: str  # the images' piece in the bank
-    first: int  # position in the piece, whose images stand in order of margin
-    count: int
-
-
-def load_block(cell: BlockCell, bank: Bank, place: Place) -> tuple[Images, torch.nn.Module]:
-    """The cell's images, on the device, and the network."""
-    images = images_of(bank, cell.piece).part(cell.first, cell.count, place.device)
-    return images, classifier_of(bank, cell.weights, place.device, cell.precision)
-
-
-@lru_cache(maxsize=4)
-def images_of(bank: Bank, piece: str) -> Images:
-    """A piece of images, kept by the process that loads it."""
-    tensors, _ = bank.get(piece)
-    return Images(**tensors)
-
-
-@lru_cache(maxsize=2)
-def classifier_of(bank: Bank, piece: str, device: str, precision: str) -> torch.nn.Module:
-    """The network, ready to predict on `device`; kept by the process that loads it."""
-    torch.backends.cudnn.deterministic = True
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-    model = models.from_tensors(*bank.get(piece)).to(device).to(memory_format=torch.channels_last)
-    return _Bf16(model, device) if precision == "bf16" else model
-
-
-class _Bf16(torch.nn.Module):
-    """The network under bfloat16 autocast, float32 pixels in and float32 logits out."""
-
-    def __init__(self, model: torch.nn.Module, device: str) -> None:
-        super().__init__()
-        self.model, self.device = model, device
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        with torch.autocast(self.device, dtype=torch.bfloat16):
-            logits: Tensor = self.model(pixels)
-        return logits.float()
 
 
 def _fit(source: Source, cell: ClassifierCell, inputs: tuple[Bank, Place]) -> schema.Columns:
@@ -291,13 +215,13 @@ def _bank_and_place(_: Any, bank: Bank, place: Place) -> tuple[Bank, Place]:
 def classifier_study(source: Source) -> Study:
     """Training, or opening pretrained weights."""
     evaluate = partial(_fit, source)
-    return Study("classifier", 1, ClassifierCell, ClassifierRow, _bank_and_place, evaluate)
+    return Study("classifier", 2, ClassifierCell, ClassifierRow, _bank_and_place, evaluate)
 
 
 def benign_study(source: Source) -> Study:
     """Images as they are, with the undefended prediction of each."""
     evaluate = partial(_benign, source)
-    return Study("benign", 1, BenignCell, ImageRow, _bank_and_place, evaluate)
+    return Study("benign", 2, BenignCell, ImageRow, _bank_and_place, evaluate)
 
 
-ADVERSARIAL = Study("adversarial", 2, AdversarialCell, ImageRow, _bank_and_place, _adversarial)
+ADVERSARIAL = Study("adversarial", 3, AdversarialCell, ImageRow, _bank_and_place, _adversarial)

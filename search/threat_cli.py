@@ -7,10 +7,11 @@ from dataclasses import asdict
 import results
 from core import attacks
 from results.threats import Outcomes, outcomes
-from search import cli, prepare, threats
+from search import cli, prepare, threat_plan
 from search.plan import Grid
 from search.study import Study
 from search.sweep import CellsFailed, Engine
+from search.threats import Victim
 from search.victims import Training
 
 ATTACK_FORM = "NAME[@EPS[xSTEPS[xRESTARTS]]], eps in 1/255, such as fgsm@2 pgd@8x50x5 cw"
@@ -27,7 +28,7 @@ def add_image_flags(group: argparse._ArgumentGroup) -> None:
 def attacks_of(options: argparse.Namespace, texts: Sequence[str]) -> list[attacks.Attack]:
     """The attacks that a flag names; InputError where one is not to be had."""
     data = cli.source_of(options).open()
-    return [threats.parse_attack(t, channels=data.channels, side=data.side) for t in texts]
+    return [threat_plan.parse_attack(t, channels=data.channels, side=data.side) for t in texts]
 
 
 def training_of(options: argparse.Namespace) -> Training:
@@ -55,16 +56,18 @@ def measure(
     study: Study,
     found: prepare.Prepared,
     *,
-    victims: dict[str, threats.Victim],
-    asked: Sequence[threats.Threat],
+    victims: dict[str, Victim],
+    asked: Sequence[threat_plan.Threat],
     n_samples: int = 1,
 ) -> tuple[str, Outcomes]:
     """Make every example and score every victim: the sweep's name, and what was right.
 
     CellsFailed where a cell fails.
     """
-    examples = threats.make_examples(engine, found, asked, block=options.block, n_samples=n_samples)
-    cells = list(threats.score_cells(found, victims, examples, block=options.block))
+    examples = threat_plan.make_examples(
+        engine, found, asked, block=options.block, n_samples=n_samples
+    )
+    cells = list(threat_plan.score_cells(found, victims, examples, block=options.block))
     inputs = found.inputs
     words = [inputs.data, str(inputs.side), inputs.model, f"{len(victims)}-defences"]
     sweep = prepare.sweep_name(words, [asdict(cell) for cell in cells])

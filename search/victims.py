@@ -92,9 +92,7 @@ def _chain(
     cell = chain.ChainCell(**asdict(found.inputs), weights=found.weights, **asdict(training))
     if falling:
         cell = replace(cell, qualities=tuple(falling))
-    inputs = found.inputs
-    sweep = prepare.sweep_name([inputs.data, str(inputs.side), "chains"], inputs.fingerprint)
-    (members,) = chain.make_chains(engine, source, [cell], sweep)
+    (members,) = chain.make_chains(engine, source, [cell])
     return members
 
 

@@ -19,8 +19,8 @@ from results import Store
 from results.files import Root
 from search import chain
 from search.bank import Bank, pack
+from search.pieces import Inputs
 from search.prepare import Piece, Pieces
-from search.stages import Inputs
 from search.sweep import Engine
 
 

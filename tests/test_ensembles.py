@@ -13,7 +13,7 @@ import results
 from core import subsets
 from core.ensemble import Ensemble
 from results import ensembles, stats
-from search import stages
+from search import pieces
 from search.bank import Bank
 from search.chain import MEMBERS
 
@@ -101,7 +101,7 @@ def test_the_rows_are_those_of_running_each_ensemble(tuned):
     bank = Bank(results.store.Root(store))
     benign = results.load("benign", store=store)
     benign = benign[benign["split"] == "search"]
-    images = stages.images_of(bank, benign["piece"].iloc[0])
+    images = pieces.images_of(bank, benign["piece"].iloc[0])
     for chain, lines in rows.groupby("chain", observed=True):
         outputs = results.load("member_outputs", store=store)
         outputs = outputs[(outputs["subject"] == "benign") & (outputs["split"] == "search")]
@@ -136,7 +136,7 @@ def test_the_winner_is_the_best_feasible_row_and_its_file_says_what_the_report_s
     for subject, lines in report.groupby("subject", observed=True):
         pieces = results.load(subject, store=store)
         piece = pieces[pieces["split"] == "report"]["piece"].iloc[0]
-        images = stages.images_of(Bank(results.store.Root(store)), piece)
+        images = pieces.images_of(Bank(results.store.Root(store)), piece)
         with torch.no_grad():
             predicted = ensemble(images.images).argmax(1)
         expected = dict(zip(images.ids.tolist(), predicted.tolist(), strict=True))

@@ -19,7 +19,7 @@ from core.defence import TableDefence
 from jobs import qtable_search
 from results import schema
 from results.files import Root
-from search import cli, prepare, stages
+from search import cli, pieces, prepare, stages
 from search.bank import Bank
 from search.study import Place
 from search.sweep import Engine
@@ -67,11 +67,11 @@ def test_every_outcome_is_that_of_a_plain_slow_loop(searched):
     store, _ = searched
     asked = question(store)
     bank = Bank(Root(store))
-    network = stages.classifier_of(bank, asked.prepared.weights, "cpu", "fp32")
+    network = pieces.classifier_of(bank, asked.prepared.weights, "cpu", "fp32")
     rows = outcomes(store)
     n_checked = 0
     for piece in asked.pieces("search"):
-        images = stages.images_of(bank, piece.name)
+        images = pieces.images_of(bank, piece.name)
         for defensive in (t for row in grid((1, 3, 14), (1, 16, 61, 121), 16) for t in row):
             with torch.no_grad():
                 seen = codec.compress(images.images / 255, defensive.table())
@@ -89,7 +89,7 @@ def test_images_are_the_data_sets_and_examples_are_of_correct_images_within_budg
     store, _ = searched
     asked, bank = question(store), Bank(Root(store))
     source = cli.source_of(asked.options).open()
-    pieces = {(p.split, p.subject): stages.images_of(bank, p.name) for p in asked.prepared.pieces}
+    pieces = {(p.split, p.subject): pieces.images_of(bank, p.name) for p in asked.prepared.pieces}
     for split in ("search", "report"):
         benign, attacked = pieces[split, "benign"], pieces[split, "adversarial"]
         images, labels = source.batch(split, benign.ids.tolist())
@@ -141,7 +141,7 @@ def test_the_report_uses_images_that_the_search_has_not_seen(searched):
     asked = question(store)
     bank = Bank(Root(store))
     pictures = [
-        {image.numpy().tobytes() for image in stages.images_of(bank, p.name).images}
+        {image.numpy().tobytes() for image in pieces.images_of(bank, p.name).images}
         for p in asked.prepared.pieces
         if p.subject == "benign"
     ]
@@ -333,6 +333,6 @@ def test_a_float_example_stays_unrounded(searched):
         n_restarts=1, eight_bit=False,
     )  # fmt: skip
     columns = stages.ADVERSARIAL.evaluate(cell, (rows_bank, Place("cpu", 1)))
-    images = stages.images_of(rows_bank, columns["piece"][0]).images
+    images = pieces.images_of(rows_bank, columns["piece"][0]).images
     assert images.dtype == torch.float32
     assert ((images * 255).round() != images * 255).any()

@@ -16,7 +16,7 @@ from results import threat_figure
 from results.ablation import ablation_figure, ablation_text
 from results.files import Root
 from results.threats import Column, Outcomes, lines, masked, outcomes, table_text
-from search import threats, victims
+from search import threat_plan, threats, victims
 from search.bank import Bank
 from search.study import Place
 
@@ -134,14 +134,14 @@ def test_scores_are_those_of_one_image_at_a_time(bank, content, pieces):
     ],
 )
 def test_attacks_are_read(text, expected):
-    attack = threats.parse_attack(text, channels=3, side=32)
+    attack = threat_plan.parse_attack(text, channels=3, side=32)
     assert (attack.name, attack.eps_255, attack.n_steps, attack.n_restarts) == expected
 
 
 @pytest.mark.parametrize("text", ["pgd@", "pgd@8x", "pgd@x5", "nothing@2", "fgsm@2x5", "pgd@-1"])
 def test_other_texts_are_refused(text):
     with pytest.raises(InputError, match="Hint"):
-        threats.parse_attack(text, channels=3, side=32)
+        threat_plan.parse_attack(text, channels=3, side=32)
 
 
 @pytest.mark.parametrize(
