@@ -45,7 +45,7 @@ GPU_IMAGES_PER_S = 12_400  # ResNet-50, 224 px, bf16: an assumption, not measure
 class MadeUp:
     """Columns that are alike in all cells of this worker."""
 
-    columns: dict[str, np.ndarray | list]
+    columns: schema.Columns
 
 
 _MADE_UP: list[MadeUp] = []
@@ -65,10 +65,10 @@ def load(_: qtable_search.Cell, __: Bank, ___: Place) -> MadeUp:
                     "image": np.arange(N_IMAGES).repeat(n_tables),
                     "label": label.repeat(n_tables),
                     "undefended": predicted[:, 0].repeat(n_tables),
-                    "table": [table.name for table in TABLES] * N_IMAGES,
-                    "pattern": np.full(N_IMAGES * n_tables, 3),
-                    "qs_of": np.full(N_IMAGES * n_tables, 16),
-                    "qs_af": np.tile([table.qs_af for table in TABLES], N_IMAGES),
+                    "table": schema.tiled([table.name for table in TABLES], N_IMAGES),
+                    "pattern": schema.tiled([3] * n_tables, N_IMAGES),
+                    "qs_of": schema.tiled([16] * n_tables, N_IMAGES),
+                    "qs_af": schema.tiled([table.qs_af for table in TABLES], N_IMAGES),
                     "predicted": predicted.flatten(),
                 }
             )

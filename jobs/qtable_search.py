@@ -63,10 +63,10 @@ def evaluate(cell: Cell, inputs: tuple[pieces.Images, torch.nn.Module]) -> schem
         "image": images.ids.repeat_interleave(n_tables).numpy(),
         "label": images.labels.repeat_interleave(n_tables).numpy(),
         "undefended": images.undefended.repeat_interleave(n_tables).numpy(),
-        "table": list(cell.tables) * n_images,
-        "pattern": [table and table.pattern for table in ours] * n_images,
-        "qs_of": [table and table.qs_of for table in ours] * n_images,
-        "qs_af": [table and table.qs_af for table in ours] * n_images,
+        "table": schema.tiled(cell.tables, n_images),
+        "pattern": schema.tiled([table and table.pattern for table in ours], n_images),
+        "qs_of": schema.tiled([table and table.qs_of for table in ours], n_images),
+        "qs_af": schema.tiled([table and table.qs_af for table in ours], n_images),
         "predicted": scores.predicted.flatten().numpy(),
     }
 

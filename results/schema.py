@@ -11,7 +11,7 @@ import hashlib
 import json
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-Columns = Mapping[str, np.ndarray | list[Any]]
+Columns = Mapping[str, np.ndarray | list[Any] | pa.Array]
 
 _TEXT = pa.dictionary(pa.int32(), pa.string())
 
@@ -121,7 +121,20 @@ def rows_table(
     return pa.Table.from_arrays(arrays, schema=schema.with_metadata(footer))
 
 
+def tiled(values: Sequence[Any], n_times: int) -> pa.Array:
+    """A column of the same values over and over, as that of the tables that every image meets.
+
+    Values are texts, or numbers and None.
+    """
+    place = np.tile(np.arange(len(values), dtype=np.int32), n_times)
+    if isinstance(values[0], str):
+        return pa.DictionaryArray.from_arrays(pa.array(place), pa.array(values, pa.string()))
+    return pa.array(values).take(pa.array(place))
+
+
 def _array(values: Any, field: pa.Field) -> pa.Array:
+    if isinstance(values, pa.DictionaryArray):
+        return values
     if pa.types.is_dictionary(field.type):
         return pa.array(values, pa.string()).dictionary_encode()
     return pa.array(values).cast(field.type)  # a value that does not fit raises
