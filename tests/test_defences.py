@@ -160,14 +160,32 @@ def test_with_pixels_dropped_tvm_fills_as_scikit_image_would(pixels):
     as_batch = (torch.from_numpy(values)[None, None].float() for values in (plane, kept))
     ours = tvm.minimise(*as_batch, weight=weight)[0, 0].double().numpy()
 
-    def objective(z: np.ndarray) -> float:
-        down, right = np.zeros_like(z), np.zeros_like(z)
-        down[:-1], right[:, :-1] = np.diff(z, axis=0), np.diff(z, axis=1)
-        return weight * np.hypot(down, right).sum() + 0.5 * (kept * (z - plane) ** 2).sum()
-
-    # Two unfinished descents to one minimum: 300 steps here, 200 fillings there.
-    assert objective(ours) == pytest.approx(objective(theirs), rel=1e-3)
+    reached, least = (objective(z, plane, kept, weight) for z in (ours, theirs))
+    # Two unfinished descents to one minimum: 100 steps here, 200 fillings there.
+    assert reached == pytest.approx(least, rel=1e-3)
     assert np.abs(ours - theirs).mean() * 255 < 0.1
+
+
+def test_a_hundred_steps_are_near_the_limit(pixels):
+    kept = (torch.rand(5, 1, 29, 27, generator=torch.Generator().manual_seed(0)) < 0.5).float()
+    ours, limit = (tvm.minimise(pixels, kept, weight=0.015, n_steps=n) for n in (tvm.N_STEPS, 5000))
+    # Some dropped pixels may take any value between two neighbours', nearly for nothing, and drift
+    # for thousands of steps (one in 2000 in these crops). The objective hardly sees them.
+    levels_off = (ours - limit).abs() * 255
+    assert (levels_off <= 1).double().mean() > 0.999
+    assert levels_off.mean() < 0.05
+    planes = [
+        values.expand_as(pixels).flatten(0, 1).double().numpy()
+        for values in (pixels, kept, ours, limit)
+    ]
+    reached, least = np.sum(
+        [
+            [objective(z, x, mask, 0.015) for z in both]
+            for x, mask, *both in zip(*planes, strict=True)
+        ],
+        axis=0,
+    )
+    assert least < reached < least * (1 + 1e-3)
 
 
 def test_what_is_dropped_is_not_looked_at(pixels):
