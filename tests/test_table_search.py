@@ -234,62 +234,6 @@ def test_no_feasible_table_is_an_answer_too(searched):
         assert "held-out report" not in done.stdout
 
 
-BAD = [
-    (["--data", "imagenet"], "expected data among"),
-    (["--data", "imagefolder:/nowhere"], "/nowhere"),
-    (["--data", "imagefolder:memory://nowhere"], "memory://nowhere, found nothing"),
-    (["--data", "imagefolder:gs://bucket/x"], "gcsfs"),
-    (["--data", "photos", "--side", "33"], "side"),
-    (["--data", "mnist", "--data-root", "/nowhere"], "--download"),
-    (["--model", "resnet_unknown"], "resnet_unknown"),
-    (["--model", "checkpoint:/nowhere.safetensors"], "/nowhere.safetensors"),
-    (["--model", "resnet18", "--epochs", "3"], "--epochs"),
-    (["--qs-af", "0-10/5"], "1..255"),
-    (["--qs-af", "250-300/10"], "1..255"),
-    (["--qs-of", "256"], "1..255"),
-    (["--patterns", "0-3"], "1..15"),
-    (["--patterns", "3-1"], "empty range"),
-    (["--patterns", "a"], "expected numbers like"),
-    (["--benign", "601"], "1..600"),
-    (["--benign", "0"], "above 0"),
-    (["--eps-255", "-1"], "at least 0"),
-    (["--eps-255", "256"], "0..255"),
-    (["--eps-255", "nan"], "at least 0"),
-    (["--attack", "fgsm", "--attack-steps", "5"], "one step"),
-    (["--attack", "ifgsm", "--restarts", "5"], "restarts"),
-    (["--attack", "fgsn"], "must be one of fgsm, ifgsm, pgd"),
-    (["--attack", "cw:depth=3"], "cw has the settings confidence"),
-    (["--attack", "bpda"], "--eps-255 707"),
-    (["--strategy", "fastest"], "invalid choice"),
-    (["--unknown"], "unrecognized arguments"),
-    (["--store", "nonsense://x"], "cannot open nonsense://x"),
-    (["--seed", "-1"], "0..2147483647"),
-    (["--figure"], "without --figure"),
-    (["--architecture", "resnet18"], "--architecture names the network of a checkpoint"),
-    (["--download"], "--download and --data-root are for"),
-    (["--eps-255", "0.5"], "at least 1/255"),
-    (["--attack", "pgd", "--step-255", "1e6"], "0..255"),
-    (["--store", ""], "--store names no folder"),
-    (["--store", "memory://x"], "not shared with the workers"),
-    (["--store", "/dev/null/x"], "the store cannot be used"),
-    (["--gpus", "1.5"], "whole GPUs"),
-]
-
-
-@pytest.mark.parametrize(("flags", "message"), BAD, ids=lambda x: " ".join(x)[:40])
-def test_what_cannot_be_used_is_named(flags, message, tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(Engine, "start", lambda _: pytest.fail("Ray started before the check"))
-    try:
-        code = cli.main(qtable_search.JOB, ["--store", str(tmp_path / "store"), *flags])
-    except SystemExit as usage:
-        code = usage.code
-    said = capsys.readouterr().err
-    assert code == 2, said
-    assert message in said
-    assert "Traceback" not in said
-
-
 def test_another_limit_is_a_question_to_the_same_rows(searched):
     store, _ = searched
     done = run(*FLAGS[:-2], "--max-decline", "50", "--store", str(store))

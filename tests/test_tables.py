@@ -6,50 +6,13 @@ from fractions import Fraction
 import numpy as np
 import pandas as pd
 import pytest
+from counted import ADVERSARIAL, BENIGN, counted, frame, named, surface
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from results import tables
 from results.stats import paired_decline, paired_difference, wilson
-from results.tables import (
-    MeasuredBands,
-    NoFeasibleTable,
-    answer_text,
-    feasible,
-    summary,
-    winner,
-)
-
-BENIGN, ADVERSARIAL = "benign", "adversarial"
-BASELINES = ("none", "ijg75", "uniform16")
-
-
-def named(k, qs_af):
-    return (f"k{k}-of16-af{qs_af}", k, 16, qs_af)
-
-
-def frame(records, *, categorical=True):
-    """records: (subject, image, label, undefended, predicted, (table, pattern, qs_of, qs_af))."""
-    rows = pd.DataFrame(
-        [(s, i, y, u, p, *table) for s, i, y, u, p, table in records],
-        columns=["subject", "image", "label", "undefended", "predicted",
-                 "table", "pattern", "qs_of", "qs_af"],
-    )  # fmt: skip
-    rows = rows.astype(dict.fromkeys(["label", "undefended", "predicted"], "int32"))
-    rows = rows.astype(dict.fromkeys(["pattern", "qs_of", "qs_af"], "Int32"))
-    return rows.astype(dict.fromkeys(["subject", "table"], "category")) if categorical else rows
-
-
-def counted(table, *, lost=0, n_benign=1000, kept=5, n_adv=10):
-    """A table that breaks `lost` benign images and gets the first `kept` adversarial ones right."""
-    benign = [(BENIGN, i, 1, 1, 0 if i < lost else 1, table) for i in range(n_benign)]
-    return benign + [(ADVERSARIAL, i, 1, 0, int(i < kept), table) for i in range(n_adv)]
-
-
-def surface(*asked, **sizes):
-    """One `counted` table per (k, qs_af, lost, kept)."""
-    return frame([row for k, qs_af, lost, kept in asked
-                  for row in counted(named(k, qs_af), lost=lost, kept=kept, **sizes)])  # fmt: skip
+from results.tables import NoFeasibleTable, feasible, summary, winner
 
 
 @st.composite
@@ -316,80 +279,3 @@ def test_rows_of_something_else_are_named():
         summary(rows.assign(table=pd.array([None] * len(rows), "str")))
     with pytest.raises(ValueError, match="found 0 such tables"):
         winner(frame(counted(("none", None, None, None))))
-
-
-def report_rows(extra=()):
-    names = [*((name, None, None, None) for name in BASELINES), named(2, 6), *extra]
-    records = []
-    for place, name in enumerate(names):
-        records += counted(name, lost=2 * place, kept=9 * place, n_benign=400, n_adv=50)
-    return frame(records)
-
-
-def test_answer_prints_the_winner_its_ties_and_the_held_out_lines():
-    rows = surface((1, 6, 0, 5), (2, 6, 5, 6), (3, 11, 5, 6 - 1), (3, 16, 500, 10))
-    held_out = report_rows(extra=[named(9, 121)])  # left out, so it may be incomplete
-    text = answer_text(
-        rows, held_out[(held_out["table"] != "k9-of16-af121") | (held_out["image"] > 3)]
-    )
-    lines = text.split("\n")
-    assert max(map(len, lines)) <= 100
-    best = winner(rows)
-    assert "k2-of16-af6: k 2, QS_OF 16, QS_AF 6" in lines[1]
-    assert lines[1].endswith("paper (ImageNet): QS_OF 16, QS_AF 50")
-    assert re.findall(r"[\d.]+", lines[2]) == [
-        f"{best.line[key]:.1f}" for key in ("acc_dec", "acc_dec_low", "acc_dec_high")
-    ] + ["1000"]
-    assert re.findall(r"[\d.]+", lines[3]) == [
-        f"{best.line[key]:.1f}" for key in ("def_all", "def_all_low", "def_all_high")
-    ] + ["10"]
-    assert lines[5].split(None, 1)[1] == (
-        "3 of 3 feasible (Acc_dec < 1) of 4 tables: k 1..3, QS_AF 6..11"
-    )
-    held_out = summary(report_rows()).set_index("table")
-    body = {line.split()[0]: re.findall(r"-?\d+\.\d", line) for line in lines[9:-1]}
-    assert list(body) == [*BASELINES, "k2-of16-af6"]
-    for name, numbers in body.items():
-        line = held_out.loc[name]
-        measures = ("acc_benign", "acc_dec", "def_all", "def_successful")
-        keys = [f"{measure}{end}" for measure in measures for end in ("", "_low", "_high")]
-        assert numbers == [f"{line[key]:.1f}" for key in keys]
-    assert lines[-1].split() == ["n", "400", "400", "50", "50"]
-    widths = {len(line) for line in lines[8:]}
-    assert len(widths) == 1
-
-
-def test_an_answer_of_measured_bands_tells_their_sizes_and_what_they_share():
-    masks = {1: "8000000000000000", 2: "c040000000000000", 3: "f0c0000000000000"}
-    rows = frame([
-        row for (k, mask), kept in zip(masks.items(), (5, 6, 5), strict=True)
-        for row in counted((f"m{mask}-of16-af6", k, 16, 6), kept=kept)
-    ])  # fmt: skip
-    held_out = report_rows(extra=[("mc040000000000000-of16-af6", 2, 16, 6)])
-    bands = MeasuredBands(n_favoured={1: 1, 2: 3, 3: 6}, n_shared={1: 1, 2: 2, 3: 5})
-    lines = answer_text(rows, held_out, bands=bands).split("\n")
-    assert max(map(len, lines)) <= 100
-    assert lines[1].endswith(" mc040000000000000-of16-af6: n_OF 3, QS_OF 16, QS_AF 6")
-    assert lines[2].split(None, 1) == [
-        "band", "2 of 3 OF coefficients as in the diagonal pattern of that size, k 2"
-    ]  # fmt: skip
-    assert lines[6].endswith("of 3 tables: n_OF 1..6, QS_AF 6")
-    assert [line.split()[0] for line in lines[10:-1]] == [*BASELINES, "winner"]
-    theirs = summary(held_out).set_index("table").loc["mc040000000000000-of16-af6"]
-    assert float(lines[-2].split()[1]) == pytest.approx(theirs["acc_benign"], abs=0.05)
-
-
-def test_answer_without_a_report_stops_at_the_search_and_a_lacking_report_is_named():
-    rows = surface((1, 6, 0, 5), (2, 6, 5, 6))
-    text = answer_text(rows, None)
-    assert "held-out" not in text
-    assert answer_text(rows, report_rows()).startswith(text + "\n")
-    held_out = report_rows()
-    with pytest.raises(ValueError, match=r"found none of \['ijg75', 'k2-of16-af6'\]"):
-        answer_text(rows, held_out[~held_out["table"].isin(["ijg75", "k2-of16-af6"])])
-
-
-def test_no_minus_zero_is_printed():
-    # 3 of 1700 lost: Tango's lower limit is -0.049 points.
-    rows = surface((1, 6, 3, 5), n_benign=1700)
-    assert "0.2 [  0.0,   0.5] points" in answer_text(rows, None)
