@@ -55,12 +55,11 @@ def run(engine: Engine, options: argparse.Namespace) -> int:
     title = threat_cli.title(found)
     text = f"{title}\n{ablation_text(outcomes, names)}\n"
     print(text, end="")
-    for what, where in results.publish_files(
+    cli.print_written(results.publish_files(
         engine.store, STUDY.name, sweep, text=text,
         frames={"accuracies": answers.lines(outcomes, {})},
         figure=("ablation.png", ablation_figure(outcomes, title=title)),
-    ):  # fmt: skip
-        print(f"{what:>10}  {where}")
+    ), width=10)  # fmt: skip
     return 0
 
 

@@ -114,10 +114,9 @@ def answer(
     title = f"{inputs.data} {inputs.side} px, {inputs.model}, sigma {options.sigma_255:g}/255"
     text = robustness.robust_text(lines, walls)
     print(text)
-    for what, where in results.publish_files(
+    cli.print_written(results.publish_files(
         engine.store, RESTARTS.name, sweep, text=f"{title}\n{text}\n", frames={"robustness": lines}
-    ):
-        print(f"{what:>9}  {where}")
+    ))  # fmt: skip
     return 0
 
 

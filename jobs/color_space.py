@@ -82,11 +82,10 @@ def run(engine: Engine, options: argparse.Namespace) -> int:
     print(text, end="")
     picture = io.BytesIO()
     answers.space_curves(lines, names, title=title, path=picture)
-    for what, where in results.publish_files(
+    cli.print_written(results.publish_files(
         engine.store, STUDY.name, sweep, text=text, frames={"curves": lines},
         figure=("color_space.png", picture.getvalue()),
-    ):  # fmt: skip
-        print(f"{what:>9}  {where}")
+    ))  # fmt: skip
     return 0
 
 

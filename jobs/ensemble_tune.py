@@ -213,12 +213,11 @@ def answer(
     picture = ensemble_figures.png(ensemble_figures.tuning_figure(
         found, importances, title=title, max_decline_points=limit
     ))  # fmt: skip
-    for what, where in answers.publish(
+    cli.print_written(answers.publish(
         store, ensembles.sweep, found, text=f"{title}\n{text}\n", picture=picture,
         ensemble=ensemble_report.export(ensembles, roles["tuned"]),
-    ):  # fmt: skip
-        print(f"{what:>9}  {where}")
-    print(f"{'study':>9}  {storage}")
+    ))  # fmt: skip
+    cli.print_written([("study", storage)])
 
 
 JOB = cli.Job(

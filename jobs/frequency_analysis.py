@@ -53,11 +53,10 @@ def run(engine: Engine, options: argparse.Namespace) -> int:
     print(text, end="")
     picture = io.BytesIO()
     answers.spectra(lines, title=title, path=picture)
-    for what, where in results.publish_files(
+    cli.print_written(results.publish_files(
         engine.store, frequencies.STUDY.name, frequencies.sweep_of(asked), text=text,
         frames={"deviations": lines}, figure=("spectra.png", picture.getvalue()),
-    ):  # fmt: skip
-        print(f"{what:>9}  {where}")
+    ))  # fmt: skip
     return 0
 
 

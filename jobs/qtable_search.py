@@ -262,8 +262,7 @@ def answer(engine: Engine, question: Question, winner: qtable.TwoStep | None) ->
         partial=options.strategy == "best-first", bands=question.bands,
     )  # fmt: skip
     print(answered.text)
-    for what, where in results.publish(store, SEARCH.name, question.sweep, answered, export):
-        print(f"{what:>9}  {where}")
+    cli.print_written(results.publish(store, SEARCH.name, question.sweep, answered, export))
     return 0
 
 

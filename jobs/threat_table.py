@@ -83,12 +83,11 @@ def run(engine: Engine, options: argparse.Namespace) -> int:
     text = f"{title}\n{answers.table_text(outcomes, marks)}\n"
     print(text, end="")
     picture = threat_figure.threat_figure(outcomes, marks, title=title)
-    for what, where in results.publish_files(
+    cli.print_written(results.publish_files(
         engine.store, STUDY.name, sweep, text=text,
         frames={"accuracies": answers.lines(outcomes, marks)},
         figure=("threat_table.png", picture),
-    ):  # fmt: skip
-        print(f"{what:>10}  {where}")
+    ), width=10)  # fmt: skip
     return 0
 
 

@@ -49,11 +49,10 @@ def run(engine: Engine, options: argparse.Namespace) -> int:
     text = members.chain_text(lines)
     print(text)
     picture = member_figures.png(member_figures.chain_figure(lines, title=title))
-    for what, where in results.publish_files(
+    cli.print_written(results.publish_files(
         engine.store, chain.OUTPUTS.name, sweep, text=f"{title}\n{text}\n",
         frames={"members": lines}, figure=("chain.png", picture),
-    ):  # fmt: skip
-        print(f"{what:>9}  {where}")
+    ))  # fmt: skip
     return 0
 
 

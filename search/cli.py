@@ -6,7 +6,7 @@ import re
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -127,6 +127,12 @@ def state_of(options: argparse.Namespace) -> dict[str, Any]:
     """What the store's listing says of how a sweep was asked for."""
     command = " ".join(redacted(word) for word in sys.argv)
     return {"command": command, "data": redacted(options.data), "model": options.model}
+
+
+def print_written(files: Iterable[tuple[str, str]], *, width: int = 9) -> None:
+    """Print what is written and where, each line once its file is there."""
+    for what, where in files:
+        print(f"{what:>{width}}  {where}")
 
 
 def failed(outcome: Outcome) -> int:
