@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from results.answer import publish_files
 from results.stats import share_difference, wilson
 from results.store import Store
 from results.surface import Bools, feasible, summary
@@ -110,14 +111,11 @@ def publish(
     store: Store, sweep: str, found: Tuned, *, text: str, picture: bytes, ensemble: bytes
 ) -> Iterator[tuple[str, str]]:
     """Write text, trials, front, figure and the winning ensemble; what and where, one by one."""
-    yield "rows", store.root.path(store.folder("ensemble_tune", sweep))
-    folder = f"answers/{sweep}"
-    yield "answer", store.put(f"{folder}/answer.txt", text.encode())
-    for name, frame in (("trials", found.trials), ("front", found.front)):
-        data = bytes(frame.to_parquet(index=False))
-        yield name, store.put(f"{folder}/{name}.parquet", data)
-    yield "figure", store.put(f"{folder}/tuning.png", picture)
-    yield "ensemble", store.put(f"{folder}/ensemble.safetensors", ensemble)
+    yield from publish_files(
+        store, "ensemble_tune", sweep, text=text,
+        frames={"trials": found.trials, "front": found.front}, figure=("tuning.png", picture),
+    )  # fmt: skip
+    yield "ensemble", store.put(f"answers/{sweep}/ensemble.safetensors", ensemble)
 
 
 def optimism(
