@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 import results
-from core import attacks, training
+from core import training
 from core.epochs import BATCH_SIZE
 from results import robustness, schema
 from search import chain, chain_cli, cli, prepare
@@ -50,8 +50,9 @@ def add_flags(group: argparse._ArgumentGroup) -> None:
 def run(engine: Engine, options: argparse.Namespace) -> int:
     """Train all, attack all, and say the answer."""
     source = cli.source_of(options)
-    options.report_adversarial, options.attack = 0, "pgd"
-    found = chain_cli.prepared(engine, options, attacks.Attack.with_defaults("pgd", eps_255=2.0))
+    found = prepare.held_out(
+        engine, source, benign=options.report_benign, precision=options.precision
+    )
     epochs = options.at_epochs or training.default_epochs(source.data)
     baselines = [
         AdversarialTrainingCell(

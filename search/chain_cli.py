@@ -44,20 +44,10 @@ def prepared(
     engine: Engine, options: argparse.Namespace, attack: attacks.Attack
 ) -> prepare.Prepared:
     """M, and held-out images: benign and attacked."""
-    return prepare.prepare(
-        engine,
-        cli.source_of(options),
-        prepare.Wanted(
-            benign=None,
-            adversarial=0,
-            report_benign=options.report_benign,
-            report_adversarial=options.report_adversarial,
-        ),
-        attack,
-        eight_bit=True,
-        precision=options.precision,
-        splits=("report",),
-    )
+    return prepare.held_out(
+        engine, cli.source_of(options), benign=options.report_benign, attack=attack,
+        adversarial=options.report_adversarial, precision=options.precision,
+    )  # fmt: skip
 
 
 def cells(

@@ -236,6 +236,25 @@ def prepare(
     return Prepared(inputs, weights, (*attacked, *benign))
 
 
+def held_out(
+    engine: Engine,
+    source: Source,
+    *,
+    benign: int | None,
+    precision: str,
+    attack: attacks.Attack | None = None,
+    adversarial: int = 0,
+) -> Prepared:
+    """The classifier and held-out images alone: benign, and under an attack if one is given."""
+    wanted = Wanted(
+        benign=None, adversarial=0, report_benign=benign, report_adversarial=adversarial
+    )
+    return prepare(
+        engine, source, wanted, attack or attacks.Attack.with_defaults("fgsm"), eight_bit=True,
+        precision=precision, splits=("report",),
+    )  # fmt: skip
+
+
 def sweep_name(words: Sequence[str], asked: object) -> str:
     """A name for people and folders: words, then a hash of what was asked (JSON)."""
     slug = re.sub(r"[^a-z0-9.]+", "-", "-".join(words).lower()).strip("-.")

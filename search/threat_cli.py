@@ -41,13 +41,12 @@ def training_of(options: argparse.Namespace) -> Training:
 
 def prepared(engine: Engine, options: argparse.Namespace) -> prepare.Prepared:
     """The classifier and held-out images; threats make their examples themselves."""
-    wanted = prepare.Wanted(
-        benign=None, adversarial=0, report_benign=options.report_benign, report_adversarial=0
+    return prepare.held_out(
+        engine,
+        cli.source_of(options),
+        benign=options.report_benign,
+        precision=options.precision,
     )
-    return prepare.prepare(
-        engine, cli.source_of(options), wanted, attacks.Attack.with_defaults("fgsm"),
-        eight_bit=True, precision=options.precision, splits=("report",),
-    )  # fmt: skip
 
 
 def measure(
