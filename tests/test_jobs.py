@@ -1,11 +1,12 @@
 """Every job with --smoke: it answers, and answers the same from stored rows, running nothing.
 
-The jobs run in this process on one Ray, whose workers have torch already. `test_table_search`
-runs the search's command as users do.
+The jobs run in this process on one Ray, whose workers have torch already, and a job finds the
+classifiers that those before it trained. `test_table_search` runs the search's command as users do.
 """
 
 import importlib
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -30,9 +31,15 @@ def local_ray():
     ray.shutdown()
 
 
+@pytest.fixture(scope="module")
+def classifiers(tmp_path_factory):
+    return tmp_path_factory.mktemp("classifiers")
+
+
 @pytest.mark.parametrize("name", [name for name in JOBS if name not in ELSEWHERE])
-def test_smoke_answers_and_stored_rows_answer_the_same(name, tmp_path, capsys):
+def test_smoke_answers_and_stored_rows_answer_the_same(name, tmp_path, capsys, classifiers):
     job = importlib.import_module(f"jobs.{name}").JOB
+    shutil.copytree(classifiers, tmp_path, dirs_exist_ok=True)
 
     def run(*flags: str) -> tuple[str, str]:
         code = cli.main(job, ["--smoke", "--store", str(tmp_path), *flags])
@@ -43,6 +50,8 @@ def test_smoke_answers_and_stored_rows_answer_the_same(name, tmp_path, capsys):
     first, told = run()
     assert re.search(r"\d\.\d|\d \[\d", first)  # a measured number
     assert re.search(r": [1-9]\d* cells run", told)
+    for kept in ("bank", "rows/study=classifier"):
+        shutil.copytree(tmp_path / kept, classifiers / kept, dirs_exist_ok=True)
     pictures = {path: path.read_bytes() for path in tmp_path.rglob("*.png")}
     again, told = run("--figure")
     assert again == first
