@@ -107,7 +107,7 @@ def rows_table(
         if field.name in columns:
             arrays.append(_array(columns[field.name], field))
         elif field.name in constants:
-            arrays.append(_repeat(constants[field.name], next(iter(n_rows)), field))
+            arrays.append(_repeat(constants[field.name], next(iter(n_rows)), field.type))
         else:
             raise ValueError(f"column {field.name} is missing; evaluate gave {sorted(columns)}")
     unknown = set(columns) - set(schema.names)
@@ -140,25 +140,22 @@ def _array(values: Any, field: pa.Field) -> pa.Array:
     return pa.array(values).cast(field.type)  # a value that does not fit raises
 
 
-def _repeat(value: Any, n_rows: int, field: pa.Field) -> pa.Array:
-    if pa.types.is_dictionary(field.type):
-        return pa.DictionaryArray.from_arrays(_zeros(n_rows), pa.array([value], pa.string()))
-    if pa.types.is_timestamp(field.type):
-        one = pa.array([value]).cast(field.type)
-        return pa.repeat(one[0], n_rows)
-    return pa.repeat(pa.scalar(value, field.type), n_rows)
-
-
-@lru_cache(maxsize=8)
-def _zeros(n_rows: int) -> pa.Array:
-    return pa.array(np.zeros(n_rows, np.int32))
+@lru_cache(maxsize=64)  # neighbouring cells share most of their constants
+def _repeat(value: Any, n_rows: int, kind: pa.DataType) -> pa.Array:
+    if pa.types.is_dictionary(kind):
+        zeros = pa.array(np.zeros(n_rows, np.int32))
+        return pa.DictionaryArray.from_arrays(zeros, pa.array([value], pa.string()))
+    one = pa.array([value]).cast(kind) if pa.types.is_timestamp(kind) else pa.array([value], kind)
+    return pa.repeat(one[0], n_rows)
 
 
 def codes(rows: pa.Table, name: str) -> tuple[list[str], np.ndarray]:
     """A text column's distinct values, and for every row the position of its own among them."""
     values = rows.column(name).combine_chunks()
-    used, place = np.unique(values.indices.to_numpy(), return_inverse=True)
-    return values.dictionary.take(pa.array(used)).to_pylist(), place
+    indices = values.indices.to_numpy()
+    used = np.bincount(indices, minlength=len(values.dictionary)) > 0
+    place = (np.cumsum(used) - 1)[indices]
+    return values.dictionary.filter(pa.array(used)).to_pylist(), place
 
 
 def column(rows: pa.Table, name: str) -> np.ndarray:
