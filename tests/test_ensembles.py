@@ -134,8 +134,8 @@ def test_the_winner_is_the_best_feasible_row_and_its_file_says_what_the_report_s
     report = results.load("ensemble_report", store=store)
     report = report[(report["members"] == winner) & (report["chain"] == best.chain)]
     for subject, lines in report.groupby("subject", observed=True):
-        pieces = results.load(subject, store=store)
-        piece = pieces[pieces["split"] == "report"]["piece"].iloc[0]
+        known = results.load(subject, store=store)
+        piece = known[known["split"] == "report"]["piece"].iloc[0]
         images = pieces.images_of(Bank(results.store.Root(store)), piece)
         with torch.no_grad():
             predicted = ensemble(images.images).argmax(1)

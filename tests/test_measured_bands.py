@@ -55,8 +55,8 @@ def rows_of(store: Path, *flags: str) -> pd.DataFrame:
 
 def images_of(store: Path) -> dict[str, pieces.Images]:
     """The search's images, benign and adversarial."""
-    pieces = question(store).pieces("search")
-    return {p.subject: pieces.images_of(Bank(Root(store)), p.name) for p in pieces}
+    made = question(store).pieces("search")
+    return {p.subject: pieces.images_of(Bank(Root(store)), p.name) for p in made}
 
 
 def plain_deviation(planes: np.ndarray) -> np.ndarray:

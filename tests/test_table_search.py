@@ -89,9 +89,9 @@ def test_images_are_the_data_sets_and_examples_are_of_correct_images_within_budg
     store, _ = searched
     asked, bank = question(store), Bank(Root(store))
     source = cli.source_of(asked.options).open()
-    pieces = {(p.split, p.subject): pieces.images_of(bank, p.name) for p in asked.prepared.pieces}
+    made = {(p.split, p.subject): pieces.images_of(bank, p.name) for p in asked.prepared.pieces}
     for split in ("search", "report"):
-        benign, attacked = pieces[split, "benign"], pieces[split, "adversarial"]
+        benign, attacked = made[split, "benign"], made[split, "adversarial"]
         images, labels = source.batch(split, benign.ids.tolist())
         assert torch.equal(images, benign.images)
         assert torch.equal(labels, benign.labels)
