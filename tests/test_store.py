@@ -1,5 +1,7 @@
 """Rows on disk: typed, and read back by pandas alone."""
 
+from dataclasses import dataclass
+
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -137,3 +139,43 @@ def test_columns_must_be_those_of_the_row():
         table(good | {"image": [1, 2]})
     with pytest.raises(pa.ArrowInvalid):
         table(good | {"image": [2**40]})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Named:
+    """A text column and one that may be empty, as those of tables."""
+
+    table: str
+    pattern: int | None
+
+
+@pytest.mark.parametrize("patterns", [[3, None, 5], [None] * 3])
+def test_values_over_and_over_are_the_same_rows_as_their_list(patterns):
+    names = ["k3", "none", "k5"]
+    kind, made, cell = schema.schema_of(Cell, Named), MADE, Cell(block=0)
+    repeated, spelt = (
+        schema.rows_table(kind, study="s", version=1, cell=cell, columns=columns, made=made)
+        for columns in (
+            {"table": schema.tiled(names, 4), "pattern": schema.tiled(patterns, 4)},
+            {"table": names * 4, "pattern": patterns * 4},
+        )
+    )
+    assert repeated.equals(spelt, check_metadata=True)
+
+
+def test_the_codes_of_a_part_leave_out_what_the_part_does_not_name():
+    column = pa.array(["b", "a", "c", "a", "b"]).dictionary_encode()
+    rows = pa.table({"table": column}).slice(1, 3)
+    names, place = schema.codes(rows, "table")
+    assert sorted(names) == ["a", "c"]
+    assert [names[i] for i in place] == ["a", "c", "a"]
+
+
+def test_constants_of_one_cell_are_not_taken_for_those_of_another():
+    for share in (0.5, 1.0, 0.5):
+        cell = Cell(block=1, share=share, name=f"n{share}")
+        columns = {"image": [0], "right": [True], "pattern": [1]}
+        rows = schema.rows_table(
+            SCHEMA, study="s", version=1, cell=cell, columns=columns, made=MADE
+        ).to_pylist()
+        assert (rows[0]["block"], rows[0]["share"], rows[0]["name"]) == (1, share, f"n{share}")
