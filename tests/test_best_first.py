@@ -76,15 +76,19 @@ class World:
         return best and best[1]
 
 
-def search(world: World, shuffle: random.Random, *, in_flight: int = 4, told=()) -> tuple:
-    tally = world.tally()
-    plan = BestFirst(
+def plan_of(world: World, tally: Tally) -> BestFirst:
+    return BestFirst(
         tally,
         world.pieces(),
         lambda block, names: Ask(block.piece.subject, tuple(block.images), tuple(names)),
         str,
         largest_block=250,
     )
+
+
+def search(world: World, shuffle: random.Random, *, in_flight: int = 4, told=()) -> tuple:
+    tally = world.tally()
+    plan = plan_of(world, tally)
     for ask in told:
         plan.tell("earlier run", world.digest(ask))
     waiting, asked = [], []
@@ -122,6 +126,25 @@ def worlds(draw) -> World:
 def test_the_winner_is_that_of_brute_force(world, seed, in_flight):
     leader, _ = search(world, random.Random(seed), in_flight=in_flight)
     assert leader == world.brute_force()
+
+
+@settings(max_examples=100)
+@given(world=worlds())
+def test_no_table_ends_above_its_bound_and_no_bound_rises(world):
+    ranks = {}
+    for j, table in enumerate(world.tables):
+        lost = int(world.before["benign"].sum() - world.right["benign"][:, j].sum())
+        defended = int(world.right["adversarial"][:, j].sum())
+        ranks[table.name] = (defended, -lost, table.n_favoured, -table.qs_af)
+    plan = plan_of(world, world.tally())
+    before = {table.name: plan.bound(table) for table in world.tables}
+    while (ask := plan.ask()) is not None:
+        plan.tell(str(ask), world.digest(ask))
+        for table in world.tables:
+            bound = plan.bound(table)
+            assert ranks[table.name] <= bound <= before[table.name]
+            assert -ranks[table.name][1] >= -bound[1]  # nor loses less, which decides feasibility
+            before[table.name] = bound
 
 
 @settings(max_examples=100)
