@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 _LINE_EVERY_S = 5.0
 _BAR_EVERY_S = 0.2
-_PACE_S = 2.0  # how long the pace remembers
+_PACE_S = 2.0  # how long the pace remembers, at least
 
 
 def duration(seconds: float) -> str:
@@ -81,10 +81,11 @@ class Progress:
         """One more cell ended; `best` words the answer so far, where it is shown."""
         self.n_failed += failed
         self.n_done += not failed
-        if time.monotonic() - self._marks[-1][0] > _PACE_S / 4:
-            self._marks.append((time.monotonic(), self.n_done))
-        while time.monotonic() - self._marks[0][0] > _PACE_S and len(self._marks) > 1:
-            self._marks.popleft()
+        now = time.monotonic()
+        if now - self._marks[-1][0] > _PACE_S / 4:
+            self._marks.append((now, self.n_done))
+        while len(self._marks) > 1 and now - self._marks[1][0] > _PACE_S:
+            self._marks.popleft()  # the oldest that stays is _PACE_S ago, or more
         if self._bar is not None:
             self._bar.update(not failed)
             if time.monotonic() - self._said_at > _BAR_EVERY_S:
