@@ -40,6 +40,24 @@ class Awkward(nn.Module):
         return self.norms[2](seen) + seen
 
 
+class Looked(nn.Module):
+    """A convolution whose weight is used once more, and one whose weight a hook makes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read, self.hooked = (nn.Conv2d(3, 3, 1) for _ in range(2))
+        self.hooked.register_forward_pre_hook(fill)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(3) for _ in range(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norms[0](self.read(x)) + nn.functional.conv2d(x, self.read.weight)
+        return self.norms[1](self.hooked(self.norms[2](x)))
+
+
+def fill(convolution: nn.Module, _: object) -> None:
+    convolution.weight.data.fill_(0.5)
+
+
 class Branching(Awkward):
     """Its forward looks at values, which no trace can follow."""
 
@@ -47,7 +65,7 @@ class Branching(Awkward):
         return super().forward(x) if x.sum() > 0 else x
 
 
-@pytest.mark.parametrize("kind", [Awkward, Branching])
+@pytest.mark.parametrize("kind", [Awkward, Branching, Looked])
 def test_norms_that_cannot_be_folded_stay(kind):
     model, pixels = kind(), torch.rand(2, 3, 8, 8)
     model(pixels)

@@ -17,7 +17,7 @@ def folded(model: Model) -> Model:
     """A copy of a model in evaluation mode whose convolutions do what their batch norms did.
 
     Logits agree up to rounding. Only a `Conv2d` whose output goes to one `BatchNorm2d` and nowhere
-    else is folded; a model that cannot be traced comes back as it is.
+    else is folded. A model without batch norms, or that cannot be traced, comes back itself.
 
     Source: Jacob et al. (2018), "Quantization and Training of Neural Networks for Efficient
     Integer-Arithmetic-Only Inference", section 3.2 (equation 14).
@@ -32,6 +32,7 @@ def folded(model: Model) -> Model:
     modules = dict(root.named_modules())
     calls = [node for node in graph.nodes if node.op == "call_module"]
     n_calls = Counter(str(node.target) for node in calls)
+    read = {str(node.target).rpartition(".")[0] for node in graph.nodes if node.op == "get_attr"}
     for node in calls:
         before = node.args[0] if node.args else None
         if not (isinstance(before, fx.Node) and before.op == "call_module"):
@@ -43,7 +44,8 @@ def folded(model: Model) -> Model:
             and type(norm) is nn.BatchNorm2d
             and norm.track_running_stats
             and len(before.users) == 1
-            and all(n_calls[name] == 1 for name in names)
+            and all(n_calls[name] == 1 and name not in read for name in names)
+            and not convolution._forward_pre_hooks  # noqa: SLF001 - such as an old weight norm
         ):
             _put(modules, names[0], fuse_conv_bn_eval(convolution, norm))
             _put(modules, names[1], nn.Identity())
