@@ -23,7 +23,15 @@ def minimise(pixels: Pixels, kept: Tensor, *, weight: float, n_steps: int = N_ST
     to convergence. `kept` is a mask of 0 and 1, [n, 1, h, w]. A dropped pixel's value is not looked
     at. The number of steps is fixed, so that no image's result depends on another's: a quarter of
     them for each length of step.
+
+    Raises:
+        InputError: a number of steps that is no multiple of 4.
     """
+    if n_steps < len(_PRIMAL_STEPS) or n_steps % len(_PRIMAL_STEPS):
+        raise InputError(
+            f"expected a multiple of {len(_PRIMAL_STEPS)} steps, got {n_steps}.\n"
+            f"Hint: {N_STEPS} are near the limit."
+        )
     n_images = max(1, len(pixels))
     if pixels.device.type == "cpu":
         n_images = max(1, _N_CACHED // pixels.shape[1:].numel())
