@@ -18,7 +18,6 @@ from core import training
 from core.epochs import BATCH_SIZE
 from results import robustness, schema
 from search import chain, chain_cli, cli, prepare
-from search.chain_training import chain_id
 from search.plan import Grid
 from search.robustness import (
     RESTARTS,
@@ -67,7 +66,7 @@ def run(engine: Engine, options: argparse.Namespace) -> int:
     sweep = chain_cli.sweep_of(["robustness"], found, asked)
     study = adversarial_training_study(source)
     trained = prepare.make(engine, study, baselines, sweep, label="adversarial training")
-    (members,) = chain.make_chains(engine, source, cells)
+    (members,) = chain.make_chains(engine, source, cells, sweep=sweep)
     ours = tuple(member for member in members if member.name in ENSEMBLE)
     defences: Defences = {("ours", eps): ours for eps in options.eps_255}
     for cell, rows in zip(baselines, trained, strict=True):
@@ -75,9 +74,7 @@ def run(engine: Engine, options: argparse.Namespace) -> int:
         defences[cell.method, cell.eps_255] = (chain.Member(cell.method, piece, ""),)
     plan = Grid(RESTARTS.cell_id, list(restarts(options, found, defences)))
     outcome = engine.sweep(RESTARTS, plan, sweep, label="PGD", state=cli.state_of(options))
-    if outcome.failed:
-        return cli.failed(outcome)
-    return answer(engine, options, found, sweep, chain_cell=cells[0])
+    return cli.failed(outcome) if outcome.failed else answer(engine, options, found, sweep)
 
 
 def restarts(
@@ -99,18 +96,16 @@ def restarts(
                     )  # fmt: skip
 
 
-def answer(
-    engine: Engine, options: argparse.Namespace, found: prepare.Prepared, sweep: str, *,
-    chain_cell: chain.ChainCell,
-) -> int:  # fmt: skip
+def answer(engine: Engine, options: argparse.Namespace, found: prepare.Prepared, sweep: str) -> int:
     """Print and write what the stored rows say."""
     root = engine.store.root
     lines = robustness.robust_lines(results.load(RESTARTS.name, sweep=sweep, store=root))
     baselines = results.load("adversarial_training", sweep=sweep, store=root)
     walls = robustness.training_wall_s(baselines, ["method", "eps_255"])
-    chains = results.load("chain", sweep=chain.chain_sweep(chain_cell), store=root)
-    by_chain = robustness.training_wall_s(chains, ["cell_id"])
-    walls |= {("ours", eps): by_chain[(chain_id(chain_cell),)] for eps in options.eps_255}
+    chains = robustness.training_wall_s(
+        results.load("chain", sweep=sweep, store=root), ["sigma_255"]
+    )
+    walls |= {("ours", eps): sum(chains.values()) for eps in options.eps_255}
     inputs = found.inputs
     title = f"{inputs.data} {inputs.side} px, {inputs.model}, sigma {options.sigma_255:g}/255"
     text = robustness.robust_text(lines, walls)

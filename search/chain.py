@@ -60,14 +60,17 @@ def make_chains(
     engine: Engine,
     source: Source,
     cells: Sequence[ChainCell],
+    *,
+    sweep: str | None = None,
 ) -> list[tuple[Member, ...]]:
     """Each cell's members, M first, trained or found in the bank.
 
-    All that is fine-tuned from one M lies in one sweep, so no study trains what another has.
-    CellsFailed where a chain fails.
+    All that is fine-tuned from one M lies in one sweep, so no study trains what another has; a
+    study that measures the training itself names its own. CellsFailed where a chain fails.
     """
-    study, sweep = chain_study(source), chain_sweep(cells[0])
-    made = prepare.make(engine, study, cells, sweep, label="noise-trained chain")
+    if sweep is None:
+        (sweep,) = {chain_sweep(cell) for cell in cells}
+    made = prepare.make(engine, chain_study(source), cells, sweep, label="noise-trained chain")
     return [members_of(cell, rows) for cell, rows in zip(cells, made, strict=True)]
 
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from core import attacks, noisy_training, qtable, subsets
 from search.bank import Bank
-from search.chain import MEMBERS, ChainCell, Member, make_chains, make_outputs
+from search.chain import MEMBERS, OUTPUTS, ChainCell, Member, make_chains, make_outputs
+from search.chain_training import VERSION as CHAIN_VERSION
 from search.chain_training import chain_id
 from search.pieces import Inputs
 from search.prepare import Piece, Prepared, sweep_name
@@ -160,7 +161,8 @@ class Ensembles:
         }
         parts = {"data": asdict(self.prepared.inputs), "attack": asdict(self.attack)}
         named = {f"{n}: {k}": v for n, part in parts.items() for k, v in part.items()}
-        return named | pieces | {"model: weights": self.prepared.weights} | recipe
+        made = {"made: chains": CHAIN_VERSION, "made: outputs": OUTPUTS.version}
+        return named | pieces | {"model: weights": self.prepared.weights} | made | recipe
 
     def _scored(self, settings: Sequence[Setting]) -> list[subsets.Scores]:
         chains = self.chains(settings)

@@ -1,4 +1,4 @@
-"""What cells load from the bank: images and networks, kept by the process that loads them."""
+"""What cells name and load: images and networks of the bank, kept by the process."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -68,11 +68,15 @@ def images_of(bank: Bank, piece: str) -> Images:
     return Images(**tensors)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=8)
 def classifier_of(bank: Bank, piece: str, device: str, precision: str) -> nn.Module:
     """The network, ready to predict and to be attacked on `device`."""
-    network = models.from_tensors(*bank.get(piece))
-    return _ready(models.folded(network), device, precision)
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    network = models.folded(models.from_tensors(*bank.get(piece)))
+    network = network.eval().requires_grad_(requires_grad=False)
+    network = network.to(device).to(memory_format=torch.channels_last)
+    return Bf16(network, device) if precision == "bf16" else network
 
 
 @lru_cache(maxsize=4)
@@ -81,10 +85,12 @@ def ensemble_of(
 ) -> Ensemble:
     """Networks behind their tables ("" for none), each ready as `classifier_of` makes it."""
     ready = [
-        Member(one.name, _ready(models.folded(one.network), device, precision), one.table)
-        for one in members(bank, networks, networks, tables)
+        Member(
+            piece, classifier_of(bank, piece, device, precision), qtable.by_name(table or "none")
+        )
+        for piece, table in zip(networks, tables, strict=True)
     ]
-    return Ensemble(ready).to(device)
+    return Ensemble(ready).eval().to(device)
 
 
 def members(
@@ -95,14 +101,6 @@ def members(
         Member(name, models.from_tensors(*bank.get(piece)), qtable.by_name(table or "none"))
         for name, piece, table in zip(names, networks, tables, strict=True)
     ]
-
-
-def _ready(model: nn.Module, device: str, precision: str) -> nn.Module:
-    torch.backends.cudnn.deterministic = True
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-    model = model.eval().requires_grad_(requires_grad=False)
-    model = model.to(device).to(memory_format=torch.channels_last)
-    return Bf16(model, device) if precision == "bf16" else model
 
 
 class Bf16(nn.Module):

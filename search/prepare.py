@@ -245,7 +245,8 @@ def held_out(
     attack: attacks.Attack | None = None,
     adversarial: int = 0,
 ) -> Prepared:
-    """The classifier and held-out images alone: benign, and under an attack if one is given."""
+    """The classifier and held-out images alone: benign, and so many under an attack."""
+    assert attack is not None or not adversarial
     wanted = Wanted(
         benign=None, adversarial=0, report_benign=benign, report_adversarial=adversarial
     )
