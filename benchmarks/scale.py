@@ -148,7 +148,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cells", type=int, default=100_000)
     n_cells = parser.parse_args().cells
-    with tempfile.TemporaryDirectory(dir=".") as folder:
+    kept = Path("results/out/bench")
+    kept.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=kept) as folder:
         engine = Engine(Store(Root(folder)), gpus=0.0)
         engine.start()
         few = Grid(STUDY.cell_id, cells(100))

@@ -41,7 +41,7 @@ def add_flags(group: argparse._ArgumentGroup) -> None:
     add("--black", nargs="*", default=BLACK, metavar="ATTACK", help="black box")
     add("--white", nargs="*", default=WHITE, metavar="ATTACK", help="white box")
     add("--eot", type=count, default=5, metavar="N", help="draws of a randomised defence that a "
-        "white-box gradient is the mean of; bpda takes one (tvm takes hours)")  # fmt: skip
+        "white-box gradient is the mean of; bpda takes one")  # fmt: skip
     add("--surrogate", metavar="NAME", help="the black box's network, as for --model; the same "
         "network from another seed unless given, where it is trained here")  # fmt: skip
     add("--members", default="+".join(victims.PAPER_MEMBERS), metavar="NAMES",

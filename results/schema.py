@@ -140,7 +140,7 @@ def _array(values: Any, field: pa.Field) -> pa.Array:
     return pa.array(values).cast(field.type)  # a value that does not fit raises
 
 
-@lru_cache(maxsize=64)  # neighbouring cells share most of their constants
+@lru_cache(maxsize=64)  # neighbouring cells share most of their constants; -0.0 may come as 0.0
 def _repeat(value: Any, n_rows: int, kind: pa.DataType) -> pa.Array:
     if pa.types.is_dictionary(kind):
         zeros = pa.array(np.zeros(n_rows, np.int32))
