@@ -1,8 +1,8 @@
 """Which half of the defence helps: the table, or the colour space that it is applied in?
 
     python jobs/ablation.py --smoke                                   # few images, short attacks
-    python jobs/ablation.py --data photos --table k6-of16-af41
-    python jobs/ablation.py --data photos --table k6-of16-af41 --figure    # from stored rows
+    python jobs/ablation.py --data photos --table k10-of16-af56
+    python jobs/ablation.py --data photos --table k10-of16-af56 --figure    # from stored rows
 
 Figure 5 of the defensive-table paper: JPEG's table and the searched one, each in YCbCr 4:2:0 (JPEG
 itself, and JPEG with the searched table) and in RGB, against four attacks on the undefended network
@@ -26,7 +26,7 @@ ATTACKS = ("fgsm@2", "ifgsm@2", "deepfool", "cw:searches=5@1000000x200")
 def add_flags(group: argparse._ArgumentGroup) -> None:
     """The study's own flags."""
     add = group.add_argument
-    add("--table", default="k6-of16-af41", metavar="NAME", help="such as a search's winner")
+    add("--table", default="k10-of16-af56", metavar="NAME", help="such as a search's winner")
     add("--quality", type=cli.positive(int), default=75, metavar="Q", help="of JPEG, beside it")
     add("--attacks", nargs="+", default=ATTACKS, metavar="ATTACK", help=threat_cli.ATTACK_FORM)
     threat_cli.add_image_flags(group)

@@ -1,8 +1,8 @@
 r"""What is left of a defence under gray-, black- and white-box attacks, beside other defences?
 
     python jobs/threat_table.py --smoke                  # few images, short attacks
-    python jobs/threat_table.py --data photos --table k6-of16-af41
-    python jobs/threat_table.py --data photos --table k6-of16-af41 --figure    # from stored rows
+    python jobs/threat_table.py --data photos --table k10-of16-af56
+    python jobs/threat_table.py --data photos --table k10-of16-af56 --figure    # from stored rows
     python jobs/threat_table.py --data imagefolder:PATH \
         --model timm:resnetv2_50 --surrogate timm:resnetv2_101    # the paper's networks
 
