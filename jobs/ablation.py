@@ -7,6 +7,9 @@
 Figure 5 of the defensive-table paper: JPEG's table and the searched one, each in YCbCr 4:2:0 (JPEG
 itself, and JPEG with the searched table) and in RGB, against four attacks on the undefended network
 (gray box) and on benign images. Gray data have no colour space; the job asks for colour.
+
+Last answer, photos 32 px, 300 images: on benign images the spaces do alike, under FGSM RGB loses 5
+to 7 points; the searched table is no better than JPEG's at quality 75.
 """
 
 import argparse

@@ -7,6 +7,9 @@
 Table 1 of the defensive-table paper: Fast, Free and ours (M, M90, M70, M50, M30, mean of softmax),
 each as it is and under PGD with 1 and with 10 restarts. Fast and Free are attacked in the white
 box; ours in both: "gray" attacks M alone, "white" the whole ensemble, through its codec.
+
+Last answer, digits, PGD-50 at 8/255, 60 images: Fast and Free 98 %, ours 88 %, for about the time
+of Fast and half of that of Free.
 """
 
 import argparse

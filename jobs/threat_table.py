@@ -11,6 +11,9 @@ Black box: it knows another one. White box: it goes through the whole defence, f
 backward as if nothing were rounded (BPDA, the paper's row), and as PGD whose gradient is the mean
 over a randomised defence's draws (EOT, the adaptive row). A defence is marked where its white-box
 figures betray a masked gradient. All images are attacked, also those that are wrong anyway.
+
+Last answer, photos 32 px, 300 images: in the gray box SHIELD with vaccinated networks defends best,
+in the white box nothing keeps more than 5 % at 8/255.
 """
 
 import argparse

@@ -7,6 +7,9 @@
 Section 3.4 of the defensive-table paper: seven networks, each fine-tuned from its predecessor on
 images as they are and on noisy images at its own quality. Every member is then tried on held-out
 images at its own quality, benign and attacked (gray box: the attack knows M alone).
+
+Last answer, I-FGSM 2/255: digits show nothing; on photos accuracy under attack rises as quality
+falls (44.5 % for M, 56.5 % for M30), at a benign price, whatever the noise.
 """
 
 import argparse
