@@ -49,9 +49,9 @@ lock: $(READY)  ## pin every version and hash anew
 	  --extra postgresql --extra dashboard --universal \
 	  --python-version 3.11 --generate-hashes --no-header --quiet --upgrade -o requirements.lock
 
-system:  ## Debian's packages that some tests need: ssh hosts, a PostgreSQL server, a browser
+system:  ## Debian's packages that some tests need: ssh hosts, tmux, a PostgreSQL server, a browser
 	apt-get update -qq && apt-get install -qq -y --no-install-recommends \
-	  openssh-server rsync iproute2 postgresql chromium
+	  openssh-server rsync iproute2 tmux postgresql chromium
 
 clean:  ## remove what make made, but no results
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -3,6 +3,8 @@
 Long: `make faults` runs them, with what each took.
 """
 
+import re
+import shutil
 import threading
 import time
 
@@ -11,7 +13,7 @@ import pytest
 from clouds import cloud
 from clusters import brought_up, has_ray, ray_processes, wait_for, what_happened
 from hosts import Hosts
-from searches import assert_same_rows, copy_prepared, hosts_of, run_here, struck
+from searches import SEARCH, assert_same_rows, copy_prepared, hosts_of, run_here, struck
 
 pytestmark = [hosts_module.needed, pytest.mark.soak]
 N = 3
@@ -82,6 +84,30 @@ def test_a_driver_killed_and_submitted_again(cluster, hosts, store, quiet):
     )
     print("driver killed, submitted again:", fault)
     assert_same_rows(store, quiet)
+
+
+@pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux: make system")
+def test_a_search_left_alone_in_tmux_goes_on_and_is_found_done(cluster, hosts, store, quiet):
+    start = time.monotonic()
+    words = ("jobs/qtable_search.py", *SEARCH, "--store", str(store))
+    cluster.ray("submit", "--tmux", str(cluster.file), *words)
+    returned_s = time.monotonic() - start
+    assert not list(store.glob("answers/*/answer.txt")), "it waited for the end"
+    wait_for(lambda: not connections(hosts), "the launcher's connection stays", timeout_s=60)
+    wait_for(lambda: list(store.glob("answers/*/winner.qtable.txt")), "no answer", timeout_s=600)
+    print(f"ray submit --tmux returned after {returned_s:.1f} s, answer after "
+          f"{time.monotonic() - start:.1f} s")  # fmt: skip
+    assert_same_rows(store, quiet)
+    assert len(hosts_of(store)) == N
+    said = cluster.submit(*SEARCH, "--store", str(store))
+    assert "winner" in said
+    assert not re.search(r": [1-9]\d* cells run", said)
+
+
+def connections(hosts) -> list[str]:
+    """The ssh sessions on the head."""
+    lines = hosts.run(0, "ps", "-ww", "-eo", "args", "--no-headers").splitlines()
+    return [line for line in lines if re.match(r"sshd.*@", line)]
 
 
 def head_lost(hosts, cluster, *, keep_disk: bool):
