@@ -103,7 +103,8 @@ def _given_to_shell(script: str) -> list[str] | None:
     _, found, rest = line.rpartition(f"python ~/{script}")
     if not found:
         return None
-    text = rest.rstrip("\0 \n").removesuffix(")")  # Ray wraps the command in parentheses
+    # Ray wraps the command in parentheses, or has tmux and screen keep a shell open behind it.
+    text = rest.rstrip("\0 \n").removesuffix("; exec bash").removesuffix(")")
     try:
         return shlex.split(text)
     except ValueError:

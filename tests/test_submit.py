@@ -122,9 +122,11 @@ def head(tmp_path):
     return tmp_path
 
 
-def launched(home: Path, arguments: str) -> str:
+def launched(home: Path, arguments: str, *, tmux: bool = False) -> str:
     """What `ray submit` with these arguments says; the line is its command runner's."""
     command = f"(python ~/job.py {arguments})"
+    if tmux:  # a terminal apart, which this is not, keeps a shell open behind the script
+        command = f"(bash -c {shlex.quote(f'python ~/job.py {arguments}; exec bash')} </dev/null)"
     line = f"source ~/.bashrc; export OMP_NUM_THREADS=1 PYTHONWARNINGS=ignore && {command}"
     env = {
         "HOME": str(home), "PYTHONPATH": str(shipping.REPOSITORY),
@@ -136,19 +138,21 @@ def launched(home: Path, arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.parametrize("tmux", [False, True])
 @pytest.mark.parametrize(
     "arguments", ["--store $HOME/out", "--eps-255 8; touch ~/owned", "--study *", "--a `id`"]
 )
-def test_arguments_that_a_shell_changed_are_refused_before_anything_runs(head, arguments):
-    said = launched(head, arguments)
+def test_arguments_that_a_shell_changed_are_refused_before_anything_runs(head, arguments, tmux):
+    said = launched(head, arguments, tmux=tmux)
     assert said.startswith("refused:")
     assert "python -m search submit" in said
     assert not (head / "owned").exists()
 
 
+@pytest.mark.parametrize("tmux", [False, True])
 @pytest.mark.parametrize("arguments", [["--eps-255", "8"], ODD, []])
-def test_arguments_that_arrive_whole_are_taken(head, arguments):
-    said = launched(head, " ".join(map(shlex.quote, arguments)))
+def test_arguments_that_arrive_whole_are_taken(head, arguments, tmux):
+    said = launched(head, " ".join(map(shlex.quote, arguments)), tmux=tmux)
     assert said == f"ran {arguments}\n"
 
 
