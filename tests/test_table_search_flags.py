@@ -48,7 +48,9 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("flags", "message"), BAD, ids=lambda x: " ".join(x)[:40])
+@pytest.mark.parametrize(
+    ("flags", "message"), BAD, ids=lambda x: " ".join(x)[:40] if isinstance(x, list) else ""
+)
 def test_what_cannot_be_used_is_named(flags, message, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Engine, "start", lambda _: pytest.fail("Ray started before the check"))
