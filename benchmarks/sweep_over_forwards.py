@@ -28,7 +28,7 @@ FEW = ("--benign", "250", "--adversarial", "50", "--report-benign", "50",
        "--report-adversarial", "10", "--block", "250")  # fmt: skip
 SIZES = {
     "digits": (0.5, ("--data", "digits", *FEW)),
-    "photos-32": (0.6, ("--data", "photos", *FEW)),
+    "photos-32": (0.6, ("--data", "photos", "--benign", "500", "--adversarial", "100", *FEW[4:])),
     "photos-224": (0.95, ("--data", "photos", "--side", "224", "--benign", "40", "--adversarial",
                           "2", "--report-benign", "40", "--report-adversarial", "1",
                           "--patterns", "6", "--block", "4")),

@@ -46,9 +46,13 @@ def blocks(planes: Tensor) -> Levels:
 
 def planes(levels: Levels, height: int, width: int) -> Tensor:
     """Inverse of `blocks`: [n, c, height, width] samples around 0..255, padding cropped."""
-    n, c, rows, columns = levels.shape[:4]
-    whole = levels.transpose(3, 4).reshape(n, c, rows * 8, columns * 8)
-    return whole[..., :height, :width] + 128
+    return _joined(levels, height, width) + 128
+
+
+def _joined(blocks: Tensor, height: int, width: int) -> Tensor:
+    n, c, rows, columns = blocks.shape[:4]
+    whole = blocks.transpose(3, 4).reshape(n, c, rows * 8, columns * 8)
+    return whole[..., :height, :width]
 
 
 def coefficients(images: Images8 | Pixels) -> Coefficients:
@@ -68,10 +72,15 @@ def quantise(
     return rounding(values / steps) * steps
 
 
+def quantise_(values: Coefficients, steps: Tensor) -> Coefficients:
+    """`quantise` in place, for coefficients that are a copy anyway."""
+    return values.div_(steps).round_().mul_(steps)
+
+
 def decode(values: Coefficients, height: int, width: int) -> Pixels:
     """Dequantised coefficients to pixels: float32 in [0, 1], whole multiples of 1/255."""
-    samples = planes(idct8(values), height, width).round_().clamp_(0, 255)
-    return samples.to(torch.float32).div_(255)
+    samples = idct8(values).add_(128).round_().clamp_(0, 255)
+    return _joined(samples.to(torch.float32).div_(255), height, width)
 
 
 def compress(pixels: Pixels, table: QTable, *, rounding: Rounding = torch.round) -> Pixels:

@@ -105,7 +105,7 @@ def _predict_coded(
     for image, table in zip(
         torch.split(image_of, batch_size), torch.split(table_of, batch_size), strict=True
     ):
-        rounded = codec.quantise(values[image], steps[table][:, None, None, None])
+        rounded = codec.quantise_(values[image], steps[table][:, None, None, None])
         seen.append(classify(classifier, codec.decode(rounded, height, width)))
     predicted = torch.cat(seen)[torch.from_numpy(inverse)].reshape(len(images), len(steps))
     return Scores(predicted, len(pairs))

@@ -19,17 +19,17 @@ class LeNet(nn.Module):
         super().__init__()
         self.features = nn.Sequential(
             nn.Conv2d(channels, 32, 3, padding=1),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.MaxPool2d(2),
             nn.Conv2d(32, 64, 3, padding=1),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.MaxPool2d(2),
             nn.Conv2d(64, 64, 3, padding=1),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.AdaptiveAvgPool2d(4),
         )
         self.classifier = nn.Sequential(
-            nn.Flatten(), nn.Linear(64 * 16, 128), nn.ReLU(), nn.Linear(128, n_classes)
+            nn.Flatten(), nn.Linear(64 * 16, 128), nn.ReLU(inplace=True), nn.Linear(128, n_classes)
         )
 
     def forward(self, x: Pixels) -> Logits:
@@ -64,7 +64,7 @@ class SmallResNet(nn.Module):
 
     def forward(self, x: Pixels) -> Logits:
         """Logits of normalised images."""
-        x = self.blocks(functional.relu(self.norm(self.stem(x))))
+        x = self.blocks(functional.relu(self.norm(self.stem(x)), inplace=True))
         logits: Tensor = self.classifier(x.mean(dim=(2, 3)))
         return logits
 
@@ -86,5 +86,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Features of `n_out` channels, the side divided by the stride."""
-        inner = self.second_norm(self.second(functional.relu(self.first_norm(self.first(x)))))
-        return functional.relu(inner + self.shortcut(x))
+        inner = functional.relu(self.first_norm(self.first(x)), inplace=True)
+        inner = self.second_norm(self.second(inner))
+        inner += self.shortcut(x)
+        return functional.relu(inner, inplace=True)

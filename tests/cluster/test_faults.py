@@ -128,7 +128,7 @@ def test_a_head_lost_started_and_submitted_again(cluster, hosts, store, quiet):
     assert_same_rows(store, quiet)
     cluster.down()
     try:
-        empty_s = wait_for(lambda: not ray_processes(hosts), "processes are left", timeout_s=60)
+        empty_s = wait_for(lambda: not ray_processes(hosts), "processes are left")
     except AssertionError as error:
         error.add_note(what_happened(hosts))
         raise
