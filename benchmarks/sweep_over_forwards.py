@@ -25,7 +25,7 @@ from search.plan import Grid
 from search.study import Place, Study
 
 FEW = ("--benign", "250", "--adversarial", "50", "--report-benign", "50",
-       "--report-adversarial", "10", "--block", "250")  # fmt: skip
+       "--report-adversarial", "10")  # fmt: skip
 SIZES = {
     "digits": (0.5, ("--data", "digits", *FEW)),
     "photos-32": (0.6, ("--data", "photos", "--benign", "500", "--adversarial", "100", *FEW[4:])),

@@ -33,6 +33,7 @@ from search.sweep import Engine
 from search.table_search import Block, Tally, blocks, digest, grid, measured_bands, measured_grid
 
 BASELINES = ("none", "ijg75", "uniform16")
+PATTERNS_PER_CELL = 2  # neighbours give many identical pictures, which one cell classifies once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +99,7 @@ def add_flags(group: argparse._ArgumentGroup) -> None:
     add("--adversarial", type=count, default=200, metavar="N", help="adversarial examples")
     add("--report-benign", type=count, metavar="N", help="held-out images; 1000 or all")
     add("--report-adversarial", type=count, default=200, metavar="N", help="held-out examples")
-    add("--block", type=count, default=250, metavar="N", help="images per cell")
+    add("--block", type=count, default=125, metavar="N", help="images per cell")
     add("--attack", default="fgsm", metavar="NAME[:KEY=VALUE,...]",
         help=f"how examples are made: {', '.join(attacks.NAMES)}; settings as in cw:confidence=5 "
         "or fgsm:target=least-likely")  # fmt: skip
@@ -165,9 +166,13 @@ class Question:
                 tally, pieces, self.cell, SEARCH.cell_id, largest_block=self.options.block
             )
             return plan, tally
+        together = (
+            [table.name for row in rows[i : i + PATTERNS_PER_CELL] for table in row]
+            for i in range(0, len(rows), PATTERNS_PER_CELL)
+        )
         cells = (
-            self.cell(block, [table.name for table in row])
-            for row in rows
+            self.cell(block, names)
+            for names in together
             for block in blocks(pieces, self.options.block)
         )
         return Grid(SEARCH.cell_id, cells, watch=tally.add, best=tally.best), tally
@@ -183,7 +188,7 @@ class Question:
         ]  # fmt: skip
         asked = [
             asdict(inputs), self.prepared.weights, asdict(self.attack), options.patterns,
-            options.qs_af, options.qs_of, options.strategy, options.block,
+            options.qs_af, options.qs_of, options.strategy, options.block, PATTERNS_PER_CELL,
             [piece.name for piece in self.prepared.pieces],
         ]  # fmt: skip
         if options.strategy == "best-first":  # which cells it asks depends on the limit
