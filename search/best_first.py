@@ -5,6 +5,10 @@ its best: every adversarial image may be defended, every benign image that was w
 right, none that was right may turn wrong. That bounds each table's rank from above. The table
 with the highest bound is measured further; a table whose bound falls below the best complete
 feasible table, or whose decline is beyond repair, is never touched again.
+
+A table costs least where that is asked first which rules it out. Every eighth table goes before
+the others as a probe, its adversarial images first; where a probe's decline is what rules it
+out, the tables about it are asked their benign images first. No table's answer depends on that.
 """
 
 from collections import defaultdict
@@ -19,10 +23,11 @@ from core.qtable import TwoStep
 from search.prepare import Piece
 from search.table_search import Block, Digest, Tally, blocks
 
-# Every table needs adversarial rows, so those are asked of many at a time. Benign rows are asked
-# of the few that lead: a cell for more would measure tables that the first of them rules out.
-_TABLES_PER_CELL = {"adversarial": 25, "benign": 4}
-_BLOCKS_PER_SUBJECT = 16  # images are asked in so many steps: few forwards wasted, few cells
+# What is to rule tables out is asked of many at a time. Benign rows of tables that nothing has
+# ruled out yet are asked of the few that lead: the first of those may rule out the rest.
+_MANY_TABLES, _FEW_TABLES = 50, 4
+_BLOCKS_PER_SUBJECT = 40  # images are asked in so many steps: few forwards wasted, few cells
+_PROBE_EVERY = 8  # tables
 _SUBJECTS = ("adversarial", "benign")
 
 AskFor = Callable[[Block, Sequence[str]], Any]
@@ -74,6 +79,12 @@ class BestFirst:
         n_wrong = [int((~block.right).sum()) for block in self._blocks["benign"]]
         self._may_gain = np.cumsum([0, *n_wrong[::-1]])[::-1]  # after so many benign blocks
         self._of = {table.name: _Progress() for table in tally.tables}
+        probes = tally.tables[::_PROBE_EVERY]
+        self._probe_of = {
+            table.name: probes[min(round(i / _PROBE_EVERY), len(probes) - 1)].name
+            for i, table in enumerate(tally.tables)
+        }
+        self._declined_after: dict[str, int] = {}  # benign blocks that ruled a table out
         self._alive = list(tally.tables)
         self._in_flight: dict[str, list[str]] = {}
         self.best = tally.best
@@ -91,32 +102,46 @@ class BestFirst:
         leader = self._tally.leader()
         floor = self._tally.rank(leader) if leader else (-1, 0, 0, 0)
         bounds = {table: self.bound(table) for table in self._alive}
+        for table in self._alive:
+            if not self._tally.allows(-bounds[table][1]):
+                self._declined_after[table.name] = self._of[table.name].next_block["benign"]
         self._alive = [
             table
             for table in self._alive
-            if bounds[table] >= floor and self._tally.allows(-bounds[table][1])
+            if bounds[table] >= floor and table.name not in self._declined_after
         ]
-        groups: dict[tuple[str, int], list[TwoStep]] = defaultdict(list)
-        for table in sorted(self._alive, key=bounds.__getitem__, reverse=True):
+        groups: dict[tuple[bool, str, int, bool], list[TwoStep]] = defaultdict(list)
+        order = {table: (self._is_probe(table), bounds[table]) for table in self._alive}
+        for table in sorted(self._alive, key=order.__getitem__, reverse=True):
             progress = self._of[table.name]
-            wanted = self._wanted(progress)
+            wanted = self._wanted(table)
             if wanted is not None and not progress.busy and not progress.failed:
-                groups[wanted].append(table)
+                groups[self._is_probe(table), *wanted].append(table)
         if not groups:
             return None
-        (subject, i), tables = next(iter(groups.items()))
-        names = [table.name for table in tables[: _TABLES_PER_CELL[subject]]]
+        (_, subject, i, many), tables = next(iter(groups.items()))
+        names = [table.name for table in tables[: _MANY_TABLES if many else _FEW_TABLES]]
         for name in names:
             self._of[name].busy = True
         cell = self._cell(self._blocks[subject][i], names)
         self._in_flight[self._cell_id(cell)] = names
         return cell
 
-    def _wanted(self, progress: _Progress) -> tuple[str, int] | None:
-        """What to measure of a table next: its adversarial images, then its benign ones."""
-        for subject in _SUBJECTS:
-            if progress.next_block[subject] < len(self._blocks[subject]):
-                return subject, progress.next_block[subject]
+    def _is_probe(self, table: TwoStep) -> bool:
+        return self._probe_of[table.name] == table.name
+
+    def _wanted(self, table: TwoStep) -> tuple[str, int, bool] | None:
+        """What to measure of a table next, and whether together with many tables.
+
+        Adversarial images, then benign ones; benign ones first where they ruled out its probe, up
+        to the block after that which did.
+        """
+        next_block = self._of[table.name].next_block
+        expected = self._declined_after.get(self._probe_of[table.name], -1)
+        declines = next_block["benign"] <= expected
+        for subject in reversed(_SUBJECTS) if declines else _SUBJECTS:
+            if next_block[subject] < len(self._blocks[subject]):
+                return subject, next_block[subject], declines or subject == "adversarial"
         return None
 
     def tell(self, cell_id: str, digest: Digest | None) -> bool:

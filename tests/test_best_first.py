@@ -187,7 +187,21 @@ def test_a_realistic_surface_costs_a_fraction():
     assert n_pairs < 0.25 * 1200 * 350
 
 
-def test_a_failed_cell_ends_the_search_without_its_tables():
+def test_tables_about_a_probe_that_declined_are_ruled_out_by_benign_images():
+    tables = [Defensive(pattern=1, qs_of=16, qs_af=q) for q in range(1, 97, 6)]
+    declines = np.arange(16) >= 5  # nearer to the probe 8 than to 0
+    benign = np.tile(~declines, (100, 1))
+    benign[0] = False  # wrong without a codec, too
+    defended = np.tile(np.arange(16) > 0, (40, 1))
+    before = {"benign": benign[:, 0], "adversarial": np.zeros(40, bool)}
+    world = World(tables, before, {"benign": benign, "adversarial": defended})
+    leader, asked = search(world, random.Random(0), in_flight=1)
+    assert leader == world.brute_force()
+    attacked = {name for ask in asked if ask.subject == "adversarial" for name in ask.tables}
+    assert attacked == {table.name for i, table in enumerate(tables) if i < 5 or i == 8}
+
+
+def test_tables_of_failed_cells_are_not_asked_again():
     tables = [Defensive(pattern=1, qs_of=16, qs_af=q) for q in (1, 6)]
     ones = {"benign": np.ones(10, bool), "adversarial": np.ones(4, bool)}
     world = World(tables, ones, {s: np.ones((len(b), 2), bool) for s, b in ones.items()})
@@ -196,8 +210,11 @@ def test_a_failed_cell_ends_the_search_without_its_tables():
         lambda block, names: Ask(block.piece.subject, tuple(block.images), tuple(names)),
         str, largest_block=250,
     )  # fmt: skip
-    plan.tell(str(plan.ask()), None)
-    assert plan.ask() is None
+    failed = []
+    while (ask := plan.ask()) is not None:
+        failed += ask.tables
+        plan.tell(str(ask), None)
+    assert sorted(failed) == sorted(table.name for table in tables)
 
 
 @pytest.mark.parametrize("limit", [1.0, 5.0])
