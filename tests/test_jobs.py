@@ -1,7 +1,7 @@
 """Every job with --smoke: it answers, and answers the same from stored rows, running nothing.
 
 The jobs run in this process on one Ray, whose workers have torch already, and a job finds the
-classifiers that those before it trained. `test_table_search` runs the search's command as users do.
+networks that those before it trained. `test_table_search` runs the search's command as users do.
 """
 
 import importlib
@@ -32,14 +32,14 @@ def local_ray():
 
 
 @pytest.fixture(scope="module")
-def classifiers(tmp_path_factory):
-    return tmp_path_factory.mktemp("classifiers")
+def trained(tmp_path_factory):
+    return tmp_path_factory.mktemp("trained")
 
 
 @pytest.mark.parametrize("name", [name for name in JOBS if name not in ELSEWHERE])
-def test_smoke_answers_and_stored_rows_answer_the_same(name, tmp_path, capsys, classifiers):
+def test_smoke_answers_and_stored_rows_answer_the_same(name, tmp_path, capsys, trained):
     job = importlib.import_module(f"jobs.{name}").JOB
-    shutil.copytree(classifiers, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
 
     def run(*flags: str) -> tuple[str, str]:
         code = cli.main(job, ["--smoke", "--store", str(tmp_path), *flags])
@@ -50,11 +50,9 @@ def test_smoke_answers_and_stored_rows_answer_the_same(name, tmp_path, capsys, c
     first, told = run()
     assert re.search(r"\d\.\d|\d \[\d", first)  # a measured number
     assert re.search(r": [1-9]\d* cells run", told)
-    (classifiers / "bank").mkdir(exist_ok=True)
-    for piece in results.load("classifier", store=tmp_path)["piece"].unique():
-        shutil.copy(tmp_path / f"bank/{piece}.safetensors", classifiers / "bank")
-    folder = "rows/study=classifier"
-    shutil.copytree(tmp_path / folder, classifiers / folder, dirs_exist_ok=True)
+    for folder in ("bank", "rows/study=classifier", "rows/study=chain"):
+        if (tmp_path / folder).exists():
+            shutil.copytree(tmp_path / folder, trained / folder, dirs_exist_ok=True)
     pictures = {path: path.read_bytes() for path in tmp_path.rglob("*.png")}
     again, told = run("--figure")
     assert again == first
