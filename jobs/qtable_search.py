@@ -33,7 +33,7 @@ from search.sweep import Engine
 from search.table_search import Block, Tally, blocks, digest, grid, measured_bands, measured_grid
 
 BASELINES = ("none", "ijg75", "uniform16")
-PATTERNS_PER_CELL = 2  # neighbours give many identical pictures, which one cell classifies once
+PATTERNS_PER_CELL = 5  # neighbours give many identical pictures, which one cell classifies once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +99,7 @@ def add_flags(group: argparse._ArgumentGroup) -> None:
     add("--adversarial", type=count, default=200, metavar="N", help="adversarial examples")
     add("--report-benign", type=count, metavar="N", help="held-out images; 1000 or all")
     add("--report-adversarial", type=count, default=200, metavar="N", help="held-out examples")
-    add("--block", type=count, default=125, metavar="N", help="images per cell")
+    add("--block", type=count, default=50, metavar="N", help="images per cell")
     add("--attack", default="fgsm", metavar="NAME[:KEY=VALUE,...]",
         help=f"how examples are made: {', '.join(attacks.NAMES)}; settings as in cw:confidence=5 "
         "or fgsm:target=least-likely")  # fmt: skip
