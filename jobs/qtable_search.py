@@ -113,7 +113,7 @@ def add_flags(group: argparse._ArgumentGroup) -> None:
 
 
 SMOKE = {
-    "patterns": (3,), "qs_af": (51, 121), "benign": 60, "adversarial": 20, "report_benign": 60,
+    "patterns": (3,), "qs_af": (51, 121), "benign": 50, "adversarial": 20, "report_benign": 50,
     "report_adversarial": 20, "epochs": 2,
 }  # fmt: skip
 

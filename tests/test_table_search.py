@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FLAGS = [
     "--epochs", "3", "--patterns", "1,3,14", "--qs-af", "1,16,61,121", "--benign", "120",
     "--adversarial", "50", "--report-benign", "70", "--report-adversarial", "30",
-    "--block", "64", "--eps-255", "20", "--max-decline", "5",
+    "--block", "20", "--eps-255", "20", "--max-decline", "5",
 ]  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from results import schema
 from results.files import Root
 
 SEARCH = (
-    "--epochs", "3", "--patterns", "1-6", "--block", "100", "--benign", "200",
+    "--epochs", "3", "--patterns", "1-6", "--block", "33", "--benign", "200",
     "--adversarial", "60", "--report-benign", "80", "--report-adversarial", "30",
     "--eps-255", "16",
 )  # fmt: skip

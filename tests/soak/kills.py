@@ -23,7 +23,7 @@ from results import schema
 ROOT = Path(__file__).resolve().parents[2]
 SEARCH = [
     sys.executable, str(ROOT / "jobs/qtable_search.py"), "--epochs", "2", "--patterns", "1-7",
-    "--qs-af", "1-121/20", "--block", "40", "--benign", "200", "--adversarial", "60",
+    "--qs-af", "1-121/20", "--block", "12", "--benign", "200", "--adversarial", "60",
     "--report-benign", "80", "--report-adversarial", "40", "--eps-255", "16",
 ]  # fmt: skip
 STUDIES = ("classifier", "benign", "adversarial", "qtable_search", "qtable_report")
