@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import foolbox
 import torch
@@ -47,6 +48,19 @@ class Rivals:
     n_runs: int = 3
 
 
+class Coloured(torch.nn.Module):
+    """A gray network that reads three channels, for torchattack's TI-FGSM takes no other."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pixels: Pixels) -> Logits:
+        """Logits of the channels' mean."""
+        logits: Logits = self.network(pixels.mean(1, keepdim=True))
+        return logits
+
+
 def cpu_s(run: Run) -> tuple[float, Pixels]:
     """Processor seconds, and what came out."""
     start = time.process_time()
@@ -68,6 +82,10 @@ def rivals(network: torch.nn.Module, pixels: Pixels, labels: Labels) -> list[Riv
         attack = kind(network, lambda x: x, torch.device("cpu"), **settings)
         return lambda: attack(pixels.clone(), labels).detach()
 
+    def in_colour(attack: Callable[..., Pixels]) -> Run:
+        """The attack on three equal channels, and one of what comes out."""
+        return lambda: attack(pixels.repeat(1, 3, 1, 1), labels).detach()[:, :1]
+
     def generators() -> list[torch.Generator]:
         return [torch.Generator().manual_seed(image) for image in range(len(pixels))]
 
@@ -80,6 +98,7 @@ def rivals(network: torch.nn.Module, pixels: Pixels, labels: Labels) -> list[Riv
     steps = {"eps_255": EPS_255, "step_255": STEP_255, "n_steps": N_STEPS}
     l2_steps = {"eps_255": EPS_L2_255, "step_255": EPS_L2_255 / 5, "n_steps": N_STEPS}
     their_steps = {"eps": eps, "alpha": step, "steps": N_STEPS}
+    colour = Coloured(network)
     linf = foolbox.attacks.LinfBasicIterativeAttack(
         abs_stepsize=step, steps=N_STEPS, random_start=False
     )
@@ -98,8 +117,12 @@ def rivals(network: torch.nn.Module, pixels: Pixels, labels: Labels) -> list[Riv
                 foolbox.attacks.L2PGD(rel_stepsize=0.2, steps=N_STEPS), EPS_L2_255 / 255
             ),
         }, AS_FAST),
-        Rivals("tifgsm", ours(attacks.tifgsm, kernel=attacks.gaussian_kernel(5), **steps), {
-            "torchattack": torch_attack(torchattack.TIFGSM, kern_len=5, **their_steps),
+        Rivals("tifgsm", in_colour(
+            partial(attacks.tifgsm, colour, kernel=attacks.gaussian_kernel(5), **steps)
+        ), {
+            "torchattack": in_colour(torchattack.TIFGSM(
+                colour, lambda x: x, torch.device("cpu"), kern_len=5, **their_steps
+            )),
         }, AS_FAST),
         Rivals("difgsm", seeded(
             attacks.difgsm, probability=1.0, smallest=0.9, momentum=1.0, **steps
