@@ -42,7 +42,8 @@ def threat_figure(found: Outcomes, marks: dict[str, list[str]], *, title: str) -
             axes.set_xlim(-0.5, widest - 0.5)
             axes.set_title(name, loc="left")
         note = "; red: masked gradient, no lower bound" if marks else ""
-        figure.suptitle(f"{title}\naccuracy in %, 95 % interval below{note}", fontsize=10)
+        said = f"accuracy in %, 95 % interval below; budgets (eps) in 1/255{note}"
+        figure.suptitle(f"{title}\n{said}", fontsize=10)
         picture = io.BytesIO()
         figure.savefig(picture, format="png", dpi=150, metadata={"Software": None})
     return picture.getvalue()
