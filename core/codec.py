@@ -79,8 +79,8 @@ def quantise_(values: Coefficients, steps: Tensor) -> Coefficients:
 
 def decode(values: Coefficients, height: int, width: int) -> Pixels:
     """Dequantised coefficients to pixels: float32 in [0, 1], whole multiples of 1/255."""
-    samples = idct8(values).add_(128).round_().clamp_(0, 255)
-    return _joined(samples.to(torch.float32).div_(255), height, width)
+    samples = idct8(values).add_(128).round_().to(torch.float32)
+    return _joined(samples, height, width).clamp_(0, 255).div_(255)
 
 
 def compress(pixels: Pixels, table: QTable, *, rounding: Rounding = torch.round) -> Pixels:
