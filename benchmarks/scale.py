@@ -1,8 +1,8 @@
 """How far one driver reaches: 100,000 cells of a few milliseconds through plan, tasks and store.
 
-Every cell returns the rows of a table search's cell at full size (250 images under 25 tables,
-6,250 rows, all columns), made up instead of computed. Measured, once the workers run: cells per
-second, the driver's memory over time, and whether the rows can be read afterwards. From that a
+Every cell returns the rows of a table search's cell at full size (6,250 rows of all columns, here
+of 250 images under 25 tables), made up instead of computed. Measured, once the workers run: cells
+per second, the driver's memory over time, and whether the rows can be read afterwards. From that a
 paper estimate of the full ImageNet search: its compute is divided by the number of GPUs until
 something else is slower.
 

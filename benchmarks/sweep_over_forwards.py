@@ -90,7 +90,7 @@ def warm(bench: Bench) -> None:
 
 
 def bare_s(bench: Bench, *, opened: bool, batch_size: int) -> float:
-    """Seconds of bare forwards over all pairs, on two workers, in cells that fill a batch."""
+    """Seconds of bare forwards over all pairs, on two workers, in cells of up to a batch each."""
     study = bare_study(opened=opened, batch_size=batch_size)
     plan, _ = bench.again("--block", str(BATCH_SIZE)).plan()
     timed = Timed(study.cell_id, iter(plan.ask, None))

@@ -61,5 +61,6 @@ def test_smoke_answers_and_stored_rows_answer_the_same(name, tmp_path, capsys, t
     assert not list(tmp_path.glob("training/*"))
     if (tmp_path / "rows" / "study=chain").exists():
         rows = results.load("chain", store=tmp_path)
+        assert len(rows)
         for _, chain in rows.groupby(["sweep", "cell_id"], observed=True):
             assert chain["member"].astype(str).tolist() == list(MEMBERS[1:])
