@@ -26,7 +26,7 @@ from core import attacks, frequency, qtable, scoring
 from core.errors import InputError
 from results import schema
 from search import cli, frequencies, pieces, prepare
-from search.best_first import BestFirst
+from search.best_first import BLOCKS_PER_SUBJECT, BestFirst
 from search.plan import Grid, Plan
 from search.study import Study, say
 from search.sweep import Engine
@@ -181,17 +181,19 @@ class Question:
     def sweep(self) -> str:
         """The search's name in the store: one question, one sweep."""
         inputs, options = self.prepared.inputs, self.options
+        best_first = options.strategy == "best-first"
         words = [
             inputs.data, str(inputs.side), *["measured"] * (self.ratio is not None),
             inputs.model, self.attack.name,
-            f"eps{self.attack.eps_255:g}", *["best-first"] * (options.strategy == "best-first"),
+            f"eps{self.attack.eps_255:g}", *["best-first"] * best_first,
         ]  # fmt: skip
         asked = [
             asdict(inputs), self.prepared.weights, asdict(self.attack), options.patterns,
-            options.qs_af, options.qs_of, options.strategy, options.block, PATTERNS_PER_CELL,
+            options.qs_af, options.qs_of, options.strategy, options.block,
+            BLOCKS_PER_SUBJECT if best_first else PATTERNS_PER_CELL,
             [piece.name for piece in self.prepared.pieces],
         ]  # fmt: skip
-        if options.strategy == "best-first":  # which cells it asks depends on the limit
+        if best_first:  # which cells it asks depends on the limit
             asked.append(options.max_decline)
         if self.ratio is not None:
             asked.append([row[0].name for row in self.tables()])

@@ -26,7 +26,7 @@ from search.table_search import Block, Digest, Tally, blocks
 # What is to rule tables out is asked of many at a time. Benign rows of tables that nothing has
 # ruled out yet are asked of the few that lead: the first of those may rule out the rest.
 _MANY_TABLES, _FEW_TABLES = 50, 4
-_BLOCKS_PER_SUBJECT = 40  # images are asked in so many steps: few forwards wasted, few cells
+BLOCKS_PER_SUBJECT = 40  # images are asked in so many steps: few forwards wasted, few cells
 _PROBE_EVERY = 8  # tables
 _SUBJECTS = ("adversarial", "benign")
 
@@ -98,7 +98,7 @@ class BestFirst:
         return (counts.n_defended + not_asked, -lost, table.n_favoured, -table.qs_af)
 
     def ask(self) -> Any | None:
-        """A cell for the tables with the highest bounds; None while theirs are in flight."""
+        """A cell for the tables with the highest bounds, probes first; None while all are busy."""
         leader = self._tally.leader()
         floor = self._tally.rank(leader) if leader else (-1, 0, 0, 0)
         bounds = {table: self.bound(table) for table in self._alive}
@@ -152,7 +152,9 @@ class BestFirst:
         if digest is None:
             return True
         subject = digest.subject
-        i = self._block_of[subject, digest.first_image]
+        i = self._block_of.get((subject, digest.first_image), -1)
+        if i < 0 or not np.all(digest.n_images == self._blocks[subject][i].count):
+            return False
         names = set(digest.tables)
         known = {name for name in names if (subject, i) in self._of[name].measured}
         self._tally.add(digest, skip=known)  # two drivers may have measured the same
@@ -167,6 +169,6 @@ class BestFirst:
 def _in_order(pieces: Sequence[Piece], largest: int) -> list[Block]:
     """Blocks of all pieces, those with the smallest margins first."""
     n_images = sum(len(piece.images) for piece in pieces)
-    size = max(1, min(largest, -(-n_images // _BLOCKS_PER_SUBJECT)))
+    size = max(1, min(largest, -(-n_images // BLOCKS_PER_SUBJECT)))
     per_piece = [blocks([piece], size) for piece in pieces]
     return [block for rank in zip_longest(*per_piece) for block in rank if block is not None]

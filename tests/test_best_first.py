@@ -1,7 +1,7 @@
 """Best-first search against brute force over the same outcomes."""
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -214,6 +214,7 @@ def test_tables_of_failed_cells_are_not_asked_again():
     while (ask := plan.ask()) is not None:
         failed += ask.tables
         plan.tell(str(ask), None)
+        assert len(failed) <= len(tables)
     assert sorted(failed) == sorted(table.name for table in tables)
 
 
@@ -228,3 +229,24 @@ def test_the_limit_is_strict(limit):
     )  # fmt: skip
     leader, _ = search(world, random.Random(0))
     assert leader == tables[1] == world.brute_force()
+
+
+def test_rows_of_other_blocks_are_no_use_to_a_search():
+    tables = [Defensive(pattern=1, qs_of=16, qs_af=q) for q in (1, 6)]
+    ones = {"benign": np.ones(100, bool), "adversarial": np.ones(4, bool)}
+    world = World(tables, ones, {s: np.ones((len(b), 2), bool) for s, b in ones.items()})
+    names = tuple(table.name for table in tables)
+    tally = world.tally()
+    plan = BestFirst(
+        tally, world.pieces(),
+        lambda block, names: Ask(block.piece.subject, tuple(block.images), tuple(names)),
+        str, largest_block=250,
+    )  # fmt: skip
+    first = plan.ask()
+    counts = np.array([len(first.images)] * 2)
+    other = Digest(first.subject, first.images[0], names, counts + 1, counts * 0, counts)
+    assert not plan.tell("other", other)
+    assert not plan.tell("unknown", replace(other, first_image=10**6))
+    assert {c.n_benign + c.n_adversarial for c in tally.counts.values()} == {0}
+    assert plan.tell(str(first), replace(other, n_images=counts))
+    assert {c.n_benign + c.n_adversarial for c in tally.counts.values()} == {len(first.images)}
