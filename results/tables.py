@@ -149,6 +149,10 @@ def answer_text(
         f"{max_decline_points:g}) of {best.n_tables} tables: "
         f"{_patterns(tied['pattern'], bands)}, QS_AF {_extent(tied['qs_af'])}",
     }
+    if partial:
+        facts["tables"] = (
+            f"{best.n_tables} measured on all images; all others were ruled out before"
+        )
     called = best.table if bands is None else "winner"  # a mask is too long for a column
     report = [] if report_rows is None else _report(report_rows, best, called)
     return "\n".join(["search", *(f"  {name:<17}{fact}" for name, fact in facts.items()), *report])

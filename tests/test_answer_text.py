@@ -38,6 +38,7 @@ def test_answer_prints_the_winner_its_ties_and_the_held_out_lines():
     assert lines[5].split(None, 1)[1] == (
         "3 of 3 feasible (Acc_dec < 1) of 4 tables: k 1..3, QS_AF 6..11"
     )
+    assert "all others were ruled out" in answer_text(rows, None, partial=True)
     held_out = summary(report_rows()).set_index("table")
     body = {line.split()[0]: re.findall(r"-?\d+\.\d", line) for line in lines[9:-1]}
     assert list(body) == [*BASELINES, "k2-of16-af6"]
