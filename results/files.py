@@ -134,6 +134,10 @@ class Root:
 def _open(uri: str) -> tuple[fs.FileSystem, str]:
     if "://" not in uri:
         return fs.LocalFileSystem(), uri
+    if re.match(r"(s3a?|gs|gcs|az|abfss?)://(/|\s*$)", uri):
+        raise ValueError(
+            f"expected the name of a bucket in {uri!r}.\nHint: is a variable of the shell unset?"
+        )
     try:
         filesystem, base = fs.FileSystem.from_uri(uri)
     except (ValueError, OSError) as refused:

@@ -169,6 +169,9 @@ def _store(options: argparse.Namespace) -> Iterator[Store]:
     yield Store(root)
 
 
+_MOST_NUMBERS = 10_000
+
+
 def whole_numbers(text: str) -> tuple[int, ...]:
     """Parse "3", "3,5,9", "1-14" or "1-121/5" (both ends included) into rising numbers."""
     numbers: set[int] = set()
@@ -181,6 +184,10 @@ def whole_numbers(text: str) -> tuple[int, ...]:
         first, last, step = int(match[1]), int(match[2] or match[1]), int(match[3] or 1)
         if last < first or step < 1:
             raise argparse.ArgumentTypeError(f"an empty range: {part.strip()!r}")
+        if len(range(first, last + 1, step)) > _MOST_NUMBERS:
+            raise argparse.ArgumentTypeError(
+                f"expected at most {_MOST_NUMBERS} numbers, got {part.strip()!r}"
+            )
         numbers.update(range(first, last + 1, step))
     return tuple(sorted(numbers))
 
