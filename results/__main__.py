@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         ("export", "write the rows of a sweep to one file"),
     ):
         command = commands.add_parser(name, help=text, parents=[where])
-        command.add_argument("sweep", metavar="SWEEP", help="its name, or the beginning of it")
+        command.add_argument("sweep", metavar="SWEEP", help="its name, or its beginning or end")
         command.add_argument("--study", help="where several studies have a sweep of that name")
         if name == "export":
             command.add_argument("to", type=Path, metavar="FILE", help=".csv or .parquet")
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> None:
-    store = Store(Root(options.store or default_store()))
+    store = Store(_root(options.store))
     if options.command == "report":
         print(f"{'report':>9}  {write_report(store, options.out)}")
         return
@@ -88,10 +88,29 @@ def _run(options: argparse.Namespace) -> None:
         _export(load(study, sweep=sweep, store=store.root), options.to)
 
 
+def _root(uri: str | None) -> Root:
+    if uri == "":
+        raise ValueError(
+            "--store names no folder: it is empty.\nHint: is a variable of the shell unset?"
+        )
+    root = Root(uri or default_store())
+    path = Path(root.within(""))
+    if root.is_local and path.exists() and not path.is_dir():
+        raise ValueError(
+            f"expected a folder as the store, found a file: {root.uri}.\nHint: --store"
+        )
+    return root
+
+
 def _find(
     states: list[dict[str, Any]], sweep: str, study: str | None, store: Store
 ) -> dict[str, Any]:
-    matches = [s for s in states if s["sweep"].startswith(sweep) and study in (None, s["study"])]
+    matches = [
+        s
+        for s in states
+        if (s["sweep"].startswith(sweep) or s["sweep"].endswith(sweep))
+        and study in (None, s["study"])
+    ]
     exact = [s for s in matches if s["sweep"] == sweep]
     searches = [
         s
@@ -105,7 +124,7 @@ def _find(
     found = "several" if matches else "none"
     raise ValueError(
         f"expected one sweep called {sweep!r} in {store.root.uri}, found {found}; there is "
-        f"{names}.\nHint: give more of the name, or --study."
+        f"{names}.\nHint: give more of the name's beginning or end, or --study."
     )
 
 
@@ -131,6 +150,10 @@ def _export(rows: pd.DataFrame, to: Path) -> None:
                ".parquet": lambda: rows.to_parquet(to, index=False)}  # fmt: skip
     if to.suffix not in writers:
         raise ValueError(f"expected a file ending in .csv or .parquet, got {to}.\nHint: rows.csv")
+    if not to.parent.is_dir():
+        raise ValueError(
+            f"expected a folder that is there, found none: {to.parent}.\nHint: make it."
+        )
     writers[to.suffix]()
     print(f"{len(rows)} rows written to {to}")
 

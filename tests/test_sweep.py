@@ -263,3 +263,20 @@ def test_the_listing_tells_state_without_ray(store, capsys):
     assert results_main(["--store", store.root.uri, "export", "w", "rows.txt"]) == 2
     assert results_main(["--store", store.root.uri, "show", "nothing"]) == 2
     assert "found none" in capsys.readouterr().err
+    assert results_main(["--store", store.root.uri, "export", "w", "/nowhere/rows.csv"]) == 2
+    assert "a folder that is there, found none: /nowhere" in capsys.readouterr().err
+    assert results_main(["--store", ""]) == 2
+    assert "names no folder" in capsys.readouterr().err
+    assert results_main(["--store", str(Path(store.root.uri) / "rows.csv")]) == 2
+    assert "found a file" in capsys.readouterr().err
+
+
+def test_a_sweep_is_named_by_either_end(store, capsys):
+    for name in ("digits-1a2b", "digits-3c4d"):
+        plan = Grid(SQUARES.cell_id, [Cell(number=1)])
+        Engine(store).sweep(SQUARES, plan, name, label="squares", state={"command": "x"})
+    for called in ("digits-1", "1a2b"):
+        assert results_main(["--store", store.root.uri, "show", called]) == 0
+        assert "digits-1a2b" in capsys.readouterr().out
+    assert results_main(["--store", store.root.uri, "show", "digits"]) == 2
+    assert "found several" in capsys.readouterr().err
