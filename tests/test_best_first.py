@@ -121,7 +121,7 @@ def worlds(draw) -> World:
     return World(tables, before, right, draw(st.sampled_from([1.0, 2.5, 10.0])))
 
 
-@settings(max_examples=150)
+@settings(max_examples=300)
 @given(world=worlds(), seed=st.integers(0, 1000), in_flight=st.integers(1, 6))
 def test_the_winner_is_that_of_brute_force(world, seed, in_flight):
     leader, _ = search(world, random.Random(seed), in_flight=in_flight)
@@ -147,7 +147,7 @@ def test_no_table_ends_above_its_bound_and_no_bound_rises(world):
             before[table.name] = bound
 
 
-@settings(max_examples=60)
+@settings(max_examples=100)
 @given(world=worlds(), seed=st.integers(0, 1000), share=st.floats(0, 1))
 def test_a_resumed_search_asks_nothing_twice_and_ends_the_same(world, seed, share):
     shuffle = random.Random(seed)
