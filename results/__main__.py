@@ -89,15 +89,11 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _root(uri: str | None) -> Root:
-    if uri == "":
-        raise ValueError(
-            "--store names no folder: it is empty.\nHint: is a variable of the shell unset?"
-        )
-    root = Root(uri or default_store())
+    root = Root(default_store() if uri is None else uri)
     path = Path(root.within(""))
     if root.is_local and path.exists() and not path.is_dir():
         raise ValueError(
-            f"expected a folder as the store, found a file: {root.uri}.\nHint: --store"
+            f"expected a folder as the store, found a file: {root.uri}.\nHint: --store DIR or URI"
         )
     return root
 

@@ -26,12 +26,16 @@ class Root:
     """A folder, local or remote, named by a path or URI.
 
     Any URI that pyarrow opens (`s3://`, `gs://`, `hdfs://`, `file://`) or else fsspec
-    (`az://`, ...). ValueError where none does.
+    (`az://`, ...). ValueError where none does, or the name is empty.
     """
 
     def __init__(self, uri: str | Path) -> None:
         """Open the root; nothing is created until the first write."""
         self._open_as = str(uri)
+        if not self._open_as:
+            raise ValueError(
+                "--store names no folder: it is empty.\nHint: is a variable of the shell unset?"
+            )
         if "://" not in self._open_as:
             self._open_as = str(Path(self._open_as).expanduser().resolve())
         self.uri = redacted(self._open_as)
@@ -136,7 +140,8 @@ def _open(uri: str) -> tuple[fs.FileSystem, str]:
         return fs.LocalFileSystem(), uri
     if re.match(r"(s3a?|gs|gcs|az|abfss?)://(/|\s*$)", uri):
         raise ValueError(
-            f"expected the name of a bucket in {uri!r}.\nHint: is a variable of the shell unset?"
+            f"expected the name of a bucket in {redacted(uri)!r}.\n"
+            "Hint: is a variable of the shell unset?"
         )
     try:
         filesystem, base = fs.FileSystem.from_uri(uri)

@@ -44,7 +44,7 @@ def load(
     Raises:
         ValueError: no such study or sweep in the store; the text says what there is.
     """
-    root = store if isinstance(store, Root) else Root(store or default_store())
+    root = store if isinstance(store, Root) else Root(default_store() if store is None else store)
     folder = f"rows/study={study}" + ("" if sweep is None else f"/sweep={sweep}")
     have = root.folders("rows") if sweep is None else root.folders(f"rows/study={study}")
     if Path(folder).name not in have:

@@ -57,7 +57,7 @@ def _doctor(options: argparse.Namespace) -> int:
     if options.cluster:
         return check_files(options.cluster)
     asked = Questions(
-        store=options.store or default_store(),
+        store=default_store() if options.store is None else options.store,
         data=options.data,
         data_root=options.data_root,
         paths=paths_of(options),

@@ -154,16 +154,12 @@ def _store(options: argparse.Namespace) -> Iterator[Store]:
             yield Store(Root(folder))
             say(f"this was a smoke run: {folder} is thrown away")
         return
-    if options.store == "":
-        raise InputError(
-            "--store names no folder: it is empty.\nHint: is a variable of the shell unset?"
-        )
     if str(options.store).startswith("memory:"):
         raise InputError(
             "a store in memory is not shared with the workers.\nHint: --store DIR, or s3://..."
         )
     try:
-        root = Root(options.store or default_store())
+        root = Root(default_store() if options.store is None else options.store)
     except ValueError as error:
         raise InputError(str(error)) from error
     yield Store(root)
