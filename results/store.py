@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from results.files import Root
@@ -77,15 +78,15 @@ class Store:
         schema: pa.Schema,
         found: Found,
         *,
+        version: int,
         only: Collection[str] | None = None,
     ) -> Iterator[tuple[str, pa.Table]]:
-        """Every cell that is done, read whole and checked: its id and its rows.
+        """Every cell of a study's version that is done, read whole and checked: id and rows.
 
-        `only` leaves the files of all other cells unread.
-
-        Files that are torn, foreign or of another schema are moved to `aside/` and noted in
-        `found`; their cells do not count as done. An OSError of the store itself is raised: what
-        cannot be reached is not torn.
+        `only` leaves the files of all other cells unread. Rows of other versions stay where they
+        are, unread. Files that are torn, foreign or of another schema are moved to `aside/` and
+        noted in `found`; their cells do not count as done. An OSError of the store itself is
+        raised: what cannot be reached is not torn.
         """
         self._finish_compaction(study, sweep)
         seen: set[str] = set()
@@ -98,7 +99,7 @@ class Store:
             except FileNotFoundError:
                 continue  # compacted away by somebody else in this moment
             try:
-                rows = read_checked(data, name, study, schema)
+                rows = read_checked(data, name, study, schema, version)
             except (pa.ArrowException, OSError, ValueError) as error:
                 found.set_aside.append(self._set_aside(study, sweep, name, str(error)))
                 continue
@@ -122,7 +123,7 @@ class Store:
         )
 
     def compact(self, study: str, sweep: str) -> int:
-        """Merge a sweep's files into one; the number of files that went into it.
+        """Merge a sweep's files into one, or one for each set of columns; how many were merged.
 
         Safe against a kill at any moment: the merged file is complete under a name that
         readers pass over, then the parts go, then it gets its name.
@@ -130,17 +131,24 @@ class Store:
         self._finish_compaction(study, sweep)
         folder = self.folder(study, sweep)
         names = [n for n in self.root.sizes(folder) if n.endswith(".parquet")]
-        if len(names) < 2:
-            return 0
-        tables = [self._whole(f"{folder}/{name}") for name in names]
-        merged = pa.concat_tables(
-            [t.replace_schema_metadata() for t in tables]
-        ).unify_dictionaries()
-        footer = {"study": study, "parts": json.dumps(names)}
-        merged = merged.replace_schema_metadata(footer)
-        self.root.write(f"{folder}/{_COMPACTING}", encoded(merged, merged=True))
-        self._finish_compaction(study, sweep)
-        return len(names)
+        alike: list[tuple[list[str], list[pa.Table]]] = []
+        for name in names:  # versions of a study may differ in their columns
+            table = self._whole(f"{folder}/{name}").replace_schema_metadata()
+            group = next((g for g in alike if g[1][0].schema.equals(table.schema)), ([], []))
+            if not group[0]:
+                alike.append(group)
+            group[0].append(name)
+            group[1].append(table)
+        n_merged = 0
+        for parts, tables in alike:
+            if len(parts) < 2:
+                continue
+            footer = {"study": study, "parts": json.dumps(parts)}
+            merged = pa.concat_tables(tables).unify_dictionaries().replace_schema_metadata(footer)
+            self.root.write(f"{folder}/{_COMPACTING}", encoded(merged, merged=True))
+            self._finish_compaction(study, sweep)
+            n_merged += len(parts)
+        return n_merged
 
     def _whole(self, name: str) -> pa.Table:
         try:
@@ -232,13 +240,11 @@ def encoded(rows: pa.Table, *, merged: bool = False) -> bytes:
     return bytes(sink.getvalue())
 
 
-def read_checked(data: bytes, name: str, study: str, schema: pa.Schema) -> pa.Table:
-    """The rows of one file. ValueError or ArrowException where it is torn or foreign."""
+def read_checked(data: bytes, name: str, study: str, schema: pa.Schema, version: int) -> pa.Table:
+    """A version's rows in one file. ValueError or ArrowException where it is torn or foreign."""
     if not name.endswith(".parquet"):
         raise ValueError("not a Parquet file's name")
     rows = pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
-    if not rows.schema.equals(schema):
-        raise ValueError("its columns are not those of this study")
     footer = rows.schema.metadata or {}
     if footer.get(b"study") != study.encode():
         raise ValueError("it belongs to another study")
@@ -246,6 +252,13 @@ def read_checked(data: bytes, name: str, study: str, schema: pa.Schema) -> pa.Ta
         ids = rows.column("cell_id").unique().to_pylist()
         if ids != [name.removesuffix(".parquet")]:
             raise ValueError(f"it holds the rows of cell {ids}")
+    if "version" not in rows.schema.names:
+        raise ValueError("its columns are not those of this study")
+    rows = rows.filter(pc.equal(rows.column("version"), version))
+    if not rows.schema.equals(schema):
+        if len(rows):
+            raise ValueError("its columns are not those of this study")
+        return schema.empty_table()
     return rows
 
 
@@ -254,6 +267,6 @@ def split_cells(rows: pa.Table) -> Iterator[tuple[str, pa.Table]]:
     ids = rows.column("cell_id").cast(pa.string()).to_numpy(zero_copy_only=False)
     changes: list[int] = np.flatnonzero(ids[1:] != ids[:-1]).tolist()
     starts = [0, *(i + 1 for i in changes)] if len(ids) else []
-    ends = [*starts[1:], len(ids)]
+    ends = [*starts[1:], len(ids)] if len(ids) else []
     for start, end in zip(starts, ends, strict=True):
         yield ids[start], rows.slice(start, end - start)

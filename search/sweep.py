@@ -111,7 +111,9 @@ class Engine:
         cell is counted and named and does not stop the others.
         """
         found, n_stored = Found(), 0
-        stored = self.store.cells(study.name, name, study.schema(), found, only=plan.cell_ids)
+        stored = self.store.cells(
+            study.name, name, study.schema(), found, version=study.version, only=plan.cell_ids
+        )
         for cell_id, rows in stored:
             n_stored += plan.tell(cell_id, study.digest(rows))
         for aside in found.set_aside:

@@ -46,4 +46,4 @@ def cell_id(block: int) -> str:
 
 def done(store: Store) -> tuple[dict[str, pa.Table], Found]:
     found = Found()
-    return dict(store.cells("s", "w", SCHEMA, found)), found
+    return dict(store.cells("s", "w", SCHEMA, found, version=1)), found

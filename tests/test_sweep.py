@@ -48,7 +48,8 @@ def sweep(store: Store, cells: list[Cell], **state):
 
 def stored(store: Store) -> pd.DataFrame:
     frames = [
-        rows.to_pandas() for _, rows in store.cells("squares", "w", SQUARES.schema(), Found())
+        rows.to_pandas()
+        for _, rows in store.cells("squares", "w", SQUARES.schema(), Found(), version=1)
     ]
     rows = pd.concat(frames).drop(columns=list(schema.MEASURED))
     return rows.sort_values(["number", "position"]).reset_index(drop=True)
