@@ -6,6 +6,7 @@ results.load("qtable_search", sweep="digits-...")           # whole numbers stay
 
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from results.files import Root
 DEFAULT_STORE = "results/out"
 STORE_VARIABLE = "QSWEEP_STORE"
 
+_READERS = 16
 _WHOLE: dict[Any, Any] = {pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype()}
 
 
@@ -42,7 +44,10 @@ def load(
         columns: read only these.
 
     Raises:
-        ValueError: no such study or sweep in the store; the text says what there is.
+        ValueError: no such study or sweep in the store (the text says what there is), or sweeps
+            whose columns of one name are of different types.
+
+    A column that some sweeps lack, as those of an earlier version, is null in their rows.
     """
     root = store if isinstance(store, Root) else Root(default_store() if store is None else store)
     folder = f"rows/study={study}" + ("" if sweep is None else f"/sweep={sweep}")
@@ -63,9 +68,32 @@ def load(
         ),
         partition_base_dir=root.within("rows"),
     )
+    dataset = dataset.replace_schema(_united(dataset, root))
     table = dataset.to_table(columns=None if columns is None else list(columns))
     frame: pd.DataFrame = table.to_pandas(types_mapper=_WHOLE.get)
     return frame
+
+
+def _united(dataset: ds.Dataset, root: Root) -> pa.Schema:
+    """All columns of all files; Arrow alone would take those of the first."""
+    parts = list(dataset.get_fragments())
+    with ThreadPoolExecutor(_READERS) as readers:  # an object store answers in tens of ms
+        schemas = list(readers.map(lambda part: part.physical_schema, parts))
+    whole, owners = dataset.schema, dict.fromkeys(dataset.schema.names, parts[0].path)
+    for part, schema in zip(parts, schemas, strict=True):
+        if schema.equals(schemas[0]):
+            continue
+        for field in schema:
+            if field.name not in owners:
+                owners[field.name] = part.path
+                whole = whole.append(field.with_nullable(True))
+            elif whole.field(field.name).type != field.type:
+                raise ValueError(
+                    f"the column {field.name} is {whole.field(field.name).type} in "
+                    f"{root.path(owners[field.name])} and {field.type} in {root.path(part.path)}.\n"
+                    "Hint: load one sweep at a time: sweep=..."
+                )
+    return pa.schema([field.with_nullable(True) for field in whole])
 
 
 def files(root: Root, folder: str) -> list[str]:

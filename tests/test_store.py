@@ -35,7 +35,7 @@ def test_cells_that_nobody_asks_for_stay_unread(store):
     store.root.write(torn, b"PAR1")
     store.root.write(f"{store.folder('s', 'w')}/notes.txt", b"mine")
     found = Found()
-    cells = dict(store.cells("s", "w", SCHEMA, found, only={cell_id(0)}))
+    cells = dict(store.cells("s", "w", SCHEMA, found, version=1, only={cell_id(0)}))
     assert set(cells) == {cell_id(0)}
     assert store.root.exists(torn)
     assert [aside.name.rsplit("/", 1)[1] for aside in found.set_aside] == ["notes.txt"]
@@ -179,3 +179,60 @@ def test_constants_of_one_cell_are_not_taken_for_those_of_another():
             SCHEMA, study="s", version=1, cell=cell, columns=columns, made=MADE
         ).to_pylist()
         assert (rows[0]["block"], rows[0]["share"], rows[0]["name"]) == (1, share, f"n{share}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaterRow:
+    image: int
+    right: bool
+    margin: float
+
+
+LATER = schema.schema_of(Cell, LaterRow)
+
+
+def later_rows(block: int, right: object = True) -> pa.Table:
+    columns = {"image": [0, 1], "right": [right] * 2, "margin": [0.5] * 2}
+    return schema.rows_table(
+        LATER, study="s", version=2, cell=Cell(block=block), columns=columns, made=MADE
+    )
+
+
+@pytest.mark.parametrize("compact", [False, True])
+def test_rows_of_another_version_stay_where_they_are(store, compact):
+    for block in range(2):
+        store.write("s", "w", rows_of(block))
+    assert not compact or store.compact("s", "w") == 2
+    for block in range(2):
+        store.write("s", "w", later_rows(block))
+    assert not compact or store.compact("s", "w") == 2
+    before = store.root.sizes(store.folder("s", "w"))
+    found = Found()
+    cells = dict(store.cells("s", "w", LATER, found, version=2))
+    assert {len(rows) for rows in cells.values()} == {2}
+    assert len(cells) == 2
+    assert set(done(store)[0]) == {cell_id(0), cell_id(1)}
+    assert found.set_aside == []
+    assert store.root.sizes(store.folder("s", "w")) == before
+    frame = results.load("s", sweep="w", store=store.root)
+    assert len(frame) == 2 * 3 + 2 * 2
+    assert frame["margin"].isna().sum() == 6
+    assert frame["pattern"].isna().sum() == 2 + 4
+
+
+def test_sweeps_of_unequal_columns_keep_them_all(store):
+    store.write("s", "a", rows_of(0))
+    store.write("s", "b", later_rows(0))
+    frame = results.load("s", store=store.root)
+    assert frame.groupby("sweep")["margin"].count().to_dict() == {"a": 0, "b": 2}
+    assert frame.groupby("sweep")["pattern"].count().to_dict() == {"a": 2, "b": 0}
+
+
+def test_columns_of_one_name_and_two_types_are_an_error_that_names_both(store):
+    store.write("s", "a", rows_of(0))
+    other = rows_of(0).set_column(
+        rows_of(0).schema.get_field_index("right"), "right", pa.array(["yes"] * 3)
+    )
+    store.write("s", "b", other)
+    with pytest.raises(ValueError, match=r"right is bool in .*sweep=a.* and string in .*sweep=b"):
+        results.load("s", store=store.root)
