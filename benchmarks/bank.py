@@ -13,7 +13,7 @@ from common import claim, prepare
 
 from core import attacks
 from search import threat_plan, threats
-from search.study import Place
+from search.engine.study import Place
 from search.threat_plan import Threat
 from search.threats import ExamplesCell, ScoreCell, Victim
 

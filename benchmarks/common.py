@@ -10,11 +10,12 @@ import torch
 from jobs import qtable_search
 from results.files import Root
 from results.store import Store
-from search import cli, pieces
-from search.bank import Bank
-from search.plan import Plan
-from search.study import Place
-from search.sweep import Engine, evaluate_cell
+from search import cli
+from search.engine.bank import Bank
+from search.engine.plan import Plan
+from search.engine.study import Place
+from search.engine.sweep import Engine, evaluate_cell
+from search.inputs import loading
 
 
 @dataclass
@@ -33,7 +34,7 @@ class Bench:
     def network(self, device: str = "cpu") -> torch.nn.Module:
         """Its classifier, here."""
         prepared = self.question.prepared
-        return pieces.classifier_of(self.bank, prepared.weights, device, prepared.inputs.precision)
+        return loading.classifier_of(self.bank, prepared.weights, device, prepared.inputs.precision)
 
     def again(self, *flags: str) -> qtable_search.Question:
         """The same search with other flags."""

@@ -13,7 +13,8 @@ import torch
 from common import claim
 from torchvision import models
 
-from core import codec, qtable, scoring
+from core import codec
+from core.codec import qtable, scoring
 from core.data import open_data
 
 N_IMAGES, BATCH = 128, 256

@@ -14,12 +14,13 @@ import time
 import torch
 from common import claim
 
-from core import qtable, seeds, training
+from core import seeds, training
+from core.codec import qtable
 from core.data import open_data
-from core.epochs import BATCH_SIZE, Training
-from core.noisy_training import NoisyStep
-from core.steps import PlainStep, Step
-from search.fleet import WORKER_ENV
+from core.training.epochs import BATCH_SIZE, Training
+from core.training.noisy import NoisyStep
+from core.training.steps import PlainStep, Step
+from search.cluster.nodes import WORKER_ENV
 
 N_ROUNDS, N_STEPS = 5, 5  # of a kind before the other's turn
 

@@ -14,10 +14,10 @@ from common import claim, prepare
 from PIL import Image
 from sweep_over_forwards import warm
 
-from core import qtable
+from core.codec import qtable
 from jobs import qtable_search
-from search.pieces import images_of
-from search.plan import Grid
+from search.engine.plan import Grid
+from search.inputs.loading import images_of
 
 
 def through_libjpeg(image: np.ndarray, table: list[int]) -> np.ndarray:

@@ -18,8 +18,8 @@ from sweep_over_forwards import warm
 from jobs import qtable_search
 from results.files import Root
 from results.store import Store
-from search.fleet import WORKER_ENV
-from search.plan import Grid
+from search.cluster.nodes import WORKER_ENV
+from search.engine.plan import Grid
 
 
 def on_ray(bench: Bench, n_workers: int) -> float:

@@ -25,16 +25,16 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from common import claim
 
-from core.qtable import Defensive
+from core.codec.qtable import Defensive
 from jobs import qtable_search
 from results import schema
 from results.files import Root
 from results.store import Store
-from search.bank import Bank
-from search.plan import Grid
-from search.study import Place, Study
-from search.sweep import Engine
-from search.table_search import Tally, digest
+from search.engine.bank import Bank
+from search.engine.plan import Grid
+from search.engine.study import Place, Study
+from search.engine.sweep import Engine
+from search.tables.tally import Tally, digest
 
 TABLES = tuple(Defensive(pattern=3, qs_of=16, qs_af=q) for q in range(1, 122, 5))
 N_IMAGES = 250

@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from common import claim
 
-from core import models, subsets
+from core import models
+from core.defences import subsets
 
 N_IMAGES, N_MEMBERS, SIDE = 1000, 8, 32
 

@@ -19,10 +19,10 @@ from common import Bench, claim, prepare
 from core import codec, models
 from core.models import Blueprint, Normalised, architecture, save_checkpoint
 from jobs import qtable_search
-from search import pieces
-from search.bank import Bank
-from search.plan import Grid
-from search.study import Place, Study
+from search.engine.bank import Bank
+from search.engine.plan import Grid
+from search.engine.study import Place, Study
+from search.inputs import loading
 
 FEW = ("--benign", "250", "--adversarial", "50", "--report-benign", "50",
        "--report-adversarial", "10")  # fmt: skip
@@ -57,13 +57,13 @@ def bare(batch_size: int, cell: qtable_search.Cell, inputs: tuple) -> dict:
 
 def load_opened(cell: qtable_search.Cell, bank: Bank, place: Place) -> tuple:
     """The cell's images, and the network as whoever opens it has it."""
-    images, _ = pieces.load_block(cell, bank, place)
+    images, _ = loading.load_block(cell, bank, place)
     return images, models.from_tensors(*bank.get(cell.weights))
 
 
 def bare_study(*, opened: bool, batch_size: int) -> Study:
     """The bare network, as it was opened or as the sweep makes it ready."""
-    load = load_opened if opened else pieces.load_block
+    load = load_opened if opened else loading.load_block
     return Study("bare", 1, qtable_search.Cell, qtable_search.Row, load, partial(bare, batch_size))
 
 

@@ -17,10 +17,11 @@ import numpy as np
 import optuna
 from common import claim
 
-from core import subsets
+from core.defences import subsets
 from results.files import Root
-from search import optuna_storage, samplers, tuning
-from search.space import Axis, Space
+from search.tuning import driver as tuning
+from search.tuning import samplers, storage
+from search.tuning.space import Axis, Space
 
 N_TRIALS, N_TIMED, N_BARE = 500, 15, 3
 MEMBERS = ("M", "M90", "M80", "M70", "M60", "M50", "M40", "M30")
@@ -50,7 +51,7 @@ def ours(folder: Path) -> tuple[float, Any]:
         study="bench", space=Space(AXES), members=MEMBERS, starts=(), undefended=597,
         max_decline_points=1.0, objectives="single", question={}, seed=0,
     )  # fmt: skip
-    with optuna_storage.opened(Root(folder), "bench", None) as opened:
+    with storage.opened(Root(folder), "bench", None) as opened:
 
         def evaluate(settings: Any) -> list[subsets.Scores]:
             return [scores_of(setting) for setting in settings]

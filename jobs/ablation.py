@@ -20,7 +20,7 @@ from core.errors import InputError
 from results import threats as answers
 from results.ablation import ablation_figure, ablation_text
 from search import cli, threat_cli, threat_plan, threats
-from search.sweep import Engine
+from search.engine.sweep import Engine
 
 STUDY = threats.score_study("ablation")
 ATTACKS = ("fgsm@2", "ifgsm@2", "deepfool", "cw:searches=5@1000000x200")

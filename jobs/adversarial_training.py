@@ -18,17 +18,17 @@ from dataclasses import asdict
 
 import results
 from core import training
-from core.epochs import BATCH_SIZE
+from core.training.epochs import BATCH_SIZE
 from results import robustness, schema
 from search import chain, chain_cli, cli, prepare
-from search.plan import Grid
+from search.engine.plan import Grid
+from search.engine.sweep import Engine
 from search.robustness import (
     RESTARTS,
     AdversarialTrainingCell,
     RestartsCell,
     adversarial_training_study,
 )
-from search.sweep import Engine
 
 ENSEMBLE = ("M", "M90", "M70", "M50", "M30")
 Defences = dict[tuple[str, float], tuple[chain.Member, ...]]

@@ -21,12 +21,13 @@ from core import attacks
 from core.defences import SPACES
 from core.errors import InputError
 from results import defended as answers
-from search import cli, defended, pieces, prepare
-from search.plan import Grid
-from search.study import Study
-from search.sweep import Engine
+from search import cli, defended, prepare
+from search.engine.plan import Grid
+from search.engine.study import Study
+from search.engine.sweep import Engine
+from search.inputs import loading
 
-STUDY = Study("color_space", 2, defended.Cell, defended.Row, pieces.load_block, defended.evaluate)
+STUDY = Study("color_space", 2, defended.Cell, defended.Row, loading.load_block, defended.evaluate)
 SMOKE = {
     "data": "photos", "steps": (30,), "benign": 60, "adversarial": 10, "epochs": 1,
 }  # fmt: skip

@@ -20,18 +20,22 @@ from typing import Any
 import numpy as np
 
 import results
-from core import attacks, qtable, subsets
+from core import attacks
+from core.codec import qtable
+from core.defences import subsets
 from core.errors import InputError
-from results import ensemble_figures
-from results import ensembles as answers
-from search import cli, ensemble_report, optuna_storage, prepare
+from results import tuned as answers
+from results import tuned_picture
+from search import cli, prepare
 from search.chain import MEMBERS
-from search.ensemble_report import Chosen
-from search.ensembles import STUDY, Ensembles, Recipe
-from search.record import Record
-from search.space import Axis, Space
-from search.sweep import Engine
-from search.tuning import OBJECTIVES, Driver, Tuning
+from search.engine.record import Record
+from search.engine.sweep import Engine
+from search.tuning import report as held
+from search.tuning import storage
+from search.tuning.driver import OBJECTIVES, Driver, Tuning
+from search.tuning.report import Chosen
+from search.tuning.space import Axis, Space
+from search.tuning.subsets import STUDY, Ensembles, Recipe
 
 STARTS = (32, 16, 48, 0)  # sigma_255 of the first trials: the middle, its halves, and no noise
 PAPER_XI = 90  # percent
@@ -85,9 +89,9 @@ SMOKE = {
 
 def ask(engine: Engine, options: argparse.Namespace) -> tuple[Ensembles, Tuning]:
     """Prepare what the flags ask for; InputError before long work where they cannot be met."""
-    optuna_storage.check_name(options.study)
+    storage.check_name(options.study)
     if options.storage is None:
-        optuna_storage.check_local(engine.store.root)
+        storage.check_local(engine.store.root)
     table = qtable.parse_defensive(options.table)
     if table is None:
         raise InputError(
@@ -137,7 +141,7 @@ def starts(space: Space, qs_af: int) -> tuple[dict[str, int], ...]:
 def run(engine: Engine, options: argparse.Namespace) -> int:
     """Prepare, tune, report, and say the answer."""
     ensembles, tuning = ask(engine, options)
-    with optuna_storage.opened(engine.store.root, options.study, options.storage) as opened:
+    with storage.opened(engine.store.root, options.study, options.storage) as opened:
         driver = Driver(opened, tuning, ensembles)
         if not options.figure:
             more = None if options.until else options.trials or 12
@@ -197,7 +201,7 @@ def answer(
         "none": Chosen(chosen(found.winner).setting, "M"), "single": chosen(found.single),
         "paper": chosen(found.paper), "tuned": chosen(found.winner),
     }  # fmt: skip
-    chains = ensemble_report.report(ensembles, list(roles.values()))
+    chains = held.report(ensembles, list(roles.values()))
     held_out = results.load("ensemble_report", sweep=ensembles.sweep, store=store.root)
     asked = {
         role: (chain, one.members)
@@ -213,12 +217,12 @@ def answer(
         f"on M, {ensembles.recipe.rule}: {len(found.trials)} chains of study {tuning.study}"
     )
     print(text)
-    picture = ensemble_figures.png(ensemble_figures.tuning_figure(
+    picture = tuned_picture.png(tuned_picture.tuning_figure(
         found, importances, title=title, max_decline_points=limit
     ))  # fmt: skip
     cli.print_written(answers.publish(
         store, ensembles.sweep, found, text=f"{title}\n{text}\n", picture=picture,
-        ensemble=ensemble_report.export(ensembles, roles["tuned"]),
+        ensemble=held.export(ensembles, roles["tuned"]),
     ))  # fmt: skip
     cli.print_written([("study", storage)])
 

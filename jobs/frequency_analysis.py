@@ -16,10 +16,12 @@ import argparse
 import io
 
 import results
-from core import attacks, frequency, qtable
+from core import attacks
+from core.codec import frequency, qtable
 from results import frequency as answers
-from search import cli, frequencies, prepare
-from search.sweep import Engine
+from search import cli, prepare
+from search.engine.sweep import Engine
+from search.measures import frequencies
 
 PATTERNS = (2, 3, 4, 6, 8)
 SMOKE = {"benign": 60, "attacked": 20, "epochs": 2}

@@ -22,25 +22,28 @@ from dataclasses import asdict, dataclass
 import torch
 
 import results
-from core import attacks, frequency, qtable, scoring
+from core import attacks
+from core.codec import frequency, qtable, scoring
 from core.errors import InputError
 from results import schema
-from search import cli, frequencies, pieces, prepare
-from search.best_first import BLOCKS_PER_SUBJECT, BestFirst
-from search.plan import Grid, Plan
-from search.study import Study, say
-from search.sweep import Engine
-from search.table_search import Block, Tally, blocks, digest, grid, measured_bands, measured_grid
+from search import cli, prepare
+from search.engine.plan import Grid, Plan
+from search.engine.study import Study, say
+from search.engine.sweep import Engine
+from search.inputs import loading
+from search.measures import frequencies
+from search.tables.best_first import BLOCKS_PER_SUBJECT, BestFirst
+from search.tables.tally import Block, Tally, blocks, digest, grid, measured_bands, measured_grid
 
 BASELINES = ("none", "ijg75", "uniform16")
 PATTERNS_PER_CELL = 5  # neighbours give many identical pictures, which one cell classifies once
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell(pieces.BlockCell):
+class Cell(loading.BlockCell):
     """A block of images under some tables."""
 
-    tables: tuple[str, ...]  # names, as core.qtable.by_name reads them
+    tables: tuple[str, ...]  # names, as core.codec.qtable.by_name reads them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +60,7 @@ class Row:
     predicted: int
 
 
-def evaluate(cell: Cell, inputs: tuple[pieces.Images, torch.nn.Module]) -> schema.Columns:
+def evaluate(cell: Cell, inputs: tuple[loading.Images, torch.nn.Module]) -> schema.Columns:
     """Predict every image under every table; one row each, tables fastest."""
     images, network = inputs
     scores = scoring.predict(network, images.images, [qtable.by_name(t) for t in cell.tables])
@@ -75,8 +78,8 @@ def evaluate(cell: Cell, inputs: tuple[pieces.Images, torch.nn.Module]) -> schem
     }
 
 
-SEARCH = Study("qtable_search", 2, Cell, Row, pieces.load_block, evaluate, digest)
-REPORT = Study("qtable_report", 2, Cell, Row, pieces.load_block, evaluate, digest)
+SEARCH = Study("qtable_search", 2, Cell, Row, loading.load_block, evaluate, digest)
+REPORT = Study("qtable_report", 2, Cell, Row, loading.load_block, evaluate, digest)
 
 
 def add_flags(group: argparse._ArgumentGroup) -> None:

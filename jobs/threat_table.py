@@ -23,7 +23,7 @@ import results
 from results import threat_figure
 from results import threats as answers
 from search import chain_cli, cli, threat_cli, threat_plan, threats, victims
-from search.sweep import Engine
+from search.engine.sweep import Engine
 
 STUDY = threats.score_study("threat_table")
 DEFENCES = ("none", "jpeg75", "fd", "tvm", "shield", "vaccinated", "smooth8", "table", "ours")

@@ -19,7 +19,7 @@ import results
 from core.attacks import Attack
 from results import member_figures, members
 from search import chain, chain_cli, cli
-from search.sweep import Engine
+from search.engine.sweep import Engine
 
 
 def add_flags(group: argparse._ArgumentGroup) -> None:

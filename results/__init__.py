@@ -3,7 +3,7 @@
 from results.answer import answer, once, publish, publish_files
 from results.query import load
 from results.store import Store
-from results.tables import MeasuredBands, summary, winner
+from results.tables.winner import MeasuredBands, summary, winner
 
 __all__ = [
     "MeasuredBands",

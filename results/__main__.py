@@ -17,11 +17,11 @@ from typing import Any
 import pandas as pd
 
 from results.files import Root
-from results.listing import current, left, listing, rate
+from results.page.listing import current, left, listing, rate
+from results.page.page import write_report
 from results.query import DEFAULT_STORE, STORE_VARIABLE, default_store, load
-from results.report import write_report
 from results.store import Store
-from results.tables import summary
+from results.tables.winner import summary
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -6,9 +6,16 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from results.figures import table_heatmaps
 from results.store import Store
-from results.tables import MeasuredBands, NoFeasibleTable, Winner, answer_text, summary, winner
+from results.tables.picture import table_heatmaps
+from results.tables.winner import (
+    MeasuredBands,
+    NoFeasibleTable,
+    Winner,
+    answer_text,
+    summary,
+    winner,
+)
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from results.figures import STYLE
 from results.members import SUBJECTS
+from results.tables.picture import STYLE
 
 _LEAST_RANGE = 5.0  # points of the colour scale: one image more or less is no colour
 _LINE: dict[str, Any] = {"marker": "o", "markersize": 3.5, "capsize": 2, "linewidth": 1.2}

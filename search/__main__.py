@@ -13,9 +13,9 @@ from core.data import KNOWN
 from core.errors import InputError
 from results.query import default_store
 from search.cli import EXIT_FAILED_CELLS, EXIT_INPUT, gpu_share, paths_of
-from search.cluster_file import check_files
-from search.doctor import Questions, findings
-from search.submit import submit
+from search.cluster.doctor import Questions, findings
+from search.cluster.file import check_files
+from search.cluster.submit import submit
 
 
 def main(argv: Sequence[str] | None = None) -> int:

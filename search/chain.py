@@ -7,21 +7,23 @@ from typing import Any
 import numpy as np
 import torch
 
-from core import codec, noisy_training, qtable
-from core.ensemble import seen_by
+from core import codec
+from core.codec import qtable
+from core.defences.ensemble import seen_by
+from core.training import noisy
 from results import schema
 from search import prepare
-from search.bank import Bank
 from search.chain_training import ChainCell, ChainRow, chain_study
-from search.pieces import Inputs, classifier_of, images_of
+from search.engine.bank import Bank
+from search.engine.study import Place, Study
+from search.engine.sweep import Engine
+from search.inputs.loading import Inputs, classifier_of, images_of
 from search.prepare import Piece
 from search.stages import Source
-from search.study import Place, Study
-from search.sweep import Engine
 
 __all__ = ["MEMBERS", "OUTPUTS", "ChainCell", "ChainRow", "Member", "make_chains", "make_outputs"]
 
-MEMBERS = ("M", *(f"M{quality}" for quality in noisy_training.QUALITIES))
+MEMBERS = ("M", *(f"M{quality}" for quality in noisy.QUALITIES))
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Member:
 
     name: str
     weights: str  # its piece in the bank
-    table: str  # as core.qtable.by_name reads it, "" for M, which sees images as they are
+    table: str  # as core.codec.qtable.by_name reads it, "" for M, which sees images as they are
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +89,7 @@ def members_of(cell: ChainCell, rows: Any) -> tuple[Member, ...]:
         Member(
             f"M{quality}",
             piece_of[f"M{quality}"],
-            noisy_training.table_name(cell.codec, cell.table, quality),
+            noisy.table_name(cell.codec, cell.table, quality),
         )
         for quality in cell.qualities
     ]

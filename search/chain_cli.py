@@ -4,11 +4,12 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from core import attacks, noisy_training
+from core import attacks
+from core.training import noisy
 from search import cli, prepare
 from search.chain import MEMBERS, ChainCell, Member
-from search.study import say
-from search.sweep import Engine
+from search.engine.study import say
+from search.engine.sweep import Engine
 
 SMOKE = {"report_benign": 60, "report_adversarial": 20, "epochs": 2, "chain_epochs": 1}
 
@@ -18,15 +19,15 @@ def add_chain_flags(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--table", default="k3-of16-af51", metavar="NAME", help="table of quality 50, such as a "
         "search's winner; ijg50 with --codec jpeg")  # fmt: skip
-    add("--codec", choices=noisy_training.CODECS, default="ours", help="quality by scaling the "
+    add("--codec", choices=noisy.CODECS, default="ours", help="quality by scaling the "
         "table, or that of the standard JPEG table")  # fmt: skip
-    add("--xi", type=cli.at_least_zero, default=noisy_training.XI, metavar="XI",
+    add("--xi", type=cli.at_least_zero, default=noisy.XI, metavar="XI",
         help="weight of images as they are")  # fmt: skip
-    add("--chain-epochs", type=cli.positive(int), default=noisy_training.EPOCHS, metavar="N",
+    add("--chain-epochs", type=cli.positive(int), default=noisy.EPOCHS, metavar="N",
         help="of each of the seven fine-tuned members")  # fmt: skip
-    add("--learning-rate", type=cli.positive(float), default=noisy_training.LEARNING_RATE,
+    add("--learning-rate", type=cli.positive(float), default=noisy.LEARNING_RATE,
         metavar="RATE", help="at each member's beginning")  # fmt: skip
-    add("--decay", type=cli.positive(float), default=noisy_training.DECAY, metavar="FACTOR",
+    add("--decay", type=cli.positive(float), default=noisy.DECAY, metavar="FACTOR",
         help="of the learning rate, each epoch")  # fmt: skip
 
 

@@ -4,18 +4,20 @@ from dataclasses import astuple, dataclass
 from functools import partial
 from typing import Any
 
-from core import models, noisy_training, qtable
-from core.epochs import EpochRecord, Training
+from core import models
+from core.codec import qtable
 from core.errors import InputError
 from core.seeds import derived
-from core.steps import State
+from core.training import noisy
+from core.training.epochs import EpochRecord, Training
+from core.training.steps import State
 from results import schema
-from search.bank import Bank
-from search.pieces import Inputs
+from search.engine.bank import Bank
+from search.engine.study import Place, Study
+from search.inputs.loading import Inputs
+from search.inputs.unfinished import TrainingState
 from search.progress import duration
 from search.stages import Source
-from search.study import Place, Study
-from search.training_state import TrainingState
 
 VERSION = 2
 
@@ -26,18 +28,18 @@ class ChainCell(Inputs):
 
     weights: str  # the piece of M
     table: str  # quality 50; "ijg50" for the codec "jpeg"
-    codec: str  # "ours" or "jpeg", as core.noisy_training.table_name reads it
+    codec: str  # "ours" or "jpeg", as core.training.noisy.table_name reads it
     sigma_255: float
     xi: float
     epochs: int  # of each member
     learning_rate: float  # at each member's beginning
     decay: float  # of the learning rate, each epoch
-    qualities: tuple[int, ...] = noisy_training.QUALITIES  # in order of training
+    qualities: tuple[int, ...] = noisy.QUALITIES  # in order of training
     batch_size: int = 64
 
     def __post_init__(self) -> None:
         for quality in self.qualities:
-            noisy_training.table_name(self.codec, self.table, quality)
+            noisy.table_name(self.codec, self.table, quality)
         falling = sorted(set(self.qualities), reverse=True)
         if not falling or self.epochs < 1 or self.batch_size < 2 or list(self.qualities) != falling:
             raise InputError(
@@ -131,9 +133,9 @@ class _Chain:
 
     def _training(self, model: models.Normalised, quality: int) -> Training:
         cell = self.cell
-        table = qtable.by_name(noisy_training.table_name(cell.codec, cell.table, quality))
+        table = qtable.by_name(noisy.table_name(cell.codec, cell.table, quality))
         assert table is not None
-        return noisy_training.noisy_training(
+        return noisy.noisy_training(
             model,
             self.data,
             table=table,

@@ -17,10 +17,10 @@ from core.errors import InputError
 from results.files import Root, redacted
 from results.query import default_store
 from results.store import Store
-from search.shipping import check_arguments, check_script
+from search.cluster.shipping import check_arguments, check_script
+from search.engine.study import say
+from search.engine.sweep import CellsFailed, Engine, Outcome
 from search.stages import Source
-from search.study import say
-from search.sweep import CellsFailed, Engine, Outcome
 
 EXIT_FAILED_CELLS = 1
 EXIT_INPUT = 2

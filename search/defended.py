@@ -6,17 +6,18 @@ from dataclasses import asdict, dataclass
 import torch
 
 from core import attacks, codec, seeds
+from core.codec.scoring import classify
 from core.defences import defence_by_name
-from core.scoring import classify
 from results import schema
-from search import pieces, prepare
-from search.table_search import blocks
+from search import prepare
+from search.inputs import loading
+from search.tables.tally import blocks
 
 BATCH_SIZE = 64
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell(pieces.BlockCell):
+class Cell(loading.BlockCell):
     """A block of images behind some defences."""
 
     defences: tuple[str, ...]  # names, as core.defences.defence_by_name reads them
@@ -34,7 +35,7 @@ class Row:
 
 
 @torch.inference_mode()
-def evaluate(cell: Cell, inputs: tuple[pieces.Images, torch.nn.Module]) -> schema.Columns:
+def evaluate(cell: Cell, inputs: tuple[loading.Images, torch.nn.Module]) -> schema.Columns:
     """Predict every image behind every defence; one row each, images fastest.
 
     A randomised defence draws once, from the seed and the image's own id: not from its subject,

@@ -19,9 +19,11 @@ from core.data import Data
 from core.errors import InputError
 from results import schema
 from results.files import redacted
-from search.bank import Bank
-from search.pieces import Inputs
-from search.plan import Grid
+from search.engine.bank import Bank
+from search.engine.plan import Grid
+from search.engine.study import Study
+from search.engine.sweep import CellsFailed, Engine
+from search.inputs.loading import Inputs
 from search.stages import (
     ADVERSARIAL,
     AdversarialCell,
@@ -31,8 +33,6 @@ from search.stages import (
     benign_study,
     classifier_study,
 )
-from search.study import Study
-from search.sweep import CellsFailed, Engine
 
 PUBLISHED = ("mnist", "cifar10", "cifar100")
 PIECE_IMAGES = 1000  # images in one piece of the bank

@@ -8,17 +8,17 @@ import torch
 from torch import Tensor
 
 from core import codec, models, seeds, training
-from core.adversarial_training import adversarial_training
 from core.attacks import pgd
-from core.ensemble import Ensemble
-from core.epochs import Training
+from core.defences.ensemble import Ensemble
 from core.errors import InputError
+from core.training.adversarial import adversarial_training
+from core.training.epochs import Training
 from results import schema
-from search.bank import Bank
-from search.pieces import Images, Inputs, ensemble_of, images_of
+from search.engine.bank import Bank
+from search.engine.study import Place, Study
+from search.inputs.loading import Images, Inputs, ensemble_of, images_of
+from search.inputs.unfinished import TrainingState
 from search.stages import Source
-from search.study import Place, Study
-from search.training_state import TrainingState
 
 VERSION = 2
 BATCH = 64  # images attacked at a time

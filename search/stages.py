@@ -11,9 +11,9 @@ from core import attacks, codec, models, training
 from core.data import Data, open_data
 from core.errors import InputError
 from results import schema
-from search.bank import Bank
-from search.pieces import Inputs, classifier_of, images_of
-from search.study import Place, Study
+from search.engine.bank import Bank
+from search.engine.study import Place, Study
+from search.inputs.loading import Inputs, classifier_of, images_of
 
 
 @dataclass(frozen=True, kw_only=True)

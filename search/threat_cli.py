@@ -8,9 +8,9 @@ import results
 from core import attacks
 from results.threats import Outcomes, outcomes
 from search import cli, prepare, threat_plan
-from search.plan import Grid
-from search.study import Study
-from search.sweep import CellsFailed, Engine
+from search.engine.plan import Grid
+from search.engine.study import Study
+from search.engine.sweep import CellsFailed, Engine
 from search.threats import Victim
 from search.victims import Training
 

@@ -10,7 +10,7 @@ from core.defences import defence_by_name
 from core.errors import InputError
 from results import schema
 from search import prepare
-from search.sweep import Engine
+from search.engine.sweep import Engine
 from search.threats import EXAMPLES, ExamplesCell, ScoreCell, Victim
 
 BPDA_RMS = 0.05  # of a pixel in [0, 1]: the budget of Athalye et al. (2018), section 5.2.3

@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from core import attacks, codec, seeds
 from core.defences import Defence, defence_by_name
-from core.ensemble import Ensemble
+from core.defences.ensemble import Ensemble
 from core.shapes import Logits, Pixels
 from results import schema
-from search.bank import Bank
-from search.pieces import Inputs, ensemble_of, images_of
-from search.study import Place, Study
+from search.engine.bank import Bank
+from search.engine.study import Place, Study
+from search.inputs.loading import Inputs, ensemble_of, images_of
 
 BATCH_SIZE = 64
 
@@ -30,7 +30,7 @@ class Victim:
     """Networks behind a defence: the mean softmax of all is the answer."""
 
     networks: tuple[str, ...]  # pieces of the bank
-    tables: tuple[str, ...]  # each network's own, as core.qtable.by_name reads it, "" for none
+    tables: tuple[str, ...]  # each network's own, as qtable.by_name reads it, "" for none
     front: str = "none"  # the defence before all, as core.defences.defence_by_name reads it
 
 

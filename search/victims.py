@@ -10,8 +10,8 @@ from core.models import needs_training
 from core.seeds import derived
 from results import schema
 from search import chain, prepare
+from search.engine.sweep import Engine
 from search.stages import ClassifierCell, Source, classifier_study
-from search.sweep import Engine
 from search.threats import Victim
 
 OURS, TABLE, VACCINATED = "ours", "table", "vaccinated"

@@ -11,15 +11,15 @@ from typing import Any
 import torch
 from tiny import TinySource, lenet
 
-from core.epochs import Training
 from core.models import to_tensors
+from core.training.epochs import Training
 from results import Store
 from results.files import Root
 from search import chain
-from search.bank import Bank
 from search.chain_training import chain_study
-from search.study import Place
-from search.sweep import evaluate_cell
+from search.engine.bank import Bank
+from search.engine.study import Place
+from search.engine.sweep import evaluate_cell
 
 INPUTS = {"data": "tiny", "side": 8, "fingerprint": "tiny", "model": "lenet", "seed": 0,
           "precision": "fp32"}  # fmt: skip

@@ -6,8 +6,8 @@ from studies import SQUARES, Cell
 
 import results
 from results.member_figures import png
-from search.study import Place
-from search.sweep import evaluate_cell
+from search.engine.study import Place
+from search.engine.sweep import evaluate_cell
 
 EVIL = '<img src=x onerror="hacked=1">%41'
 EVIL_TEXT = f"</pre></dd></style></script><script>hacked=1</script>{EVIL}\ud800 &amp; 'quoted'"

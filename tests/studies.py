@@ -8,8 +8,8 @@ from typing import Any
 
 from core.errors import InputError
 from results import schema
-from search.bank import Bank
-from search.study import Place, Study
+from search.engine.bank import Bank
+from search.engine.study import Place, Study
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,10 +5,10 @@ import torch
 from tiny import Linear, TinyData, lenet
 from torch.nn import functional
 
-from core.adversarial_training import FAST_STEP, FastStep, FreeStep, adversarial_training
-from core.epochs import MOMENTUM, WEIGHT_DECAY
 from core.errors import InputError
 from core.models import to_tensors
+from core.training.adversarial import FAST_STEP, FastStep, FreeStep, adversarial_training
+from core.training.epochs import MOMENTUM, WEIGHT_DECAY
 
 
 def batch(n: int = 6) -> tuple[torch.Tensor, torch.Tensor]:

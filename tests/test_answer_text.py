@@ -5,7 +5,7 @@ import re
 import pytest
 from counted import counted, frame, named, surface
 
-from results.tables import MeasuredBands, answer_text, summary, winner
+from results.tables.winner import MeasuredBands, answer_text, summary, winner
 
 BASELINES = ("none", "ijg75", "uniform16")
 

@@ -10,10 +10,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.qtable import Defensive, TwoStep
-from search.best_first import BestFirst
+from core.codec.qtable import Defensive, TwoStep
 from search.prepare import Piece
-from search.table_search import Digest, Tally, digest, grid, measured_grid
+from search.tables.best_first import BestFirst
+from search.tables.tally import Digest, Tally, digest, grid, measured_grid
 
 
 @dataclass(frozen=True)

@@ -11,17 +11,19 @@ import torch
 from chains import INPUTS, STUDY, cell_of, evaluate, outcome, train, trained
 from tiny import TinyData, lenet
 
-from core import codec, models, noisy_training, qtable
+from core import codec, models
+from core.codec import qtable
 from core.errors import InputError
 from core.models import to_tensors
 from core.seeds import derived
+from core.training import noisy
 from results import Store
 from results.files import Root
 from search import chain
-from search.bank import Bank, pack
-from search.pieces import Inputs
+from search.engine.bank import Bank, pack
+from search.engine.sweep import Engine
+from search.inputs.loading import Inputs
 from search.prepare import Piece, Pieces
-from search.sweep import Engine
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -40,7 +42,7 @@ def reference(tmp_path_factory) -> dict[str, list]:
 def test_members_are_those_of_training_one_after_the_other_by_hand(reference):
     model = lenet()
     for place, quality in enumerate((90, 50, 30)):
-        training = noisy_training.noisy_training(
+        training = noisy.noisy_training(
             model, TinyData(), table=qtable.scaled(qtable.by_name("k3-of16-af116"), quality),
             sigma_255=8.0, batch_size=16, seed=derived(0, "chain", quality),
         )  # fmt: skip

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from core import codec, dct, qtable
+from core import codec
+from core.codec import dct, qtable
 
 sides = st.integers(1, 40)
 tables = hnp.arrays(np.uint8, (8, 8), elements=st.integers(1, 255))

@@ -8,8 +8,9 @@ from torch import nn
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from core import codec, qtable
-from core.defence import TableDefence
+from core import codec
+from core.codec import qtable
+from core.defences.transform import TableDefence
 from core.errors import InputError
 
 TABLE = qtable.Defensive(pattern=2, qs_of=16, qs_af=51).table()

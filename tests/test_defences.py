@@ -7,7 +7,8 @@ import torch
 from skimage.restoration import denoise_tv_chambolle
 from torch import nn
 
-from core import codec, defences, jpeg, qtable, seeds
+from core import codec, defences, seeds
+from core.codec import jpeg, qtable
 from core.defences import tvm
 from core.errors import InputError
 

@@ -16,7 +16,8 @@ from core import seeds
 from core.defences import defence_by_name
 from results import defended as answers
 from results.stats import wilson
-from search import defended, pieces
+from search import defended
+from search.inputs import loading
 
 ROOT = Path(__file__).parent.parent
 NAMES = ("none", "uniform40@rgb", "uniform40@ycbcr420", "smooth8")
@@ -24,7 +25,7 @@ STEPS = {(space, step): f"{space}{step}" for space in ("rgb", "ycbcr") for step 
 
 
 @pytest.fixture(scope="module")
-def inputs() -> tuple[pieces.Images, nn.Module]:
+def inputs() -> tuple[loading.Images, nn.Module]:
     generator = torch.Generator().manual_seed(0)
     coarse = torch.randint(0, 256, (70, 3, 4, 4), generator=generator).float()
     images = nn.functional.interpolate(coarse, size=(16, 16), mode="bilinear").byte()
@@ -34,7 +35,7 @@ def inputs() -> tuple[pieces.Images, nn.Module]:
     labels = torch.randint(0, 9, (70,), generator=generator)
     with torch.inference_mode():
         undefended = network(images / 255).argmax(1)
-    return pieces.Images(images, labels, ids, undefended), network
+    return loading.Images(images, labels, ids, undefended), network
 
 
 def cell(**changes) -> defended.Cell:

@@ -4,9 +4,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from core.qtable import Defensive
+from core.codec.qtable import Defensive
 from results import schema
-from search.table_search import Tally, digest
+from search.tables.tally import Tally, digest
 
 TABLES = [Defensive(pattern=k, qs_of=16, qs_af=51) for k in (1, 2, 3)]
 

@@ -7,9 +7,9 @@ import pytest
 
 from core.errors import InputError
 from results.files import Root
-from search import doctor, examine, fleet
 from search.__main__ import main
 from search.cli import paths_of, state_of
+from search.cluster import doctor, examine, nodes
 
 
 def test_a_healthy_machine_is_well(tmp_path, capsys, monkeypatch):
@@ -129,15 +129,15 @@ def test_a_node_that_does_not_see_the_drivers_file_says_so(tmp_path):
 
 def test_slots_and_default_gpus_count_nodes_that_may_still_start(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(fleet, "nodes", lambda: [(0.0, 0.0)])
-    assert (fleet.default_gpus(), fleet.slots(1, 1)) == (0.0, 1)
+    monkeypatch.setattr(nodes, "nodes", lambda: [(0.0, 0.0)])
+    assert (nodes.default_gpus(), nodes.slots(1, 1)) == (0.0, 1)
     (tmp_path / "ray_bootstrap_config.yaml").write_text(
         "available_node_types:\n"
         "  head: {resources: {CPU: 0}, max_workers: 0}\n"
         "  gpu: {resources: {CPU: 4, GPU: 1}, max_workers: 3}\n"
     )
-    assert fleet.default_gpus() == 1.0
-    assert (fleet.slots(1, 1), fleet.slots(1, 0.5), fleet.slots(2, 0)) == (3, 6, 6)
+    assert nodes.default_gpus() == 1.0
+    assert (nodes.slots(1, 1), nodes.slots(1, 0.5), nodes.slots(2, 0)) == (3, 6, 6)
 
 
 def test_nodes_are_asked_about_uris_as_they_are_typed():

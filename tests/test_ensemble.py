@@ -9,8 +9,9 @@ from hypothesis.extra import numpy as hnp
 from safetensors.torch import save_file
 from tiny import lenet
 
-from core import codec, qtable
-from core.ensemble import Ensemble, Member, combined
+from core import codec
+from core.codec import qtable
+from core.defences.ensemble import Ensemble, Member, combined
 from core.errors import InputError
 
 IMAGES = torch.randint(0, 256, (5, 1, 8, 8), generator=torch.Generator().manual_seed(1)).byte()

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 import results
-from core import subsets
-from core.ensemble import Ensemble
-from results import ensembles, stats
-from search import pieces
-from search.bank import Bank
+from core.defences import subsets
+from core.defences.ensemble import Ensemble
+from results import stats
 from search.chain import MEMBERS
+from search.engine.bank import Bank
+from search.inputs import loading
 
 ROOT = Path(__file__).resolve().parent.parent
 FLAGS = [
@@ -41,12 +41,12 @@ def test_one_candidate_has_no_optimism_and_many_coins_have_what_they_seem_to_gai
     benign, undefended = np.ones((400, 50), dtype=bool), np.ones(50, dtype=bool)
     members = np.ones(400, dtype=np.int64)
     coins = right_of(400, 100, seed=0)
-    one = ensembles.optimism(
+    one = answers.optimism(
         benign[:1], coins[:1], undefended, members[:1], most_lost=0, n_resamples=400
     )
     # The mean of 400 resamples of 100 images: standard error 5/20 points.
     assert abs(one.points) < 1.0
-    many = ensembles.optimism(benign, coins, undefended, members, most_lost=0)
+    many = answers.optimism(benign, coins, undefended, members, most_lost=0)
     gained = 100 * coins.mean(axis=1).max() - 50  # every coin is worth 50 %
     # Resamples repeat images, so the bootstrap sees less than the whole of it, but much.
     assert 0.25 * gained < many.points < gained
@@ -59,10 +59,10 @@ def test_optimism_obeys_the_limit_on_the_images_that_choose():
     benign[1, :5] = False
     adversarial = np.stack([np.arange(100) < 50, np.arange(100) < 90])
     undefended, members = np.ones(50, dtype=bool), np.array([1, 1])
-    found = ensembles.optimism(benign, adversarial, undefended, members, most_lost=2)
+    found = answers.optimism(benign, adversarial, undefended, members, most_lost=2)
     # Binomial(50, 0.1) is at most 2 with a chance of 0.112; 200 resamples.
     assert 0.03 < found.share_broken < 0.22
-    free = ensembles.optimism(benign, adversarial, undefended, members, most_lost=50)
+    free = answers.optimism(benign, adversarial, undefended, members, most_lost=50)
     assert free.share_broken == 0
 
 
@@ -101,7 +101,7 @@ def test_the_rows_are_those_of_running_each_ensemble(tuned):
     bank = Bank(results.store.Root(store))
     benign = results.load("benign", store=store)
     benign = benign[benign["split"] == "search"]
-    images = pieces.images_of(bank, benign["piece"].iloc[0])
+    images = loading.images_of(bank, benign["piece"].iloc[0])
     for chain, lines in rows.groupby("chain", observed=True):
         outputs = results.load("member_outputs", store=store)
         outputs = outputs[(outputs["subject"] == "benign") & (outputs["split"] == "search")]
@@ -136,7 +136,7 @@ def test_the_winner_is_the_best_feasible_row_and_its_file_says_what_the_report_s
     for subject, lines in report.groupby("subject", observed=True):
         known = results.load(subject, store=store)
         piece = known[known["split"] == "report"]["piece"].iloc[0]
-        images = pieces.images_of(Bank(results.store.Root(store)), piece)
+        images = loading.images_of(Bank(results.store.Root(store)), piece)
         with torch.no_grad():
             predicted = ensemble(images.images).argmax(1)
         expected = dict(zip(images.ids.tolist(), predicted.tolist(), strict=True))

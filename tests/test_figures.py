@@ -11,8 +11,8 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgba
 from matplotlib.patches import Rectangle
 
-from results.figures import table_heatmaps
-from results.tables import MeasuredBands, Winner
+from results.tables.picture import table_heatmaps
+from results.tables.winner import MeasuredBands, Winner
 
 K, STEPS = tuple(range(1, 15)), tuple(range(1, 122, 5))
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from core import frequency, qtable
+from core.codec import frequency, qtable
 from core.errors import InputError
 from results import frequency as answers
 

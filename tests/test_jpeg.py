@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from core import chroma, codec, color, islow, jpeg, qtable
+from core import codec
+from core.codec import chroma, color, islow, jpeg, qtable
 from core.errors import InputError
 
 # Colour and gray, of sides that are no multiple of 8 or 16.

@@ -43,11 +43,11 @@ def test_a_layer_imports_what_it_may(layer):
 @pytest.mark.parametrize(
     ("package", "home"),
     [
-        # cluster_file asks Ray's launcher what it makes of a file; the others run tasks.
-        ("ray", ("search/fleet.py", "search/run.py", "search/task.py", "search/cluster_file.py")),
+        # cluster.file asks Ray's launcher what it makes of a file; the others run tasks.
+        ("ray", ("search/cluster/nodes.py", "search/engine/", "search/cluster/file.py")),
         ("pyarrow", "results/"),
         ("optuna", "search/"),
-        ("psycopg", "search/optuna_storage.py"),
+        ("psycopg", "search/tuning/storage.py"),
     ],
 )
 def test_a_heavy_dependency_has_one_home(package, home):

@@ -11,12 +11,14 @@ import scipy.fft
 import torch
 
 import results
-from core import codec, qtable
+from core import codec
+from core.codec import qtable
 from jobs import qtable_search
 from results.files import Root
-from search import cli, pieces
-from search.bank import Bank
-from search.sweep import Engine
+from search import cli
+from search.engine.bank import Bank
+from search.engine.sweep import Engine
+from search.inputs import loading
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZES = {2: 3, 5: 15}
@@ -53,10 +55,10 @@ def rows_of(store: Path, *flags: str) -> pd.DataFrame:
     return results.load("qtable_search", sweep=question(store, *flags).sweep, store=store)
 
 
-def images_of(store: Path) -> dict[str, pieces.Images]:
+def images_of(store: Path) -> dict[str, loading.Images]:
     """The search's images, benign and adversarial."""
     made = question(store).pieces("search")
-    return {p.subject: pieces.images_of(Bank(Root(store)), p.name) for p in made}
+    return {p.subject: loading.images_of(Bank(Root(store)), p.name) for p in made}
 
 
 def plain_deviation(planes: np.ndarray) -> np.ndarray:
@@ -70,7 +72,7 @@ def plain_deviation(planes: np.ndarray) -> np.ndarray:
     return np.std(found, axis=0)
 
 
-def plain_masks(images: dict[str, pieces.Images]) -> dict[int, np.ndarray]:
+def plain_masks(images: dict[str, loading.Images]) -> dict[int, np.ndarray]:
     """The bands by definition: by pattern, the coefficients of smallest ratio."""
     attacked = images["adversarial"]
     benign = dict(zip(images["benign"].ids.tolist(), images["benign"].images, strict=True))
@@ -88,7 +90,7 @@ def plain_masks(images: dict[str, pieces.Images]) -> dict[int, np.ndarray]:
 def test_every_outcome_is_that_of_a_plain_slow_loop(searched):
     store, _ = searched
     images, rows = images_of(store), rows_of(store)
-    network = pieces.classifier_of(
+    network = loading.classifier_of(
         Bank(Root(store)), question(store).prepared.weights, "cpu", "fp32"
     )
     n_checked = 0

@@ -20,8 +20,8 @@ import torch
 from results.files import Root
 from results.store import Store
 from search import cli, prepare
-from search.bank import Bank
-from search.sweep import Engine
+from search.engine.bank import Bank
+from search.engine.sweep import Engine
 
 GOLDEN = Path(__file__).parent / "golden" / "names.json"
 JOBS = sorted(p.stem for p in (Path(__file__).parent.parent / "jobs").glob("[!_]*.py"))

@@ -6,11 +6,12 @@ import torch
 from tiny import Linear, TinyData, lenet
 from torch import nn
 
-from core import codec, qtable
-from core.epochs import MOMENTUM, WEIGHT_DECAY, Training
+from core import codec
+from core.codec import qtable
 from core.errors import InputError
 from core.models import to_tensors
-from core.noisy_training import (
+from core.training.epochs import MOMENTUM, WEIGHT_DECAY, Training
+from core.training.noisy import (
     QUALITIES,
     NoisyStep,
     decaying,
@@ -19,7 +20,7 @@ from core.noisy_training import (
     noisy_training,
     table_name,
 )
-from core.steps import PlainStep
+from core.training.steps import PlainStep
 
 TABLE = qtable.by_name("k3-of16-af116@q70")
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from core import qtable
+from core.codec import qtable
 from core.errors import InputError
 
 tables = hnp.arrays(np.int64, (8, 8), elements=st.integers(1, 255))

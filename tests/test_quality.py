@@ -6,7 +6,7 @@ import skimage.data
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from core import quality
+from core.codec import quality
 from core.errors import InputError
 
 

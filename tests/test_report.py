@@ -20,8 +20,8 @@ from published import EVIL, EVIL_TEXT, SCORES, answered, hostile, picture, swept
 import results
 from results.__main__ import main as results_main
 from results.files import Root
-from results.report import page
-from results.sheets import sheet
+from results.page.layout import sheet
+from results.page.page import page
 from results.store import Store
 
 LOG = ["0Z  command: jobs/squares.py -v", "0Z  commit: abc", "1Z  ended well"]

@@ -7,7 +7,7 @@ from browser import CHROMIUM, Page
 from published import EVIL, hostile, swept
 
 from results.files import Root
-from results.report import page
+from results.page.page import page
 from results.store import Store
 
 pytestmark = pytest.mark.skipif(

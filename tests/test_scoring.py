@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from core import codec, qtable, scoring
+from core import codec
+from core.codec import qtable, scoring
 
 GRID = [
     qtable.Defensive(pattern=k, qs_of=16, qs_af=q).table()

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import InputError
-from search import shipping
 from search.__main__ import main
-from search.submit import command
+from search.cluster import shipping
+from search.cluster.submit import command
 
 ECHO = "import sys; print(repr(sys.argv[1:]))"
 ODD = ["a b", "$HOME", "x; touch /tmp/owned", "it's", '"quoted"', "`id`", "a&b|c>d", "*", "", "~"]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core import subsets
+from core.defences import subsets
 from core.errors import InputError
 
 

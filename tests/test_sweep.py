@@ -16,10 +16,10 @@ from results import schema
 from results.__main__ import main as results_main
 from results.files import Root
 from results.store import Found, Store
-from search.plan import Grid
-from search.run import Run
-from search.study import Place
-from search.sweep import Engine, evaluate_cell
+from search.engine.plan import Grid
+from search.engine.run import Run
+from search.engine.study import Place
+from search.engine.sweep import Engine, evaluate_cell
 
 HERE = Path(__file__).parent
 

@@ -14,16 +14,18 @@ import pytest
 import torch
 
 import results
-from core import codec, qtable
-from core.defence import TableDefence
+from core import codec
+from core.codec import qtable
+from core.defences.transform import TableDefence
 from jobs import qtable_search
 from results import schema
 from results.files import Root
-from search import cli, pieces, prepare, stages
-from search.bank import Bank
-from search.study import Place
-from search.sweep import Engine
-from search.table_search import grid
+from search import cli, prepare, stages
+from search.engine.bank import Bank
+from search.engine.study import Place
+from search.engine.sweep import Engine
+from search.inputs import loading
+from search.tables.tally import grid
 
 ROOT = Path(__file__).resolve().parent.parent
 FLAGS = [
@@ -67,11 +69,11 @@ def test_every_outcome_is_that_of_a_plain_slow_loop(searched):
     store, _ = searched
     asked = question(store)
     bank = Bank(Root(store))
-    network = pieces.classifier_of(bank, asked.prepared.weights, "cpu", "fp32")
+    network = loading.classifier_of(bank, asked.prepared.weights, "cpu", "fp32")
     rows = outcomes(store)
     n_checked = 0
     for piece in asked.pieces("search"):
-        images = pieces.images_of(bank, piece.name)
+        images = loading.images_of(bank, piece.name)
         for defensive in (t for row in grid((1, 3, 14), (1, 16, 61, 121), 16) for t in row):
             with torch.no_grad():
                 seen = codec.compress(images.images / 255, defensive.table())
@@ -89,7 +91,7 @@ def test_images_are_the_data_sets_and_examples_are_of_correct_images_within_budg
     store, _ = searched
     asked, bank = question(store), Bank(Root(store))
     source = cli.source_of(asked.options).open()
-    made = {(p.split, p.subject): pieces.images_of(bank, p.name) for p in asked.prepared.pieces}
+    made = {(p.split, p.subject): loading.images_of(bank, p.name) for p in asked.prepared.pieces}
     for split in ("search", "report"):
         benign, attacked = made[split, "benign"], made[split, "adversarial"]
         images, labels = source.batch(split, benign.ids.tolist())
@@ -141,7 +143,7 @@ def test_the_report_uses_images_that_the_search_has_not_seen(searched):
     asked = question(store)
     bank = Bank(Root(store))
     pictures = [
-        {image.numpy().tobytes() for image in pieces.images_of(bank, p.name).images}
+        {image.numpy().tobytes() for image in loading.images_of(bank, p.name).images}
         for p in asked.prepared.pieces
         if p.subject == "benign"
     ]
@@ -277,6 +279,6 @@ def test_a_float_example_stays_unrounded(searched):
         n_restarts=1, eight_bit=False,
     )  # fmt: skip
     columns = stages.ADVERSARIAL.evaluate(cell, (rows_bank, Place("cpu", 1)))
-    images = pieces.images_of(rows_bank, columns["piece"][0]).images
+    images = loading.images_of(rows_bank, columns["piece"][0]).images
     assert images.dtype == torch.float32
     assert ((images * 255).round() != images * 255).any()

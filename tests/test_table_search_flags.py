@@ -4,7 +4,7 @@ import pytest
 
 from jobs import qtable_search
 from search import cli
-from search.sweep import Engine
+from search.engine.sweep import Engine
 
 BAD = [
     (["--data", "imagenet"], "expected data among"),

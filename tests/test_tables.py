@@ -10,9 +10,9 @@ from counted import ADVERSARIAL, BENIGN, counted, frame, named, surface
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from results import tables
 from results.stats import paired_decline, paired_difference, wilson
-from results.tables import NoFeasibleTable, feasible, summary, winner
+from results.tables import winner as winners
+from results.tables.winner import NoFeasibleTable, feasible, summary, winner
 
 
 @st.composite
@@ -208,7 +208,7 @@ def test_the_bootstrap_sees_images_in_order_of_their_id(monkeypatch):
         seen.append(correct)
         return paired_difference(correct, reference)
 
-    monkeypatch.setattr(tables, "paired_difference", compare)
+    monkeypatch.setattr(winners, "paired_difference", compare)
     rows = surface((1, 6, 0, 5), (2, 6, 0, 7))
     for order in (rows, rows[::-1]):
         winner(order)

@@ -8,8 +8,9 @@ import pytest
 import torch
 from tiny import Linear, lenet
 
-from core import attacks, codec, models, qtable, seeds
+from core import attacks, codec, models, seeds
 from core.attacks import Attack
+from core.codec import qtable
 from core.defences import Defended, defence_by_name
 from core.errors import InputError
 from results import threat_figure
@@ -17,8 +18,8 @@ from results.ablation import ablation_figure, ablation_text
 from results.files import Root
 from results.threats import Column, Outcomes, lines, masked, outcomes, table_text
 from search import threat_plan, threats, victims
-from search.bank import Bank
-from search.study import Place
+from search.engine.bank import Bank
+from search.engine.study import Place
 
 HERE = Place("cpu", 1)
 N = 24

@@ -12,11 +12,12 @@ import tuners
 from optuna.trial import TrialState
 from tuners import AXES, OPTIMUM, Trainer, drive, outcomes, scores_of, tuning_of
 
-from core import subsets
+from core.defences import subsets
 from core.errors import InputError
 from results.files import Root
-from search import optuna_storage, tuning
-from search.space import Axis, Space
+from search.tuning import driver as tuning
+from search.tuning import storage
+from search.tuning.space import Axis, Space
 
 HERE = Path(__file__).parent
 
@@ -67,7 +68,7 @@ def test_searched_membership_finds_the_best_subset_and_obeys_the_limit(tmp_path)
     space = Space(AXES, tuners.MEMBERS)
     starts = ({"sigma_255": 10, "qs_af": 61, "use_M": 1, "use_M90": 1, "use_M80": 1},)
     asked = tuning_of(space=space, starts=starts, max_decline_points=0.5)  # no benign image lost
-    with optuna_storage.opened(Root(tmp_path), "t", None) as opened:
+    with storage.opened(Root(tmp_path), "t", None) as opened:
         driver = tuning.Driver(opened, asked, Trainer(tmp_path / "chains"))
         driver.run(until=30)
         best = driver.study.best_trial
@@ -153,7 +154,7 @@ def test_a_setting_that_fails_is_marked_and_not_tried_again(tmp_path):
         ]
 
     for _ in range(2):
-        with optuna_storage.opened(Root(tmp_path), "t", None) as opened:
+        with storage.opened(Root(tmp_path), "t", None) as opened:
             driver = tuning.Driver(opened, tuning_of(), evaluate, tuners.MAKERS["random"])
             driver.run(until=6, parallel=2)
             assert driver.failed() == {1: "ValueError: no"}
@@ -162,7 +163,7 @@ def test_a_setting_that_fails_is_marked_and_not_tried_again(tmp_path):
 
 
 def test_trials_means_more_and_until_means_in_all(tmp_path):
-    with optuna_storage.opened(Root(tmp_path), "t", None) as opened:
+    with storage.opened(Root(tmp_path), "t", None) as opened:
         driver = tuning.Driver(
             opened, tuning_of(), Trainer(tmp_path / "chains"), tuners.MAKERS["random"]
         )
@@ -174,7 +175,7 @@ def test_trials_means_more_and_until_means_in_all(tmp_path):
 @pytest.mark.parametrize("kind", ["journal", "sqlite"])
 def test_a_second_driver_is_refused_at_once_and_let_in_after_the_first(tmp_path, kind):
     url = None if kind == "journal" else f"sqlite:///{tmp_path}/t.db"
-    with optuna_storage.opened(Root(tmp_path), "t", url):
+    with storage.opened(Root(tmp_path), "t", url):
         with pytest.raises(InputError, match=f"has a driver already .process {os.getpid()} on"):
             drive(tmp_path, url=url)
         drive(tmp_path, url=url, study="another", until=1)
@@ -254,7 +255,7 @@ def test_an_object_store_wants_a_storage():
 
     with (
         pytest.raises(InputError, match=r"(?s)no folder.*--storage postgresql://"),
-        optuna_storage.opened(Remote(), "t", None),
+        storage.opened(Remote(), "t", None),
     ):
         pass
 

@@ -13,7 +13,8 @@ from tuners import drive, outcomes, tuning_of
 
 from core.errors import InputError
 from results.files import Root, redacted
-from search import optuna_storage, tuning
+from search.tuning import driver as tuning
+from search.tuning import storage
 
 pytestmark = pytest.mark.skipif(
     postgres.binaries() is None,
@@ -55,7 +56,7 @@ def test_a_study_killed_at_random_statements_ends_whole_and_reproducible(url, tm
 
 
 def test_a_second_driver_is_refused_at_once_and_let_in_after_a_kill(url, tmp_path):
-    with optuna_storage.opened(Root(tmp_path), "t", url):
+    with storage.opened(Root(tmp_path), "t", url):
         start = time.monotonic()
         with pytest.raises(InputError, match="'t' has a driver already"):
             drive(tmp_path, url=url)
@@ -69,7 +70,7 @@ def test_a_second_driver_is_refused_at_once_and_let_in_after_a_kill(url, tmp_pat
 
 def test_a_driver_whose_connection_is_gone_stops_before_it_tells(url, tmp_path):
     with (
-        optuna_storage.opened(Root(tmp_path), "t", url) as opened,
+        storage.opened(Root(tmp_path), "t", url) as opened,
         psycopg.connect(url, autocommit=True) as other,
     ):
 
@@ -111,7 +112,7 @@ def test_no_error_tells_the_password(url, tmp_path, spoil, capfd):
 
 
 def test_an_open_storage_is_called_by_a_name_without_a_password(url, tmp_path):
-    with optuna_storage.opened(Root(tmp_path), "t", url) as opened:
+    with storage.opened(Root(tmp_path), "t", url) as opened:
         assert opened.name.startswith("postgresql://127.0.0.1:")
         assert "@" not in opened.name
     assert redacted("postgresql://u:pa/ss@h/d") == "postgresql://h/d"

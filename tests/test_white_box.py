@@ -8,8 +8,9 @@ import torch
 from attacked import SETTINGS, generators, noise_images, noise_labels, tiny_network
 from torch import nn
 
-from core import attacks, codec, qtable
+from core import attacks, codec
 from core.attacks.gradients import gradient_and_logits, loss_gradient
+from core.codec import qtable
 from core.errors import InputError
 
 

@@ -18,10 +18,11 @@ import optuna
 from optuna.samplers import RandomSampler
 from optuna.storages.journal import JournalFileBackend
 
-from core import subsets
+from core.defences import subsets
 from results.files import Root
-from search import optuna_storage, samplers, tuning
-from search.space import Axis, Setting, Space
+from search.tuning import driver as tuning
+from search.tuning import samplers, storage
+from search.tuning.space import Axis, Setting, Space
 
 HERE = Path(__file__).parent
 MEMBERS = ("M", "M90", "M80")
@@ -87,7 +88,7 @@ def drive(
 ) -> list[dict[str, Any]]:  # fmt: skip
     """One driver to its end; what its trials are then."""
     asked = tuning_of(**changes)
-    with optuna_storage.opened(Root(folder), asked.study, url) as opened:
+    with storage.opened(Root(folder), asked.study, url) as opened:
         trainer = Trainer(folder / "chains", at_work=at_work)
         driver = tuning.Driver(opened, asked, trainer, MAKERS[make])
         driver.run(until=until, parallel=parallel)
@@ -115,7 +116,8 @@ class Server:
         self.process = subprocess.Popen(
             [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL, text=True,
-            env=os.environ | {"PYTHONPATH": f"{HERE}:{HERE.parent}"},
+            # A fork of a process whose OpenMP threads have run would wait for them for ever.
+            env=os.environ | {"PYTHONPATH": f"{HERE}:{HERE.parent}", "OMP_NUM_THREADS": "1"},
         )  # fmt: skip
 
     def drive(self, folder: Path, kill: tuple[str, int] | None, **options: Any) -> Any:

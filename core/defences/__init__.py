@@ -2,19 +2,23 @@
 
 from core.defences.base import Defence, Defended, Nothing
 from core.defences.compression import SPACES, Jpeg, Shield, Table
+from core.defences.ensemble import Ensemble
 from core.defences.names import defence_by_name
 from core.defences.smoothing import GaussianNoise
+from core.defences.transform import TableDefence
 from core.defences.tvm import TotalVariation
 
 __all__ = [
     "SPACES",
     "Defence",
     "Defended",
+    "Ensemble",
     "GaussianNoise",
     "Jpeg",
     "Nothing",
     "Shield",
     "Table",
+    "TableDefence",
     "TotalVariation",
     "defence_by_name",
 ]

@@ -6,8 +6,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from core import codec, jpeg, qtable
-from core.codec import Rounding
+from core import codec
+from core.codec import Rounding, jpeg, qtable
 from core.defences.base import Defence, Generators, one_each
 from core.errors import InputError
 from core.shapes import Pixels, QTable
@@ -20,7 +20,7 @@ SHIELD_QUALITIES = (20, 40, 60, 80)
 class Table(Defence):
     """One quantization table for all channels, in RGB (our codec) or YCbCr (libjpeg's JPEG).
 
-    For batches of pixels inside studies; `core.defence.TableDefence` takes images of any type.
+    For batches of pixels inside studies; `TableDefence` takes images of any type.
     """
 
     table: Tensor

@@ -3,7 +3,7 @@
 import re
 from typing import cast
 
-from core import qtable
+from core.codec import qtable
 from core.defences.base import Defence, Nothing
 from core.defences.compression import SPACES, Jpeg, Shield, Table
 from core.defences.smoothing import GaussianNoise
@@ -19,8 +19,8 @@ def defence_by_name(name: str) -> Defence:
     - `none`;
     - `jpegQ`, `jpegQ-444`: libjpeg's JPEG at quality Q, 4:2:0 or 4:4:4;
     - `fd`: Feature Distillation's table in YCbCr 4:4:4;
-    - TABLE, TABLE@SPACE: any table that `core.qtable.by_name` knows, the same for all channels, in
-      `rgb` (unless said else), `ycbcr` or `ycbcr420`;
+    - TABLE, TABLE@SPACE: any table that `core.codec.qtable.by_name` knows, the same for all
+      channels, in `rgb` (unless said else), `ycbcr` or `ycbcr420`;
     - `tvm`, `shield`, `smoothS` (Gaussian noise of deviation S/255): randomised.
     """
     plain = {"none": Nothing, "tvm": TotalVariation, "shield": Shield}

@@ -34,7 +34,7 @@ def open_pretrained(
     if parsed.source == "train":
         raise InputError(
             f"expected a model that has weights, got {spec!r}, which is trained here.\n"
-            "Hint: core.training.fit trains it."
+            "Hint: core.training.classifier.fit trains it."
         )
     if architecture is not None and parsed.source != "checkpoint":
         raise InputError(

@@ -8,7 +8,7 @@ import pytest
 from clusters import replaced
 from hosts import ROOT
 
-from search.cluster_file import problems
+from search.cluster.file import problems
 
 AWS, ONPREM = (ROOT / name for name in ("cluster.yaml", "cluster.onprem.yaml"))
 FILLED = {

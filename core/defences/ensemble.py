@@ -1,0 +1,166 @@
+"""Several networks behind several qualities of the codec, asked together.
+
+from core.defences import Ensemble
+ensemble = Ensemble.load("ensemble.safetensors")
+classes = ensemble(images).argmax(1)  # uint8, or floating point in [0, 1]: [n, c, h, w]
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from core import codec
+from core.codec import qtable
+from core.defences.transform import check_images
+from core.errors import InputError
+from core.models import Normalised, from_tensors, read_tensors, to_tensors
+from core.models.checkpoints import write_tensors
+from core.shapes import Images8, Logits, Pixels, Probabilities, QTable
+
+RULES = ("mean", "vote")
+FORMAT = "qtable-sweeps ensemble 1"
+
+
+@dataclass(frozen=True)
+class Member:
+    """A network and the table that its images pass, None for images as they are."""
+
+    name: str
+    network: nn.Module  # pixels to logits; `Ensemble.save` takes a `Normalised` only
+    table: QTable | None
+
+
+class Ensemble(nn.Module):
+    """Members that each see the image at their own quality, and a rule that makes one answer.
+
+    - "mean": the mean of the members' softmax outputs.
+    - "vote": every member has one vote; where classes have as many, the mean softmax decides.
+
+    Always in the members' own mode, which is eval mode for loaded ones.
+
+    Source: "defensive quantization table" paper, 3.4: {M, M90, M70, M50, M30}.
+    """
+
+    def __init__(self, members: Sequence[Member], *, rule: str = "mean") -> None:
+        """InputError for no members or an unknown rule."""
+        super().__init__()
+        if not members or rule not in RULES:
+            raise InputError(
+                f"expected members and a rule among {', '.join(RULES)}, got {len(members)} members "
+                f"and {rule!r}.\nHint: the paper's own is vote."
+            )
+        self.rule = rule
+        self.names = tuple(member.name for member in members)
+        self.networks = nn.ModuleList(member.network for member in members)
+        for i, member in enumerate(members):
+            table = None if member.table is None else qtable.check(member.table)
+            self.register_buffer(f"table{i}", table)
+
+    @property
+    def tables(self) -> list[QTable | None]:
+        """Each member's table."""
+        return [getattr(self, f"table{i}") for i in range(len(self.networks))]
+
+    def logits(
+        self, images: Images8 | Pixels, *, rounding: codec.Rounding = torch.round
+    ) -> list[Logits]:
+        """Each member's logits; differentiable where the codec's `rounding` is."""
+        pixels = codec.to_pixels(images)
+        return [
+            network(seen_by(pixels, table, rounding=rounding))
+            for network, table in zip(self.networks, self.tables, strict=True)
+        ]
+
+    def forward(
+        self, images: Images8 | Pixels, *, rounding: codec.Rounding = torch.round
+    ) -> Probabilities:
+        """One distribution an image, whose largest entry is the answer.
+
+        With "mean" it is differentiable as far as `rounding` is; torch.round's own derivative is 0,
+        so that only members without a table pass a gradient on.
+
+        Raises:
+            InputError: images of another type, range or shape.
+        """
+        check_images(images)
+        outputs = torch.stack(
+            [logits.softmax(1) for logits in self.logits(images, rounding=rounding)]
+        )
+        return combined(outputs, self.rule)
+
+    def log_mean(self, pixels: Pixels, *, rounding: codec.Rounding = torch.round) -> Logits:
+        """Logarithm of the mean softmax, free of underflow: logits for an attacker's loss."""
+        logs = torch.stack(
+            [logits.log_softmax(1) for logits in self.logits(pixels, rounding=rounding)]
+        )
+        return torch.logsumexp(logs, dim=0) - math.log(len(logs))
+
+    def save(self, path: str | Path) -> None:
+        """Write all members, their tables and the rule to one safetensors file."""
+        tensors: dict[str, Tensor] = {}
+        blueprints = []
+        for i, (network, table) in enumerate(zip(self.networks, self.tables, strict=True)):
+            assert isinstance(network, Normalised)
+            weights, blueprint = to_tensors(network)
+            tensors |= {f"{i}.{name}": tensor for name, tensor in weights.items()}
+            tensors |= {} if table is None else {f"{i}/table": table.cpu()}
+            blueprints.append(blueprint)
+        text = json.dumps({"rule": self.rule, "names": self.names, "networks": blueprints})
+        write_tensors(path, tensors, {"format": FORMAT, "ensemble": text})
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Ensemble":
+        """The ensemble that `save` wrote, in eval mode on the CPU.
+
+        Raises:
+            InputError: no such file, a file of another kind, or one that was damaged.
+        """
+        tensors, metadata = read_tensors(path)
+        if metadata.get("format") != FORMAT:
+            raise InputError(
+                f"{path}: expected metadata of format {FORMAT!r}, found "
+                f"{metadata.get('format')!r}.\nHint: Ensemble.save writes such files."
+            )
+        try:
+            return cls._from(tensors, json.loads(metadata["ensemble"]))
+        except (InputError, KeyError, ValueError, TypeError) as cause:
+            raise InputError(f"{path}: the ensemble is damaged: {cause}") from cause
+
+    @classmethod
+    def _from(cls, tensors: dict[str, Tensor], described: dict[str, Any]) -> "Ensemble":
+        members = []
+        described_by = zip(described["names"], described["networks"], strict=True)
+        for i, (name, blueprint) in enumerate(described_by):
+            own = {
+                whole.removeprefix(f"{i}."): tensor
+                for whole, tensor in tensors.items()
+                if whole.startswith(f"{i}.")
+            }
+            members.append(Member(name, from_tensors(own, blueprint), tensors.get(f"{i}/table")))
+        return cls(members, rule=str(described["rule"])).eval()
+
+
+def seen_by(
+    pixels: Pixels, table: QTable | None, *, rounding: codec.Rounding = torch.round
+) -> Pixels:
+    """What a network behind a table sees of the pixels; None leaves them as they are."""
+    return pixels if table is None else codec.compress(pixels, table, rounding=rounding)
+
+
+def combined(outputs: Tensor, rule: str) -> Probabilities:
+    """Softmax outputs [members, n, classes] as one distribution an image, by a rule of RULES.
+
+    For "vote" it is (votes + mean) / (members + 1): the mean, below 1, decides between classes of
+    as many votes and never overrules a vote.
+    """
+    mean = outputs.mean(0)
+    if rule == "mean":
+        return mean
+    votes = nn.functional.one_hot(outputs.argmax(2), outputs.shape[2]).sum(0)
+    return (votes + mean) / (len(outputs) + 1)

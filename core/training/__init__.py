@@ -1,0 +1,21 @@
+"""Training, the same bytes for the same seed: a classifier, noisy and adversarial training."""
+
+from core.training.classifier import (
+    LEARNING_RATE,
+    cycle,
+    default_epochs,
+    fit,
+    fresh,
+    one_cycle,
+    train_classifier,
+)
+
+__all__ = [
+    "LEARNING_RATE",
+    "cycle",
+    "default_epochs",
+    "fit",
+    "fresh",
+    "one_cycle",
+    "train_classifier",
+]

@@ -1,0 +1,149 @@
+"""Training a classifier on a data set's training split, the same bytes for the same seed."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from core.data import Data
+from core.data.batches import statistics
+from core.errors import InputError
+from core.models import Blueprint, Normalised, architecture, input_channels, parse_spec
+from core.training.epochs import BATCH_SIZE, EpochRecord, Rate, Training, check_trainable
+from core.training.steps import PlainStep
+
+EPOCHS = {"digits": 12, "photos": 8, "mnist": 5, "cifar10": 30, "cifar100": 30, "imagefolder": 30}
+LEARNING_RATE = 0.1
+WARM_UP = 0.25  # share of all steps in which the learning rate rises
+
+Progress = Callable[[str], None]
+
+
+def default_epochs(data_spec: str) -> int:
+    """How many epochs bring the small networks near their best on these data.
+
+    Raises:
+        InputError: for data that `core.data.open_data` does not know.
+    """
+    kind = data_spec.partition(":")[0]
+    if kind not in EPOCHS:
+        raise InputError(
+            f"expected data among {', '.join(EPOCHS)}, got {data_spec!r}.\n"
+            "Hint: give the number of epochs."
+        )
+    return EPOCHS[kind]
+
+
+def fit(
+    data: Data,
+    spec: str,
+    *,
+    epochs: int | None = None,
+    batch_size: int = BATCH_SIZE,
+    learning_rate: float = LEARNING_RATE,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+    progress: Progress | None = None,
+) -> tuple[Normalised, list[EpochRecord]]:
+    """Train the architecture that `spec` names from random weights; returned in eval mode.
+
+    Epochs are `default_epochs(data.spec)` if None; the seed fixes the first weights, the order and
+    the augmentation; the model stays on the device; `progress` is given a line per epoch.
+
+    Raises:
+        InputError: a model that has weights already, or as `train_classifier`.
+    """
+    parsed = parse_spec(spec)
+    if parsed.source != "train":
+        raise InputError(
+            f"expected a model to train, got {spec!r}, which has weights.\n"
+            "Hint: small_resnet, or train:NAME, starts from random ones."
+        )
+    epochs = default_epochs(data.spec) if epochs is None else epochs
+    _check(data, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
+    model = fresh(data, parsed.name, seed)
+    records = train_classifier(
+        model,
+        data,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        seed=seed,
+        device=device,
+        progress=progress,
+    )
+    return model, records
+
+
+def train_classifier(
+    model: nn.Module,
+    data: Data,
+    *,
+    epochs: int,
+    batch_size: int = BATCH_SIZE,
+    learning_rate: float = LEARNING_RATE,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+    progress: Progress | None = None,
+) -> list[EpochRecord]:
+    """Train in place by SGD (Nesterov momentum, weight decay, one cycle) and leave in eval mode.
+
+    The rate rises linearly to `learning_rate` over a quarter of the steps and falls to 0 along a
+    cosine. Photographs and folders are mirrored at random, CIFAR also shifted; digits are taken as
+    they are. An epoch leaves out what does not fill a batch. On a CPU, the same seed and number of
+    threads give the same bytes; torch's global generators are left as they were.
+
+    Raises:
+        InputError: no training images, numbers out of range, or a loss that is not finite.
+    """
+    _check(data, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
+    training = Training(
+        model, data, step=PlainStep(), rate=cycle(learning_rate, epochs), batch_size=batch_size,
+        seed=seed, device=device,
+    )  # fmt: skip
+    for _ in range(epochs):
+        record = training.epoch()
+        if progress is not None:
+            progress(
+                f"epoch {record.epoch}/{epochs}: loss {record.loss:.3f}, {record.n_correct} of "
+                f"{record.n_images} training images right, {record.wall_s:.1f} s"
+            )
+    model.eval()
+    return training.records
+
+
+def cycle(learning_rate: float, epochs: int) -> Rate:
+    """A learning rate that goes up to the given one and down to 0 once in so many epochs."""
+    return lambda step, n_batches: learning_rate * one_cycle(step / (epochs * n_batches))
+
+
+def one_cycle(done: float) -> float:
+    """Share of the learning rate when a share `done` of the steps is done: up, then a cosine."""
+    if done < WARM_UP:
+        return 0.04 + 0.96 * done / WARM_UP
+    return 0.5 * (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP)))
+
+
+def fresh(data: Data, name: str, seed: int) -> Normalised:
+    """A network of random weights that the seed fixes, normalised as the training split needs."""
+    shape = {"n_classes": len(data.classes), "channels": data.channels, "side": data.side}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        backbone = architecture(name, **shape)
+    n_read = input_channels(name, data.channels)
+    mean, std = statistics(data, seed=seed)
+    if len(mean) != n_read:  # gray, repeated
+        mean, std = mean * n_read, std * n_read
+    blueprint = Blueprint(architecture=name, **shape)
+    return Normalised(backbone, mean=mean, std=std, blueprint=blueprint)
+
+
+def _check(data: Data, *, epochs: int, batch_size: int, learning_rate: float) -> None:
+    check_trainable(data)
+    if epochs < 1 or batch_size < 2 or not learning_rate > 0:
+        raise InputError(
+            "expected 1 epoch or more, batches of 2 or more and a positive learning rate, got "
+            f"{epochs} epochs, batches of {batch_size} and {learning_rate}.\n"
+            f"Hint: for these data {default_epochs(data.spec)} epochs are usual."
+        )

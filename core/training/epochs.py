@@ -1,0 +1,193 @@
+"""The loop that every kind of training shares: epochs by SGD, to be stopped and taken up again."""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import astuple, dataclass
+
+import torch
+from torch import Tensor, nn
+
+from core.data import Data
+from core.data.batches import Batches
+from core.errors import InputError
+from core.models.weights import load_weights
+from core.training.steps import State, Step
+
+BATCH_SIZE = 64
+MOMENTUM, WEIGHT_DECAY = 0.9, 5e-4
+
+Rate = Callable[[int, int], float]  # of a step, counted from 0, and of the steps in an epoch
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochRecord:
+    """One pass over the training split; counts are of augmented images, while the weights move."""
+
+    epoch: int  # from 1
+    loss: float  # mean of what was minimised
+    n_correct: int
+    n_images: int
+    wall_s: float
+
+
+def check_trainable(data: Data) -> None:
+    """Raise an `InputError` if there is nothing to train on."""
+    if data.size("train") < 2:
+        raise InputError(
+            f"expected training images in {data.spec!r}, found {data.size('train')}.\n"
+            "Hint: add train/<class>/ to the folder, or use a model that has weights."
+        )
+
+
+class Training:
+    """A network in training, in place, by SGD with Nesterov momentum and weight decay.
+
+    `state` and `restore` carry all that decides the next epoch: weights, momentum, the step's own
+    state, all generators. Training that goes on from a state gives the same bytes as training that
+    never stopped: on a CPU with the same number of threads. On a GPU this holds as far as its
+    kernels are deterministic (`torch.use_deterministic_algorithms`); the random numbers are the
+    same in any case. torch's global generators are left as they were.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        data: Data,
+        *,
+        step: Step,
+        rate: Rate,
+        batch_size: int = BATCH_SIZE,
+        seed: int = 0,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        """The seed fixes the order of the images, their augmentation, and dropout.
+
+        InputError where there are no images to train on.
+        """
+        check_trainable(data)
+        self.device = torch.device(device)
+        self.model = model.to(self.device).to(memory_format=torch.channels_last)  # the faster one
+        self.step, self.rate = step, rate
+        self.records: list[EpochRecord] = []
+        self._order = torch.Generator().manual_seed(seed)
+        self._batches = Batches(
+            data, batch_size=batch_size, generator=self._order, device=self.device
+        )
+        self._optimiser = torch.optim.SGD(
+            model.parameters(), momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, nesterov=True
+        )
+        self._cuda = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=self._cuda):
+            torch.manual_seed(seed)  # for dropout
+            self._global = self._global_state()
+
+    def epoch(self) -> EpochRecord:
+        """One more pass over the training split; what does not fill a batch is left out.
+
+        Raises:
+            InputError: a loss that is not finite.
+        """
+        self.model.train()
+        with torch.random.fork_rng(devices=self._cuda):
+            self._set_global(self._global)
+            record = self._pass(len(self.records) + 1)
+            self._global = self._global_state()
+        if not math.isfinite(record.loss):
+            raise InputError(
+                f"expected a finite loss, got {record.loss} in epoch {record.epoch}.\n"
+                "Hint: lower the learning rate."
+            )
+        self.records.append(record)
+        return record
+
+    def _pass(self, epoch: int) -> EpochRecord:
+        start = time.perf_counter()
+        loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
+        n_correct = torch.zeros((), dtype=torch.int64, device=self.device)
+        n_batches = len(self._batches)
+        first = (epoch - 1) * n_batches
+        for number, (pixels, labels) in enumerate(self._batches, start=first):
+            for group in self._optimiser.param_groups:
+                group["lr"] = self.rate(number, n_batches)
+            loss, logits = self.step(self.model, self._optimiser, pixels, labels)
+            loss_sum += loss * len(labels)
+            n_correct += (logits.argmax(1) == labels).sum()
+        n_images = n_batches * self._batches.batch_size
+        return EpochRecord(
+            epoch=epoch,
+            loss=float(loss_sum) / n_images,
+            n_correct=int(n_correct),
+            n_images=n_images,
+            wall_s=time.perf_counter() - start,
+        )
+
+    def state(self) -> State:
+        """Copies on the CPU, after the last epoch."""
+        momentum = {
+            str(i): self._optimiser.state[weight]["momentum_buffer"]
+            for i, weight in enumerate(self.model.parameters())
+            if weight in self._optimiser.state
+        }
+        generators = {str(i): state for i, state in enumerate(self._global)}
+        parts = {
+            "model": self.model.state_dict(),
+            "momentum": momentum,
+            "step": self.step.state(),
+            "global": generators,
+            "order": {"state": self._order.get_state()},
+            "records": {
+                "all": torch.tensor([astuple(r) for r in self.records], dtype=torch.float64)
+            },
+        }
+        return {
+            f"{part}.{name}": tensor.detach().cpu().clone().contiguous()
+            for part, tensors in parts.items()
+            for name, tensor in tensors.items()
+        }
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from a state of the same kind of training.
+
+        Raises:
+            InputError: a state of another network or training; this one is then unusable.
+        """
+        try:
+            self._restore(state)
+        except (KeyError, IndexError, RuntimeError, TypeError, ValueError) as cause:
+            raise InputError(
+                f"expected the state of this training, found one that does not fit: {cause}\n"
+                "Hint: it belongs to other settings or was changed; train from the beginning."
+            ) from cause
+
+    def _restore(self, state: Mapping[str, Tensor]) -> None:
+        parts: dict[str, State] = {}
+        for whole, tensor in state.items():
+            part, _, name = whole.partition(".")
+            parts.setdefault(part, {})[name] = tensor
+        load_weights(self.model, parts["model"])
+        weights = list(self.model.parameters())
+        for number, tensor in parts.get("momentum", {}).items():
+            weight = weights[int(number)]
+            buffer = torch.empty_like(weight).copy_(tensor.reshape(weight.shape))
+            self._optimiser.state[weight]["momentum_buffer"] = buffer
+        self.step.restore(parts.get("step", {}))
+        self._global = [parts["global"][str(i)] for i in range(len(self._global))]
+        with torch.random.fork_rng(devices=self._cuda):
+            self._set_global(self._global)  # refuses what is no generator's state
+        self._order.set_state(parts["order"]["state"])
+        self.records = [
+            EpochRecord(
+                epoch=int(epoch), loss=loss, n_correct=int(right), n_images=int(n), wall_s=wall_s
+            )
+            for epoch, loss, right, n, wall_s in parts["records"]["all"].tolist()
+        ]
+
+    def _global_state(self) -> list[Tensor]:
+        """Of torch's global generators: the CPU's, and the device's if it is a GPU."""
+        return [torch.get_rng_state(), *(torch.cuda.get_rng_state(d) for d in self._cuda)]
+
+    def _set_global(self, states: list[Tensor]) -> None:
+        torch.set_rng_state(states[0])
+        for device, state in zip(self._cuda, states[1:], strict=True):
+            torch.cuda.set_rng_state(state, device)

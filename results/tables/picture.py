@@ -1,0 +1,206 @@
+"""The table search as a picture: what every table defends and costs, and where the limit runs."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch, Rectangle
+from numpy.typing import NDArray
+
+from results.tables.winner import MeasuredBands, Winner, feasible
+
+STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",  # ships with matplotlib: the same picture everywhere
+    "font.size": 8.0,
+    "axes.titlesize": 9.0,
+    "hatch.linewidth": 0.5,
+    "text.usetex": False,
+}
+_DECLINE_REACH = 4.0  # points shown on either side of the limit; beyond them colour saturates
+_MAX_TICKS = 9
+
+_BORDER: dict[str, Any] = {"color": "black", "linewidth": 1.6}
+_HALO: dict[str, Any] = {"color": "white", "linewidth": 3.2}
+_MISSING: dict[str, Any] = {"fc": "0.85", "ec": "0.55", "hatch": "////", "linewidth": 0}
+_POINT = {"linestyle": "", "markeredgecolor": "black", "markeredgewidth": 0.8}
+_TIED: dict[str, Any] = _POINT | {"marker": "o", "markersize": 3.2, "color": "white"}
+_WINNER: dict[str, Any] = _POINT | {"marker": "*", "markersize": 13, "color": "gold"}
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """The surface as matrices [k, QS_AF]; NaN and False where no table was measured."""
+
+    k: list[int]
+    qs_af: list[int]
+    defended: Floats  # percent
+    decline: Floats  # percentage points
+    allowed: NDArray[np.bool_]
+
+
+def table_heatmaps(
+    summary: pd.DataFrame,
+    winner: Winner | None,
+    *,
+    title: str,
+    path: Path | str | IO[bytes] | None = None,
+    max_decline_points: float = 1.0,
+    bands: MeasuredBands | None = None,
+) -> Figure:
+    """Def and Acc_dec over pattern k and QS_AF, with the feasible border, ties and winner.
+
+    Cells are equally spaced whatever the steps. The border runs between measured cells only:
+    next to a table that was not measured it is unknown. Colours of Acc_dec are linear around
+    the limit (grey) and saturate 4 points from it, so that ruined tables do not hide it.
+
+    Args:
+        summary: lines of `results.tables.winner.summary`; baselines (no pattern) are left out.
+        winner: marked by a star, the tables it ties with by dots; None where none is feasible.
+        title: above both maps.
+        path: a file, by name or open, for a PNG of 150 dpi: same numbers, same bytes.
+        max_decline_points: as for `results.tables.winner`.
+        bands: where the patterns are not the paper's diagonals; labels them by their size.
+
+    Returns:
+        The figure: axes[0] shows Def in percent, axes[1] Acc_dec in percentage points.
+
+    Raises:
+        ValueError: no table has a pattern, two share a cell, or the winner is not among them.
+    """
+    grid = _grid(summary, max_decline_points)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(10, 4.2), layout=ConstrainedLayoutEngine(wspace=0.04))
+        left, right = figure.subplots(1, 2, sharex=True, sharey=True)
+        left.set_title("Def: accuracy on adversarial images, defended")
+        right.set_title("Acc_dec: accuracy lost on benign images")
+        _draw_map(left, grid.defended, cmap="viridis", limits=_span(grid.defended), label="Def (%)")
+        limits = (max_decline_points - _DECLINE_REACH, max_decline_points + _DECLINE_REACH)
+        _draw_map(right, grid.decline, cmap="coolwarm", limits=limits, label="Acc_dec (points)")
+        left.set_ylabel(
+            "partition pattern k (diagonals kept)" if bands is None
+            else "n_OF (coefficients kept: smallest delta_a / delta_b)"
+        )  # fmt: skip
+        for axes, values in ((left, grid.defended), (right, grid.decline)):
+            _label_axes(axes, grid, bands)
+            _draw_marks(axes, values, grid, winner)
+        figure.suptitle(title, fontsize=10)
+        _legend(figure, grid, winner, max_decline_points, bands)
+        if path is not None:
+            # No version of the writer in the file: the picture alone decides its bytes.
+            figure.savefig(path, format="png", dpi=150, metadata={"Software": None})
+    return figure
+
+
+def _grid(summary: pd.DataFrame, max_decline_points: float) -> _Grid:
+    lines = summary[summary["pattern"].notna()]
+    cells = lines[["pattern", "qs_af"]]
+    if lines.empty or cells.duplicated().any():
+        raise ValueError(
+            f"expected one table per pattern and qs_af, found {len(lines)} tables in "
+            f"{len(cells.drop_duplicates())} cells.\nHint: draw one qs_of of one search at a time."
+        )
+    k, row = np.unique(cells["pattern"].to_numpy(dtype=np.int64), return_inverse=True)
+    qs_af, column = np.unique(cells["qs_af"].to_numpy(dtype=np.int64), return_inverse=True)
+    defended, decline = np.full((2, len(k), len(qs_af)), np.nan)
+    allowed = np.zeros(defended.shape, dtype=np.bool_)
+    defended[row, column] = lines["def_all"]
+    decline[row, column] = lines["acc_dec"]
+    allowed[row, column] = feasible(lines, max_decline_points=max_decline_points)
+    return _Grid(k.tolist(), qs_af.tolist(), defended, decline, allowed)
+
+
+def _border(grid: _Grid) -> Floats:
+    """Edges between a feasible and an infeasible measured cell: [edges, end, (x, y)]."""
+    known = ~np.isnan(grid.decline)
+    beside = (grid.allowed[:, 1:] != grid.allowed[:, :-1]) & known[:, 1:] & known[:, :-1]
+    above = (grid.allowed[1:] != grid.allowed[:-1]) & known[1:] & known[:-1]
+    y, x = np.nonzero(beside)  # the cell left of the edge
+    upright = np.stack([np.stack([x + 0.5, y - 0.5], 1), np.stack([x + 0.5, y + 0.5], 1)], 1)
+    y, x = np.nonzero(above)  # the cell below the edge
+    level = np.stack([np.stack([x - 0.5, y + 0.5], 1), np.stack([x + 0.5, y + 0.5], 1)], 1)
+    return np.concatenate([upright, level])
+
+
+def _draw_marks(axes: Axes, values: Floats, grid: _Grid, winner: Winner | None) -> None:
+    for y, x in np.argwhere(np.isnan(values)):
+        axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, **_MISSING))
+    for style in (_HALO, _BORDER):  # all of the halo first: it must not cut the line
+        edges = LineCollection(list(_border(grid)), capstyle="projecting", **style)
+        axes.add_collection(edges, autolim=False)
+    if winner is None:
+        return
+    tied = winner.tied_lines[winner.tied_lines["table"] != winner.table]
+    axes.plot(*_places(grid, tied["qs_af"], tied["pattern"]), label="tied", **_TIED)
+    axes.plot(*_places(grid, [winner.qs_af], [winner.pattern]), label="winner", **_WINNER)
+
+
+def _places(grid: _Grid, qs_af: Iterable[int], k: Iterable[int]) -> tuple[list[int], list[int]]:
+    """Positions of tables on the axes, x and y."""
+    try:
+        return [grid.qs_af.index(step) for step in qs_af], [grid.k.index(each) for each in k]
+    except ValueError as missing:
+        raise ValueError(
+            f"expected the winner and its ties in the summary, found that {missing}.\n"
+            "Hint: take both from the same rows."
+        ) from None
+
+
+def _label_axes(axes: Axes, grid: _Grid, bands: MeasuredBands | None) -> None:
+    axes.set_xlabel("QS_AF (quantiser step of adversary-favoured coefficients)")
+    every = -(-len(grid.qs_af) // _MAX_TICKS)
+    axes.set_xticks(range(0, len(grid.qs_af), every), [f"{step}" for step in grid.qs_af[::every]])
+    sizes = grid.k if bands is None else [bands.n_favoured[k] for k in grid.k]
+    axes.set_yticks(range(len(grid.k)), [f"{size}" for size in sizes])
+    axes.tick_params(length=2)
+
+
+def _span(values: Floats) -> tuple[float, float]:
+    """From the least to the most, in percent; the whole scale if that is no span."""
+    known = values[~np.isnan(values)]
+    if not known.size or known.min() == known.max():
+        return 0.0, 100.0
+    return float(known.min()), float(known.max())
+
+
+def _draw_map(
+    axes: Axes, values: Floats, *, cmap: str, limits: tuple[float, float], label: str
+) -> None:
+    shown = axes.imshow(values, cmap=cmap, norm=Normalize(*limits), origin="lower", aspect="auto")
+    extend = {(False, False): "neither", (True, False): "min", (False, True): "max"}
+    beyond = bool((values < limits[0]).any()), bool((values > limits[1]).any())
+    figure = axes.figure
+    figure.colorbar(shown, ax=axes, extend=extend.get(beyond, "both"), label=label, pad=0.02)
+
+
+def _legend(
+    figure: Figure,
+    grid: _Grid,
+    winner: Winner | None,
+    max_decline_points: float,
+    bands: MeasuredBands | None,
+) -> None:
+    border = f"feasible border: Acc_dec < {max_decline_points:g}"
+    entries: list[Line2D | Patch] = [Line2D([], [], label=border, **_BORDER)]
+    if winner is not None:
+        k = winner.pattern
+        band = f"k {k}" if bands is None else f"n_OF {bands.n_favoured[k]}"
+        name = f"winner: {band}, QS_AF {winner.qs_af}"
+        entries.append(Line2D([], [], label=name, **_WINNER))
+    if winner is not None and len(winner.tied) > 1:
+        name = f"tied with it (Def, 95 %): {len(winner.tied) - 1}"
+        entries.append(Line2D([], [], label=name, **_TIED))
+    if np.isnan(grid.decline).any() or np.isnan(grid.defended).any():
+        entries.append(Patch(label="not measured", **_MISSING))
+    figure.legend(handles=entries, loc="outside lower center", ncols=len(entries), frameon=False)

@@ -1,0 +1,249 @@
+"""The table search's questions: which table wins, who ties with it, and is it true held out?"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from results.stats import paired_difference
+from results.tables.surface import (
+    SUBJECTS,
+    Bools,
+    Integers,
+    Surface,
+    complete,
+    feasible,
+    lines_of,
+    summary,
+    surface_of,
+)
+
+__all__ = [
+    "MeasuredBands",
+    "NoFeasibleTable",
+    "Winner",
+    "answer_text",
+    "feasible",
+    "summary",
+    "winner",
+]
+
+BASELINES = ("none", "ijg75", "uniform16")
+PAPER = "paper (ImageNet): QS_OF 16, QS_AF 50"
+
+_MEASURES = {
+    "acc_benign": "benign %",
+    "acc_dec": "decline, points",
+    "def_all": "Def all %",
+    "def_successful": "Def successful %",
+}
+
+
+class NoFeasibleTable(ValueError):  # noqa: N818 - an outcome of the search, not a fault in it
+    """Every table loses at least the allowed accuracy on benign images."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredBands:
+    """Bands of smallest delta_a / delta_b instead of diagonals, by pattern k.
+
+    Attributes:
+        n_favoured: how many coefficients are original-favoured: as many as in k diagonals.
+        n_shared: how many of them do lie in the first k diagonals.
+    """
+
+    n_favoured: Mapping[int, int]
+    n_shared: Mapping[int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Winner:
+    """The best feasible table of one search.
+
+    Attributes:
+        table, pattern, qs_of, qs_af: its name, k and both quantiser steps.
+        line: its line of `summary`.
+        tied: feasible tables whose 95 % paired-bootstrap interval of Def minus the winner's
+            includes 0, itself among them; one at a time, on the images that chose the winner.
+        tied_lines: their lines of `summary`, in the same order: by pattern, then qs_af.
+        n_feasible, n_tables: how many keep the decline rule, of how many that competed.
+    """
+
+    table: str
+    pattern: int
+    qs_of: int
+    qs_af: int
+    line: "pd.Series[float]" = field(compare=False, repr=False)
+    tied: tuple[str, ...]
+    tied_lines: pd.DataFrame = field(compare=False, repr=False)
+    n_feasible: int
+    n_tables: int
+
+
+def winner(rows: pd.DataFrame, *, max_decline_points: float = 1.0, partial: bool = False) -> Winner:
+    """The table with the largest Def among those whose Acc_dec is strictly below the limit.
+
+    Ties go to the smaller Acc_dec, then the larger pattern, then the smaller qs_af, in whole
+    images. Only tables with a pattern, measured on all images, compete or can be tied.
+
+    Raises:
+        NoFeasibleTable: all lose too much; names the one that loses least.
+        ValueError: as `summary`, or a subject is absent, or no table has a pattern.
+
+    Source: Algorithm 1: maximise Def subject to Acc_dec < 1.
+    """
+    surface = surface_of(rows)
+    lines = lines_of(surface, complete(surface, partial=partial))
+    lines = lines[lines["pattern"].notna()]
+    _check_contest(lines)
+    allowed = lines[feasible(lines, max_decline_points=max_decline_points)]
+    if allowed.empty:
+        raise NoFeasibleTable(_closest(lines, max_decline_points))
+    allowed = _best_first(allowed)
+    line = allowed.iloc[0]
+    tied = allowed[_tied(surface, allowed.index.to_numpy())].sort_index()
+    return Winner(
+        table=str(line["table"]),
+        pattern=int(line["pattern"]),
+        qs_of=int(line["qs_of"]),
+        qs_af=int(line["qs_af"]),
+        line=line,
+        tied=tuple(tied["table"]),
+        tied_lines=tied.reset_index(drop=True),
+        n_feasible=len(allowed),
+        n_tables=len(lines),
+    )
+
+
+def answer_text(
+    search_rows: pd.DataFrame,
+    report_rows: pd.DataFrame | None,
+    *,
+    max_decline_points: float = 1.0,
+    partial: bool = False,
+    bands: MeasuredBands | None = None,
+) -> str:
+    """The answer as aligned text of at most 100 columns, every figure with its 95 % interval.
+
+    Args:
+        search_rows: what chooses the winner.
+        report_rows: held-out rows with the BASELINES and the winner on the same images (other
+            tables are left out); None prints the search alone.
+        max_decline_points: as for `winner`.
+        partial: as for `winner`; the report must be complete in any case.
+        bands: what the patterns stand for where they are not the paper's diagonals.
+
+    Raises:
+        NoFeasibleTable, ValueError: as `winner`, or a table of the report is missing.
+    """
+    best = winner(search_rows, max_decline_points=max_decline_points, partial=partial)
+    n_benign, n_adv, n_successful = best.line[["n_benign", "n_adv", "n_successful"]]
+    tied = best.tied_lines
+    facts = {
+        **_winner_facts(best, bands),
+        "Acc_dec": f"{_interval(best.line, 'acc_dec')} points    n {n_benign}",
+        "Def, all": f"{_interval(best.line, 'def_all')} %         n {n_adv}",
+        "Def, successful": f"{_interval(best.line, 'def_successful')} %         n {n_successful}",
+        "tied": f"{len(best.tied)} of {best.n_feasible} feasible (Acc_dec < "
+        f"{max_decline_points:g}) of {best.n_tables} tables: "
+        f"{_patterns(tied['pattern'], bands)}, QS_AF {_extent(tied['qs_af'])}",
+    }
+    if partial:
+        facts["tables"] = (
+            f"{best.n_tables} measured on all images; all others were ruled out before"
+        )
+    called = best.table if bands is None else "winner"  # a mask is too long for a column
+    report = [] if report_rows is None else _report(report_rows, best, called)
+    return "\n".join(["search", *(f"  {name:<17}{fact}" for name, fact in facts.items()), *report])
+
+
+def _winner_facts(best: Winner, bands: MeasuredBands | None) -> dict[str, str]:
+    k = best.pattern
+    steps = f"QS_OF {best.qs_of}, QS_AF {best.qs_af}"
+    if bands is None:
+        return {"winner": f"{best.table}: k {k}, {steps}    {PAPER}"}
+    return {
+        "winner": f"{best.table}: n_OF {bands.n_favoured[k]}, {steps}",
+        "band": f"{bands.n_shared[k]} of {bands.n_favoured[k]} OF coefficients as in the "
+        f"diagonal pattern of that size, k {k}",
+    }
+
+
+def _patterns(patterns: "pd.Series[int]", bands: MeasuredBands | None) -> str:
+    """From which to which: k, or how many coefficients a measured band holds."""
+    if bands is None:
+        return f"k {_extent(patterns)}"
+    return f"n_OF {_extent(patterns.map(bands.n_favoured))}"
+
+
+def _report(rows: pd.DataFrame, best: Winner, called: str) -> list[str]:
+    wanted = [*BASELINES, best.table]
+    absent = set(wanted) - set(rows["table"].unique())
+    if absent:
+        raise ValueError(
+            f"expected the tables {wanted} in the held-out report, found none of "
+            f"{sorted(absent)}.\nHint: report after the search: it must measure the winner."
+        )
+    lines = summary(rows[rows["table"].isin(wanted)]).set_index("table").loc[wanted]
+    head = f"  {'table':<14}" + "".join(f"{name:>21}" for name in _MEASURES.values())
+    body = [
+        f"  {name:<14}" + "".join(f" {_interval(line, measure):>20}" for measure in _MEASURES)
+        for name, (_, line) in zip([*BASELINES, called], lines.iterrows(), strict=True)
+    ]
+    counts = (lines[name] for name in ("n_benign", "n_benign", "n_adv", "n_successful"))
+    feet = f"  {'n':<14}" + "".join(f"{_extent(count):>21}" for count in counts)
+    return ["", "held-out report", head, *body, feet]
+
+
+def _interval(line: "pd.Series[float]", name: str) -> str:
+    numbers = (line[name], line[f"{name}_low"], line[f"{name}_high"])
+    value, low, high = (round(float(number), 1) + 0.0 for number in numbers)  # no "-0.0"
+    return "-" if np.isnan(value) else f"{value:5.1f} [{low:5.1f}, {high:5.1f}]"
+
+
+def _extent(values: "pd.Series[int]") -> str:
+    low, high = values.min(), values.max()
+    return f"{low}" if low == high else f"{low}..{high}"
+
+
+def _best_first(lines: pd.DataFrame) -> pd.DataFrame:
+    """All lines have as many images, so counts order as percentages do."""
+    n_lost = lines["n_benign_right_undefended"] - lines["n_benign_right"]
+    order = lines.assign(n_lost=n_lost).sort_values(
+        ["n_adv_right", "n_lost", "pattern", "qs_af", "table"],
+        ascending=[False, True, False, True, True],
+    )
+    return lines.loc[order.index]
+
+
+def _tied(surface: Surface, places: Integers) -> Bools:
+    """Which of the tables at `places` the bootstrap cannot tell from the first; [places]."""
+    column = np.full(len(surface.tables), -1)
+    column[places] = np.arange(len(places))
+    rows = (surface.subject == SUBJECTS.index("adversarial")) & (column[surface.table] >= 0)
+    images, image = np.unique(surface.image[rows], return_inverse=True)
+    correct = np.zeros((len(images), len(places)), dtype=np.bool_)
+    correct[image, column[surface.table[rows]]] = surface.right[rows]
+    low, high = paired_difference(correct, reference=0)
+    return (low <= 0) & (high >= 0)
+
+
+def _check_contest(lines: pd.DataFrame) -> None:
+    n_benign, n_adv = (0, 0) if lines.empty else lines[["n_benign", "n_adv"]].iloc[0]
+    if not (n_benign and n_adv):
+        raise ValueError(
+            f"expected tables with a pattern on benign and adversarial images, found "
+            f"{len(lines)} such tables on {n_benign} and {n_adv}.\n"
+            "Hint: a winner needs the search of both subjects; `summary` takes either."
+        )
+
+
+def _closest(lines: pd.DataFrame, max_decline_points: float) -> str:
+    line = lines.sort_values(["acc_dec", "table"]).iloc[0]
+    return (
+        f"expected a table with Acc_dec < {max_decline_points:g} points, found none among "
+        f"{len(lines)}: the closest is {line['table']}, which loses {line['acc_dec']:.2f} points "
+        f"of {line['n_benign']} images.\n"
+        "Hint: search smaller steps, or raise max_decline_points if such a loss is acceptable."
+    )

@@ -1,0 +1,229 @@
+"""Whether this machine, or the cluster it belongs to, can run a search; and what to do if not."""
+
+import os
+import stat
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.data import open_data
+from core.errors import InputError
+from results.files import Root, redacted
+from results.store import Store
+from search.cluster import nodes, provenance
+from search.cluster.examine import Report, Request, difference, examine
+
+_TOKEN = Path("~/.ray/auth_token")
+_CLOCK_S = 5.0  # by how much two machines' clocks may differ
+_NEEDED_GIB = 4.0
+_REACH = "every node needs the network, credentials that may list and read, and the package for it"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at. `wrong` and `hint` are empty where all is well."""
+
+    what: str
+    found: str
+    wrong: str = ""
+    hint: str = ""
+
+    def text(self) -> str:
+        """One or two lines."""
+        if not self.wrong:
+            return f"ok     {self.what}: {self.found}"
+        return f"WRONG  {self.what}: {self.wrong}\n       Hint: {self.hint}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Questions:
+    """What the user wants to run."""
+
+    store: str
+    data: str
+    data_root: str | None
+    paths: tuple[str, ...]
+    gpus: float | None
+
+
+def findings(asked: Questions) -> Iterator[Finding]:
+    """Look at everything, one thing after the other."""
+    here = examine(Request(asked.paths))
+    yield Finding("versions", here.versions)
+    yield _gpu(here, asked.gpus)
+    yield _memory(here)
+    yield _data(asked)
+    yield from (
+        Finding("path", path, f"{path} is not here", "the same path must exist on every node")
+        for path in here.missing_paths
+    )
+    yield from (Finding("URI", "", why, _REACH) for why in here.unreached)
+    yield from _token()
+    root = _open(asked.store)
+    writes = _writes(root)
+    yield writes
+    if isinstance(root, Root) and not writes.wrong:
+        yield _atomic(root)
+    yield from _cluster(asked, root if isinstance(root, Root) else None)
+
+
+def _gpu(here: Report, wanted: float | None) -> Finding:
+    if not here.gpu and wanted:
+        return Finding(
+            "GPU", "", f"torch finds none on {here.host}, and --gpus {wanted:g} asks for one",
+            "install the driver and the CUDA build of torch, or --gpus 0",
+        )  # fmt: skip
+    return Finding("GPU", here.gpu or "none here: cells run on CPUs unless the cluster has some")
+
+
+def _memory(here: Report) -> Finding:
+    wrong = f"{here.memory_gib:.1f} GiB" if here.memory_gib < _NEEDED_GIB else ""
+    hint = f"a worker with torch and a network wants {_NEEDED_GIB:g} GiB or more"
+    return Finding("memory", f"{here.memory_gib:.1f} GiB", wrong, hint)
+
+
+def _data(asked: Questions) -> Finding:
+    what = f"data {redacted(asked.data)}"
+    try:
+        data = open_data(asked.data, root=asked.data_root)
+        sizes = ", ".join(f"{split} {data.size(split)}" for split in ("train", "search", "report"))
+    except InputError as error:
+        return Finding(what, "", *_worded(error))
+    return Finding(what, f"{len(data.classes)} classes, {data.side} px, {sizes}")
+
+
+def _worded(error: Exception) -> tuple[str, str]:
+    wrong, _, hint = str(error).partition("\nHint: ")
+    return wrong, hint or "see the message"
+
+
+def _token() -> Iterator[Finding]:
+    path = _TOKEN.expanduser()
+    mode = os.environ.get("RAY_AUTH_MODE", "")
+    if path.is_file():
+        open_to = stat.S_IMODE(path.stat().st_mode) & 0o077
+        wrong = f"{path} can be read by others (mode {open_to:03o} too much)" if open_to else ""
+        yield Finding("token", f"{path}, yours alone", wrong, f"chmod 600 {path}")
+    elif mode == "token":
+        yield Finding(
+            "token", "", f"RAY_AUTH_MODE=token, but there is no {path}",
+            "`ray get-auth-token --generate` makes one; cluster.yaml mounts it on every node",
+        )  # fmt: skip
+    else:
+        yield Finding("token", f"no {path}; a local run needs none, a cluster does")
+
+
+def _open(uri: str) -> Root | Finding:
+    try:
+        return Root(uri)
+    except ValueError as error:
+        return Finding("store", "", *_worded(error))
+
+
+def _writes(root: Root | Finding) -> Finding:
+    if isinstance(root, Finding):
+        return root
+    start = time.perf_counter()
+    try:
+        Store(root).check_writable()
+    except OSError as error:
+        return Finding(
+            f"store {root.uri}", "", f"cannot be written: {error}",
+            "mend the permission, the credentials or the address",
+        )  # fmt: skip
+    wall_ms = 1000 * (time.perf_counter() - start)
+    return Finding(f"store {root.uri}", f"writable, {wall_ms:.0f} ms to write and delete a file")
+
+
+def _atomic(root: Root) -> Finding:
+    """Read a file while it is replaced: always one whole version, never a piece."""
+    name = f"sweeps/.doctor-{os.getpid()}"
+    versions = [bytes([65 + i]) * 2**20 for i in range(2)]
+    torn: list[int] = []
+    done = threading.Event()
+
+    def read() -> None:
+        while not done.is_set():
+            try:
+                data = root.read(name)
+            except FileNotFoundError:
+                data = b""
+            if data not in versions:
+                torn.append(len(data))
+
+    try:
+        root.write(name, versions[0])
+        reader = threading.Thread(target=read)
+        reader.start()
+        for i in range(10):
+            root.write(name, versions[i % 2])
+        done.set()
+        reader.join()
+        root.delete(name)
+    except OSError as error:
+        done.set()
+        return Finding("atomic writes", "", str(error), "see the store's finding")
+    wrong = f"{len(torn)} reads of a file that was being replaced were torn" if torn else ""
+    hint = "use another file system or an object store; rows could be lost on this one"
+    return Finding("atomic writes", "a file is seen whole or not at all", wrong, hint)
+
+
+def _cluster(asked: Questions, root: Root | None) -> Iterator[Finding]:
+    try:
+        joined = nodes.connect(start=False)
+    except InputError as error:
+        yield Finding("cluster", "", *_worded(error))
+        return
+    if not joined:
+        yield Finding("cluster", "none named or running here: a search starts Ray on this machine")
+        return
+    try:
+        yield from _nodes(asked, root)
+    finally:
+        nodes.disconnect()
+
+
+def _nodes(asked: Questions, root: Root | None) -> Iterator[Finding]:
+    have = nodes.nodes()
+    yield Finding(
+        "cluster", f"{len(have)} nodes, {sum(c for c, _ in have):g} CPUs, "
+        f"{sum(g for _, g in have):g} GPUs; may still start {nodes.launchable() or 'none'}",
+    )  # fmt: skip
+    token = ""
+    if root is not None:
+        token = f"sweeps/.beacon-{os.getpid()}"
+        root.write(token, b"")
+    try:
+        reports, silent = nodes.survey(Request(asked.paths, root, token))
+    finally:
+        if root is not None:
+            root.delete(token)
+    for node in silent:
+        yield Finding(f"node {node}", "", "no answer", "is it overloaded, or its Ray dead?")
+    for report in reports:
+        yield from _node(report)
+
+
+def _node(report: Report) -> Iterator[Finding]:
+    what, fine = f"node {report.host}", True
+    other = difference(report.versions, provenance.versions())
+    late_s = report.clock_s - report.asked_at_s
+    checks = (
+        (other, f"has {other}", "install the same requirements.lock on every node"),
+        (report.missing_paths, f"has no {', '.join(report.missing_paths)}",
+         "the same path must exist on every node"),
+        (report.unreached, "; ".join(report.unreached), _REACH),
+        (report.store_error, f"store {report.store_error}",
+         "--store must be a folder that all nodes share, or s3://BUCKET/FOLDER"),
+        (not -_CLOCK_S < late_s < _CLOCK_S + report.answered_s,
+         f"its clock differs by {late_s:.0f} s", "run an NTP client on every node"),
+    )  # fmt: skip
+    for bad, wrong, hint in checks:
+        if bad:
+            fine = False
+            yield Finding(what, "", wrong, hint)
+    if fine:
+        gpu = f", {report.gpu}" if report.gpu else ""
+        yield Finding(what, f"{report.memory_gib:.0f} GiB{gpu}, sees the store")

@@ -1,0 +1,66 @@
+"""What is wrong with a cluster file, before `ray up` costs money or opens a door.
+
+    python -m search doctor --cluster cluster.yaml
+
+Ray's own schema says what is no cluster file, `cluster_rules` what would be unsafe or costly;
+what is not filled in is named with its line.
+"""
+
+import copy
+import logging
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import yaml
+from ray.autoscaler._private.util import prepare_config, validate_config
+
+from search.cluster.rules import BY_PROVIDER, EVERYWHERE
+
+_PLACEHOLDER = re.compile(r"[\w./:-]*REPLACE[\w-]*")
+
+
+def problems(path: str | Path) -> list[str]:
+    """What to mend in the file, each with a hint; an empty list where nothing is."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        return [f"{path} cannot be read: {error}"]
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        return [f"{path} is no YAML: {error}"]
+    provider = raw.get("provider") if isinstance(raw, dict) else None
+    if not isinstance(provider, dict) or provider.get("type") not in BY_PROVIDER:
+        kinds = " or ".join(BY_PROVIDER)
+        return [f"{path}: expected a cluster file with `provider: {{type: {kinds}}}`."]
+    found = list(_placeholders(path, text))
+    logging.getLogger("ray").setLevel(logging.WARNING)  # it tells of every default it fills in
+    try:
+        config = prepare_config(copy.deepcopy(raw))
+        validate_config(config)
+    except Exception as error:  # noqa: BLE001 - Ray raises what its schema library raises
+        said = (str(error).splitlines() or [repr(error)])[0]
+        return [*found, f"{path} is no cluster file to Ray: {said}"]
+    for rule in (*EVERYWHERE, *BY_PROVIDER[provider["type"]]):
+        found += [f"{path}: {problem}" for problem in rule(config)]
+    return found
+
+
+def _placeholders(path: str | Path, text: str) -> Iterator[str]:
+    for number, line in enumerate(text.splitlines(), 1):
+        content = line.partition(" #")[0]
+        if not content.startswith("#"):
+            for match in _PLACEHOLDER.finditer(content):
+                yield f"{path}:{number}: {match[0]} is to be filled in. Hint: docs/cluster.md."
+
+
+def check_files(paths: Sequence[str]) -> int:
+    """Say what is wrong with some cluster files; 2 where anything is."""
+    found = [problem for path in paths for problem in problems(path)]
+    for problem in found:
+        print(f"error: {problem}", file=sys.stderr)
+    if not found:
+        print("nothing to mend")
+    return 2 if found else 0

@@ -1,0 +1,174 @@
+"""Best-first search: the exhaustive winner, proved, for a fraction of the work.
+
+Images are asked in order of margin, the most wrong first. What is not yet measured is taken at
+its best: every adversarial image may be defended, every benign image that was wrong may turn
+right, none that was right may turn wrong. That bounds each table's rank from above. The table
+with the highest bound is measured further; a table whose bound falls below the best complete
+feasible table, or whose decline is beyond repair, is never touched again.
+
+A table costs least where that is asked first which rules it out. Every eighth table goes before
+the others as a probe, its adversarial images first; where a probe's decline is what rules it
+out, the tables about it are asked their benign images first. No table's answer depends on that.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from typing import Any
+
+import numpy as np
+
+from core.codec.qtable import TwoStep
+from search.prepare import Piece
+from search.tables.tally import Block, Digest, Tally, blocks
+
+# What is to rule tables out is asked of many at a time. Benign rows of tables that nothing has
+# ruled out yet are asked of the few that lead: the first of those may rule out the rest.
+_MANY_TABLES, _FEW_TABLES = 50, 4
+BLOCKS_PER_SUBJECT = 40  # images are asked in so many steps: few forwards wasted, few cells
+_PROBE_EVERY = 8  # tables
+_SUBJECTS = ("adversarial", "benign")
+
+AskFor = Callable[[Block, Sequence[str]], Any]
+Rank = tuple[int, int, int, int]
+
+
+@dataclass
+class _Progress:
+    """How far one table is measured."""
+
+    next_block: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_SUBJECTS, 0))
+    measured: set[tuple[str, int]] = field(default_factory=set)
+    busy: bool = False  # a cell of it is in flight
+    failed: bool = False
+
+
+class BestFirst:
+    """A plan over a tally's tables; when it ends, the tally's leader is the winner.
+
+    Which tables beside the winner are measured, and how far, depends on the order in which
+    cells come back; the winner does not.
+    """
+
+    n_cells: int | None = None  # depends on what is measured
+    eager = False  # a cell asked for too early may be of a table that its neighbours rule out
+    cell_ids: Collection[str] | None = None
+
+    def __init__(
+        self,
+        tally: Tally,
+        pieces: Sequence[Piece],
+        cell: AskFor,
+        cell_id: Callable[[Any], str],
+        *,
+        largest_block: int,
+    ) -> None:
+        """`cell` makes the cell that scores a block of at most `largest_block` images."""
+        self._tally, self._cell, self._cell_id = tally, cell, cell_id
+        self._blocks = {
+            subject: _in_order([p for p in pieces if p.subject == subject], largest_block)
+            for subject in _SUBJECTS
+        }
+        self._block_of = {
+            (subject, int(image)): i
+            for subject, cut in self._blocks.items()
+            for i, block in enumerate(cut)
+            for image in block.images
+        }
+        n_wrong = [int((~block.right).sum()) for block in self._blocks["benign"]]
+        self._may_gain = np.cumsum([0, *n_wrong[::-1]])[::-1]  # after so many benign blocks
+        self._of = {table.name: _Progress() for table in tally.tables}
+        probes = tally.tables[::_PROBE_EVERY]
+        self._probe_of = {
+            table.name: probes[min(round(i / _PROBE_EVERY), len(probes) - 1)].name
+            for i, table in enumerate(tally.tables)
+        }
+        self._declined_after: dict[str, int] = {}  # benign blocks that ruled a table out
+        self._alive = list(tally.tables)
+        self._in_flight: dict[str, list[str]] = {}
+        self.best = tally.best
+
+    def bound(self, table: TwoStep) -> Rank:
+        """The best rank that the table can still reach, as `Tally.rank` measures it."""
+        counts, progress = self._tally.counts[table.name], self._of[table.name]
+        not_asked = self._tally.n_adversarial - counts.n_adversarial
+        may_gain = int(self._may_gain[progress.next_block["benign"]])
+        lost = counts.n_lost - may_gain
+        return (counts.n_defended + not_asked, -lost, table.n_favoured, -table.qs_af)
+
+    def ask(self) -> Any | None:
+        """A cell for the tables with the highest bounds, probes first; None while all are busy."""
+        leader = self._tally.leader()
+        floor = self._tally.rank(leader) if leader else (-1, 0, 0, 0)
+        bounds = {table: self.bound(table) for table in self._alive}
+        for table in self._alive:
+            if not self._tally.allows(-bounds[table][1]):
+                self._declined_after[table.name] = self._of[table.name].next_block["benign"]
+        self._alive = [
+            table
+            for table in self._alive
+            if bounds[table] >= floor and table.name not in self._declined_after
+        ]
+        groups: dict[tuple[bool, str, int, bool], list[TwoStep]] = defaultdict(list)
+        order = {table: (self._is_probe(table), bounds[table]) for table in self._alive}
+        for table in sorted(self._alive, key=order.__getitem__, reverse=True):
+            progress = self._of[table.name]
+            wanted = self._wanted(table)
+            if wanted is not None and not progress.busy and not progress.failed:
+                groups[self._is_probe(table), *wanted].append(table)
+        if not groups:
+            return None
+        (_, subject, i, many), tables = next(iter(groups.items()))
+        names = [table.name for table in tables[: _MANY_TABLES if many else _FEW_TABLES]]
+        for name in names:
+            self._of[name].busy = True
+        cell = self._cell(self._blocks[subject][i], names)
+        self._in_flight[self._cell_id(cell)] = names
+        return cell
+
+    def _is_probe(self, table: TwoStep) -> bool:
+        return self._probe_of[table.name] == table.name
+
+    def _wanted(self, table: TwoStep) -> tuple[str, int, bool] | None:
+        """What to measure of a table next, and whether together with many tables.
+
+        Adversarial images, then benign ones; benign ones first where they ruled out its probe, up
+        to the block after that which did.
+        """
+        next_block = self._of[table.name].next_block
+        expected = self._declined_after.get(self._probe_of[table.name], -1)
+        declines = next_block["benign"] <= expected
+        for subject in reversed(_SUBJECTS) if declines else _SUBJECTS:
+            if next_block[subject] < len(self._blocks[subject]):
+                return subject, next_block[subject], declines or subject == "adversarial"
+        return None
+
+    def tell(self, cell_id: str, digest: Digest | None) -> bool:
+        """Count what is new; a table whose cell failed is not asked again in this run."""
+        for name in self._in_flight.pop(cell_id, []):
+            self._of[name].busy = False
+            self._of[name].failed |= digest is None
+        if digest is None:
+            return True
+        subject = digest.subject
+        i = self._block_of.get((subject, digest.first_image), -1)
+        if i < 0 or not np.all(digest.n_images == self._blocks[subject][i].count):
+            return False
+        names = set(digest.tables)
+        known = {name for name in names if (subject, i) in self._of[name].measured}
+        self._tally.add(digest, skip=known)  # two drivers may have measured the same
+        for name in names:
+            progress = self._of[name]
+            progress.measured.add((subject, i))
+            while (subject, progress.next_block[subject]) in progress.measured:
+                progress.next_block[subject] += 1
+        return True
+
+
+def _in_order(pieces: Sequence[Piece], largest: int) -> list[Block]:
+    """Blocks of all pieces, those with the smallest margins first."""
+    n_images = sum(len(piece.images) for piece in pieces)
+    size = max(1, min(largest, -(-n_images // BLOCKS_PER_SUBJECT)))
+    per_piece = [blocks([piece], size) for piece in pieces]
+    return [block for rank in zip_longest(*per_piece) for block in rank if block is not None]

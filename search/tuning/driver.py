@@ -1,0 +1,239 @@
+"""Tuning: one driver asks Optuna, has the answers computed, and tells it.
+
+Workers never touch the study. The driver asks for a batch of trials, has all of them evaluated,
+and tells them in the order in which it asked. Killed at any moment it leaves trials that say
+they run; whoever holds the lease next fails each and asks for it once more.
+"""
+
+import warnings
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import optuna
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from core.defences import subsets
+from core.errors import InputError
+from search.engine.study import say
+from search.tuning.samplers import ERROR, ExactMembers, Make, PerTrialSeed, ended, gaussian_process
+from search.tuning.space import Setting, Space, membership, use, uses
+from search.tuning.storage import Opened, remember
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+Direction = Literal["minimize", "maximize"]
+
+OBJECTIVES: dict[str, dict[str, Direction]] = {
+    # The count decides; a sixteenth of an image for each member left out breaks ties.
+    "single": {"adversarial images right, fewer members first": "maximize"},
+    "multi": {
+        "adversarial images right": "maximize",
+        "benign images right": "maximize",
+        "members": "minimize",
+    },
+}
+RULE_BROKEN = "benign images lost beyond the limit"  # the constraint: at most 0 is feasible
+_RETRY_OF, _ATTEMPT = "retry_of", "attempt"
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A setting that has no answer, and why. It is not tried again."""
+
+    error: str
+
+
+Evaluate = Callable[[Sequence[Setting]], Sequence[subsets.Scores | Failed]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuning:
+    """What is tuned and by which rules."""
+
+    study: str
+    space: Space
+    members: tuple[str, ...]  # bit i of a subset is member i
+    starts: tuple[Setting, ...]  # the first trials
+    undefended: int  # benign images that the undefended network gets right
+    max_decline_points: float
+    objectives: str  # of OBJECTIVES
+    question: dict[str, Any]  # all that decides the answers, for people
+    seed: int
+
+    def asked(self) -> dict[str, Any]:
+        """The question in full: another one is another study."""
+        axes = {axis.name: str(axis) for axis in self.space.axes}
+        rules = {
+            "membership": "optuna" if self.space.members else "enumerate",
+            "members": list(self.members),
+            "objectives": OBJECTIVES[self.objectives],
+            "max_decline_points": self.max_decline_points,
+            "undefended": self.undefended,
+            "starts": [dict(start) for start in self.starts],
+            "seed": self.seed,
+        }
+        return (
+            {f"search space: {name}": text for name, text in axes.items()} | rules | self.question
+        )
+
+
+@dataclass
+class Driver:
+    """The study's one driver, while it holds the lease."""
+
+    opened: Opened
+    tuning: Tuning
+    evaluate: Evaluate
+    make: Make = gaussian_process
+    study: optuna.Study = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Open or create the study; InputError where it asks something else."""
+        drawn = PerTrialSeed(self.make, self.tuning.seed, self.tuning.space)
+        self._sampler = ExactMembers(drawn)
+        directions = OBJECTIVES[self.tuning.objectives]
+        self.study = optuna.create_study(
+            storage=self.opened.storage,
+            study_name=self.tuning.study,
+            directions=list(directions.values()),
+            sampler=drawn if self.tuning.space.members else self._sampler,
+            load_if_exists=True,
+        )
+        have = [direction.name.lower() for direction in self.study.directions]
+        if have != list(directions.values()):
+            raise InputError(
+                f"the study {self.tuning.study!r} has the directions {', '.join(have)}, wanted are "
+                f"{', '.join(directions.values())}.\n"
+                "Hint: --objectives as before, or choose another --study."
+            )
+        if remember(self.study, self.tuning.asked()):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                self.study.set_metric_names(list(directions))  # for optuna-dashboard
+
+    def run(self, *, until: int | None = None, more: int | None = None, parallel: int = 1) -> None:
+        """Go on until so many trials ended in all (`until`), or so many more (`more`)."""
+        reclaim(self.study, self.tuning.space.distributions)
+        goal = until if until is not None else len(self.ended()) + (more or 0)
+        while (left := goal - len(self.ended())) > 0:
+            batch = [trial for _ in range(min(parallel, left)) if (trial := self._ask())]
+            if not batch:
+                say(f"{self.tuning.study}: every setting of the search space was tried")
+                return
+            settings = [{n: int(t.params[n]) for n in self.tuning.space.distributions}
+                        for t in batch]  # fmt: skip
+            answers = self.evaluate(settings)
+            for trial, answer in zip(batch, answers, strict=True):
+                self._tell(trial, answer)
+
+    def ended(self) -> list[FrozenTrial]:
+        """Trials that have their answer, in the order of their numbers."""
+        return [t for t in self.study.get_trials(deepcopy=False) if ended(t)]
+
+    def failed(self) -> dict[int, str]:
+        """Trials that failed by themselves, and why."""
+        return {t.number: t.user_attrs[ERROR] for t in self.ended() if ERROR in t.user_attrs}
+
+    def importances(self) -> dict[str, float]:
+        """How much of the objective's variance each axis explains; empty where nothing varies."""
+        complete = [t for t in self.ended() if t.state == TrialState.COMPLETE]
+        names = [
+            a.name for a in self.tuning.space.axes if len({t.params[a.name] for t in complete}) > 1
+        ]
+        if len(complete) < 4 or len({t.values[0] for t in complete}) < 2 or not names:
+            return {}
+        return optuna.importance.get_param_importances(
+            self.study,
+            evaluator=optuna.importance.FanovaImportanceEvaluator(seed=self.tuning.seed),
+            params=names,
+            target=lambda trial: trial.values[0],
+        )
+
+    def _ask(self) -> Trial | None:
+        """The next trial: one that waits (a second attempt), a start, or a draw."""
+        self.opened.lease.check()
+        trials = self.study.get_trials(deepcopy=False)
+        known = [t for t in trials if ended(t) or t.state == TrialState.RUNNING]
+        if not any(t.state == TrialState.WAITING for t in trials):
+            if len(known) < len(self.tuning.starts):
+                self.study.enqueue_trial(dict(self.tuning.starts[len(known)]))
+            elif self._n_tried(known) >= self.tuning.space.size:
+                return None
+        return self.study.ask(fixed_distributions=self.tuning.space.distributions)
+
+    def _n_tried(self, known: Sequence[FrozenTrial]) -> int:
+        names = self.tuning.space.distributions
+        return len({tuple(t.params.get(name) for name in names) for t in known})
+
+    def _tell(self, trial: Trial, answer: subsets.Scores | Failed) -> None:
+        self.opened.lease.check()
+        if isinstance(answer, Failed):
+            say(f"{self.tuning.study}: trial {trial.number} FAILED: {answer.error}")
+            trial.set_user_attr(ERROR, answer.error)  # first: an orphan would be tried again
+            self.study.tell(trial, state=TrialState.FAIL)
+            return
+        subset = self._subset(trial, answer)
+        over = subsets.n_over(
+            answer,
+            undefended=self.tuning.undefended,
+            max_decline_points=self.tuning.max_decline_points,
+        )
+        trial.set_constraint(RULE_BROKEN, int(over[subset - 1]))
+        values = self._values(answer, subset)
+        trial.set_user_attr("members", ",".join(subsets.names(subset, self.tuning.members)))
+        self.study.tell(trial, values)
+        say(f"{self.tuning.study}: {self._line(trial, answer, subset)}")
+
+    def _subset(self, trial: Trial, scores: subsets.Scores) -> int:
+        """The trial's members: searched ones, or the best by enumeration."""
+        if self.tuning.space.members:
+            chosen = [bool(trial.params[use(member)]) for member in self.tuning.members]
+            return sum(bit << i for i, bit in enumerate(chosen))
+        limit = self.tuning.max_decline_points
+        undefended = self.tuning.undefended
+        subset = subsets.best(scores, undefended=undefended, max_decline_points=limit)
+        if subset is None:  # none keeps the rule: the one that breaks it least
+            subset = int(scores.n_benign_right.argmax()) + 1
+        self._sampler.picks[trial.number] = uses(subset, self.tuning.members)
+        for member in self.tuning.members:
+            trial.suggest_categorical(use(member), membership().choices)
+        return subset
+
+    def _values(self, scores: subsets.Scores, subset: int) -> list[float]:
+        defended = int(scores.n_adversarial_right[subset - 1])
+        n_members = int(scores.n_members[subset - 1])
+        if self.tuning.objectives == "multi":
+            return [float(defended), float(scores.n_benign_right[subset - 1]), float(n_members)]
+        return [defended + (len(self.tuning.members) - n_members) / 16]
+
+    def _line(self, trial: Trial, scores: subsets.Scores, subset: int) -> str:
+        setting = ", ".join(f"{a.name} {trial.params[a.name]}" for a in self.tuning.space.axes)
+        used = "+".join(subsets.names(subset, self.tuning.members))
+        return (
+            f"trial {trial.number}, {setting}: {used} "
+            f"{scores.n_adversarial_right[subset - 1]} of {scores.n_adversarial} defended, benign "
+            f"{scores.n_benign_right[subset - 1]} of {scores.n_benign} "
+            f"(undefended {self.tuning.undefended})"
+        )
+
+
+def reclaim(study: optuna.Study, drawn: Collection[str]) -> None:
+    """Ask once more for every trial whose driver died. Only the lease's holder may call this.
+
+    The second attempt has what the first had of the parameters `drawn`. A kill in here does no
+    harm: a trial that was failed already is seen by its missing retry, a retry by the trial it
+    names. A driver's death says nothing of the setting, so attempts are not limited; a trial that
+    failed by itself carries an error and is left alone.
+    """
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+    trials = study.get_trials(deepcopy=False)
+    retried = {t.user_attrs[_RETRY_OF] for t in trials if _RETRY_OF in t.user_attrs}
+    for trial in trials:
+        if trial.state != TrialState.FAIL or ended(trial) or trial.number in retried:
+            continue
+        had = trial.system_attrs.get("fixed_params", {}) | trial.params
+        fixed = {name: value for name, value in had.items() if name in drawn}
+        attempt = trial.user_attrs.get(_ATTEMPT, 1) + 1
+        study.enqueue_trial(fixed, user_attrs={_RETRY_OF: trial.number, _ATTEMPT: attempt})

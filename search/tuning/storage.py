@@ -1,0 +1,294 @@
+"""Where a tuning study's trials are kept, and the lease that keeps a second driver out.
+
+- By default a journal, `tuning/NAME.journal` under the store's root, a folder of this machine or of
+  one that it mounts. The lease is an exclusive `flock` on `NAME.journal.lease`.
+- `sqlite:///FILE`: the same lease, on `FILE.NAME.lease`. For a disk of this machine only: SQLite
+  itself does not stand a shared one.
+- `postgresql://...`: any machine that reaches the server. The lease is an advisory lock of a
+  connection of its own, which the server gives back when the driver dies.
+
+Whoever holds the lease is alone. What a killed driver left half done is then mended: a torn last
+line of the journal, and Optuna's lock file.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import re
+import urllib.parse
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import optuna
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+
+from core.errors import InputError
+from results.files import Root, redacted
+from search.cluster import provenance
+from search.engine.study import say
+
+_POSTGRESQL = ("postgresql", "postgres", "postgresql+psycopg", "postgresql+psycopg2")
+_ALIVE_S = 60  # silence after which the server asks whether the driver's machine is there
+_CONNECT_S = 20
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+class Lease(Protocol):
+    """The right to be a study's one driver."""
+
+    def check(self) -> None:
+        """InputError where the lease was lost meanwhile."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A storage, the lease on one study in it, and how people may call it."""
+
+    storage: BaseStorage
+    lease: Lease
+    name: str  # where it is, without secrets
+
+
+def check_name(study: str) -> None:
+    """InputError for a study's name that is no plain word: it becomes part of file names."""
+    if not _PLAIN_NAME.fullmatch(study):
+        raise InputError(
+            f"a study's name has 1 to 64 letters, digits, dots, dashes and underscores and begins "
+            f"with a letter or digit, got {study[:80]!r}.\nHint: --study digits-fgsm8"
+        )
+
+
+def check_local(root: Root) -> None:
+    """InputError where the store is none that a journal can lie in."""
+    if not root.is_local:
+        raise InputError(
+            f"the store {root.uri} is no folder, and a journal must lie in one.\n"
+            "Hint: give --storage postgresql://USER@HOST/DATABASE; rows stay in the store."
+        )
+
+
+@contextlib.contextmanager
+def opened(root: Root, study: str, url: str | None) -> Iterator[Opened]:
+    """The study's storage while this process holds its lease; InputError where it cannot be."""
+    check_name(study)
+    if url is None:
+        check_local(root)
+        yield from _journal(Path(root.within(f"tuning/{study}.journal")), study)
+        return
+    kind, _, rest = url.partition("://")
+    if kind == "sqlite" and rest.startswith("/") and len(rest) > 1:
+        yield from _sqlite(url, Path(urllib.parse.unquote(rest[1:].split("?")[0])), study)
+    elif kind in _POSTGRESQL and rest:
+        yield from _postgresql(f"postgresql://{rest}", study)
+    else:
+        raise InputError(
+            f"no tuning study can be kept in {redacted(url)!r}.\n"
+            "Hint: postgresql://USER@HOST/DATABASE, sqlite:///FILE on this machine's own disk, or "
+            "no --storage for a journal beside the rows."
+        )
+
+
+def _journal(path: Path, study: str) -> Iterator[Opened]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _file_lease(path.with_name(f"{path.name}.lease"), study) as lease:
+        for left_over in path.parent.glob(f"{path.name}.lock*"):
+            left_over.unlink(missing_ok=True)
+        repair(path)
+        try:
+            storage = JournalStorage(JournalFileBackend(str(path)))
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{path} is no journal of Optuna: {error}.\n"
+                "Hint: move it away, or choose another --study."
+            ) from error
+        yield Opened(storage, lease, str(path))
+
+
+def _sqlite(url: str, path: Path, study: str) -> Iterator[Opened]:
+    if not path.parent.is_dir():
+        raise InputError(f"there is no folder {path.parent}.\nHint: make it, or sqlite:////PATH.")
+    lease_file = path.with_name(f"{path.name}.{study}.lease")
+    with _file_lease(lease_file, study) as lease, _rdb(url, url) as storage:
+        yield Opened(storage, lease, redacted(url))
+
+
+def repair(path: Path) -> int:
+    """Cut what stands after the journal's last whole line; the bytes cut.
+
+    A driver killed while it wrote leaves half a line, and the next line would be glued to it. A
+    machine that lost power may leave a line of another content. Only the lease's holder may call
+    this.
+    """
+    if not path.exists():
+        return 0
+    with path.open("r+b") as file:
+        data = file.read()
+        whole = data.rfind(b"\n") + 1
+        last = data[data.rfind(b"\n", 0, max(0, whole - 1)) + 1 : whole]
+        if last and not _is_json(last):
+            whole -= len(last)
+        if whole == len(data):
+            return 0
+        file.truncate(whole)
+        file.flush()
+        os.fsync(file.fileno())
+    n_cut = len(data) - whole
+    say(f"{path.name}: a torn last line of {n_cut} bytes, left by a killed driver, was cut")
+    return n_cut
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
+
+
+@dataclass
+class _FileLease:
+    descriptor: int
+
+    def check(self) -> None:
+        """The kernel keeps a file's lock until its holder ends."""
+
+
+@contextlib.contextmanager
+def _file_lease(path: Path, study: str) -> Iterator[Lease]:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise _taken(study, os.read(descriptor, 200).decode(errors="replace")) from None
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"process {os.getpid()} on {provenance.host()}".encode())
+        yield _FileLease(descriptor)
+    finally:
+        os.close(descriptor)  # and with it the lock; the file stays, for others may hold it open
+
+
+def _taken(study: str, holder: str) -> InputError:
+    return InputError(
+        f"the study {study!r} has a driver already{f' ({holder})' if holder else ''}; a study has "
+        "one at a time.\nHint: wait for it or end it; --study NAME starts another study."
+    )
+
+
+@dataclass
+class _PostgresLease:
+    connection: Any
+
+    def check(self) -> None:
+        """InputError where the connection, and the lock with it, is gone."""
+        import psycopg  # noqa: PLC0415  an extra
+
+        try:
+            self.connection.execute("SELECT 1")
+        except psycopg.Error:
+            raise InputError(
+                "the connection that held the study's lease is gone.\n"
+                "Hint: run the same command again; finished trials are kept."
+            ) from None
+
+
+def _postgresql(url: str, study: str) -> Iterator[Opened]:
+    try:
+        import psycopg  # noqa: PLC0415  an extra
+    except ImportError:
+        raise InputError(
+            "PostgreSQL needs the package psycopg.\nHint: pip install 'qtable-sweeps[postgresql]'"
+        ) from None
+    try:
+        connection = psycopg.connect(url, autocommit=True, connect_timeout=_CONNECT_S)
+    except (psycopg.Error, ValueError) as error:
+        raise _unreachable(url, error) from None
+    with contextlib.closing(connection):
+        # A machine that vanished closes nothing: the server must ask for it.
+        for name, value in (("idle", _ALIVE_S), ("interval", 10), ("count", 6)):
+            connection.execute(f"SET tcp_keepalives_{name} = {value:d}")
+        held = connection.execute("SELECT pg_try_advisory_lock(%s)", (_lock_number(study),))
+        if held.fetchone() != (True,):
+            raise _taken(study, "")
+        with _rdb(url.replace("postgresql://", "postgresql+psycopg://", 1), url) as storage:
+            yield Opened(storage, _PostgresLease(connection), redacted(url))
+
+
+def _lock_number(study: str) -> int:
+    """One of the server's 2^64 lock numbers; a database has its own."""
+    digest = hashlib.sha256(f"qtable-sweeps tuning {study}".encode()).digest()
+    return int.from_bytes(digest[:8], "little", signed=True)
+
+
+@contextlib.contextmanager
+def _rdb(url: str, shown: str) -> Iterator[BaseStorage]:
+    try:
+        storage = RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
+    except Exception as error:  # noqa: BLE001  SQLAlchemy's and the driver's own
+        raise _unreachable(shown, error) from None
+    try:
+        yield storage
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
+
+
+def _unreachable(url: str, error: Exception) -> InputError:
+    return InputError(
+        f"cannot open {redacted(url)}: {scrubbed(str(error), url).strip()}\n"
+        "Hint: does the server run, does the database exist, may this user write to it? Passwords "
+        "belong into ~/.pgpass or PGPASSWORD."
+    )
+
+
+def scrubbed(text: str, url: str) -> str:
+    """The text without the URL's password, however it is spelled."""
+    match = re.search(r"://[^/@:]*:(.*)@", url)
+    if match is None:
+        return text
+    for secret in {match[1], urllib.parse.unquote(match[1]), urllib.parse.unquote_plus(match[1])}:
+        text = text.replace(secret, "***") if secret else text
+    return text
+
+
+def remember(study: optuna.Study, question: dict[str, Any]) -> bool:
+    """Keep what the study asks; whether it is new.
+
+    InputError, naming the difference, where the study asked otherwise.
+    """
+    plain = json.loads(json.dumps(question, sort_keys=True))
+    known = study.user_attrs.get("question")
+    if known is None and study.get_trials(deepcopy=False):
+        raise InputError(
+            f"the study {study.study_name!r} holds trials of something else: it does not say what "
+            "it asks.\nHint: choose another --study."
+        )
+    if known is not None and known != plain:
+        changes = [
+            f"  {name}: {_worded(known, name)} there, {_worded(plain, name)} now"
+            for name in sorted(known.keys() | plain.keys())
+            if known.get(name) != plain.get(name)
+        ]
+        raise InputError(
+            f"the study {study.study_name!r} asks another question:\n"
+            + "\n".join(changes)
+            + "\nHint: ask as before, or choose another --study."
+        )
+    if known is None:
+        study.set_user_attr("question_sha256", _hash(plain))
+        study.set_user_attr("question", plain)  # the last: a study without it is a new one
+    return known is None
+
+
+def _hash(question: dict[str, Any]) -> str:
+    text = json.dumps(question, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _worded(question: dict[str, Any], name: str) -> str:
+    return json.dumps(question[name]) if name in question else "nothing"
