@@ -12,9 +12,8 @@ from core.attacks.deepfool import deepfool
 from core.attacks.gradient_sign import fgsm, ifgsm, pgd
 from core.attacks.gradients import Expectation
 from core.attacks.images import on_images, round_within
-from core.attacks.naming import NAMES
 from core.attacks.norms import L2, LINF, Norm
-from core.attacks.spec import Attack
+from core.attacks.spec import NAMES, Attack, parse_attack
 from core.attacks.transfer import difgsm, gaussian_kernel, kernel_side, tifgsm
 
 __all__ = [
@@ -34,6 +33,7 @@ __all__ = [
     "ifgsm",
     "kernel_side",
     "on_images",
+    "parse_attack",
     "pgd",
     "round_within",
     "straight_through",

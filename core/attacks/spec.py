@@ -1,16 +1,26 @@
-"""An attack with its budget and settings as one value."""
+"""The language of attacks, and an attack with its budget and settings as one value.
 
-from collections.abc import Sequence
+    fgsm@2   pgd@8x50x5   cw:confidence=5,searches=6@1000   fgsm:target=3@5   bpda
+
+NAME[:KEY=VALUE,...][@EPS[xSTEPS[xRESTARTS]]]: EPS in 1/255. `core.attacks.catalogue` lists them.
+"""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
-from core.attacks.families import FAMILIES, LEAST_LIKELY, UNBOUNDED_255, Call, Family
+from core.attacks.catalogue import FAMILIES, LEAST_LIKELY, UNBOUNDED_255, Call, Family
 from core.attacks.gradients import Differentiable
-from core.attacks.naming import parse, spelled
 from core.attacks.norms import LINF, Norm
 from core.errors import InputError
 from core.shapes import Labels, Pixels
+
+NAMES = tuple(FAMILIES)
+BPDA_RMS = 0.05  # of a pixel in [0, 1]: the budget of Athalye et al. (2018), section 5.2.3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +28,7 @@ class Attack:
     """Name and budget. InputError for an unknown name or what the attack cannot have.
 
     The name is one of NAMES, then after a colon the settings that differ from the usual ones:
-    "cw:confidence=5,searches=6", "fgsm:target=3". `core.attacks.families` lists them.
+    "cw:confidence=5,searches=6", "fgsm:target=3". `core.attacks.catalogue` lists them.
     """
 
     name: str
@@ -52,7 +62,7 @@ class Attack:
         n_steps: int | None = None,
         n_restarts: int | None = None,
     ) -> "Attack":
-        """The usual settings where none are given; `core.attacks.families` says whose they are."""
+        """The usual settings where none are given; `core.attacks.catalogue` says whose they are."""
         head, settings = parse(name)
         family = FAMILIES[head]
         eps = family.eps_255 if eps_255 is None else eps_255
@@ -162,3 +172,84 @@ def _check_steps(head: str, attack: Attack) -> None:
             f"{head} starts at the image itself, got {attack.n_restarts} restarts.\n"
             "Hint: pgd takes --restarts."
         )
+
+
+def parse_attack(
+    text: str,
+    *,
+    channels: int,
+    side: int,
+    eps_255: float | None = None,
+    step_255: float | None = None,
+    n_steps: int | None = None,
+    n_restarts: int | None = None,
+) -> Attack:
+    """Read NAME[:SETTINGS][@EPS[xSTEPS[xRESTARTS]]], such as fgsm@2, pgd@8x50x5, cw:confidence=5.
+
+    What the text leaves out is as given beside it, else as usual. BPDA alone has the budget of its
+    authors, scaled to the image.
+
+    Raises:
+        InputError: another form, an unknown attack, or settings that it cannot have.
+    """
+    match = re.fullmatch(r"([^@]+)(?:@(\d+(?:\.\d+)?)(?:x(\d+))?(?:x(\d+))?)?", text)
+    if match is None:
+        raise InputError(
+            "expected an attack as NAME, NAME@EPS, NAME@EPSxSTEPS or NAME@EPSxSTEPSxRESTARTS, "
+            f"got {text!r}.\nHint: as in fgsm@2 pgd@8x50x5 cw."
+        )
+    name, eps, steps, restarts = match.groups()
+    eps_255 = eps_255 if eps is None else float(eps)
+    if eps_255 is None and name.partition(":")[0] == "bpda":
+        eps_255 = round(255 * BPDA_RMS * math.sqrt(channels * side**2))
+    return Attack.with_defaults(
+        name,
+        eps_255=eps_255,
+        step_255=step_255,
+        n_steps=n_steps if steps is None else int(steps),
+        n_restarts=n_restarts if restarts is None else int(restarts),
+    )
+
+
+def parse(name: str) -> tuple[str, Mapping[str, Any]]:
+    """The attack's bare name and all its settings; InputError for what it does not have."""
+    head, colon, text = name.partition(":")
+    if head not in FAMILIES:
+        raise InputError(
+            f"the attack must be one of {', '.join(NAMES)}, got {name!r}.\n"
+            "Hint: --attack fgsm is the paper's search."
+        )
+    known = FAMILIES[head].settings
+    values: dict[str, Any] = {key: setting.default for key, setting in known.items()}
+    for pair in text.split(",") if colon else ():
+        key, _, value = pair.partition("=")
+        if key not in known:
+            raise InputError(
+                f"{head} has the settings {', '.join(known) or '(none)'}, got {pair!r}.\n"
+                "Hint: as in cw:confidence=5,searches=6."
+            )
+        values[key] = _value(head, key, value)
+    return head, values
+
+
+def _value(head: str, key: str, text: str) -> Any:
+    setting = FAMILIES[head].settings[key]
+    try:
+        value = type(setting.default)(text)
+        valid = setting.valid(value)
+    except ValueError:
+        valid = False
+    if not valid:
+        raise InputError(
+            f"expected {key} {setting.wanted}, got {text!r}.\n"
+            f"Hint: {head} alone takes {key} {setting.default or 'none'}."
+        )
+    return value
+
+
+def spelled(head: str, settings: Mapping[str, Any]) -> str:
+    """The one way to write an attack: settings that differ from the usual, in order of name."""
+    usual = FAMILIES[head].settings
+    given = sorted((k, v) for k, v in settings.items() if v != usual[k].default)
+    pairs = ",".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in given)
+    return f"{head}:{pairs}" if pairs else head

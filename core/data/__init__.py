@@ -13,7 +13,8 @@ from core.errors import InputError
 
 __all__ = ["SPLITS", "Data", "Split", "default_root", "is_uri", "open_data", "unreachable"]
 
-KNOWN = ("digits", "photos", "mnist", "cifar10", "cifar100", "imagefolder:PATH (or URI)")
+PUBLISHED = ("mnist", "cifar10", "cifar100")  # files that may be fetched
+KNOWN = ("digits", "photos", *PUBLISHED, "imagefolder:PATH (or URI)")
 
 
 def open_data(
@@ -48,7 +49,7 @@ def open_data(
         return open_digits(side=side, seed=seed)
     if spec == "photos":
         return open_photos(side=side, seed=seed)
-    if not colon and spec in ("mnist", "cifar10", "cifar100"):
+    if not colon and spec in PUBLISHED:
         return open_published(spec, side=side, seed=seed, root=root, download=download)
     raise InputError(
         f"expected data among {', '.join(KNOWN)}, got {spec!r}.\n"

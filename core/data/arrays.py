@@ -7,7 +7,8 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from core.data.base import Split, as_split, check_indices, digest
+from core.data.base import Split, as_split, check_indices
+from core.digests import digest
 from core.shapes import Images8, Labels
 
 

@@ -1,10 +1,7 @@
 """What every data set looks like from outside, and the checks they share."""
 
-import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Literal, Protocol, get_args, runtime_checkable
-
-import numpy as np
 
 from core.errors import InputError
 from core.shapes import Images8, Labels
@@ -86,12 +83,3 @@ def only_side(spec: str, side: int | None, allowed: tuple[int, ...]) -> int:
             f"Hint: leave the side out to get {allowed[0]}."
         )
     return side
-
-
-def digest(*parts: object, arrays: Iterable[np.ndarray] = ()) -> str:
-    """Hex SHA-256 of the parts' texts and of the arrays' shapes, types and bytes."""
-    total = hashlib.sha256(repr(parts).encode())
-    for array in arrays:
-        total.update(f"{array.shape}{array.dtype}".encode())
-        total.update(np.ascontiguousarray(array).data)
-    return total.hexdigest()

@@ -10,11 +10,12 @@ import numpy as np
 import torch
 
 from core.data import layouts
-from core.data.base import SPLITS, Split, as_split, check_indices, digest
+from core.data.base import SPLITS, Split, as_split, check_indices
 from core.data.layouts import Files
 from core.data.remote import RemoteTree
 from core.data.tree import LocalTree, Tree
 from core.data.uris import is_uri
+from core.digests import digest
 from core.errors import InputError
 from core.shapes import Images8, Labels
 

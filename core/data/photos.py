@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from core.data.base import SPLITS, Split, as_split, check_indices, digest, only_side
+from core.data.base import SPLITS, Split, as_split, check_indices, only_side
 from core.data.bundled import bundled_file
+from core.digests import digest
 from core.shapes import Images8, Labels
 
 PHOTOS = {
