@@ -1,18 +1,32 @@
 """Rows to answers: schema, store, queries, figures. Needs neither torch nor Ray."""
 
-from results.answer import answer, once, publish, publish_files
+from results.answer import Answer, publish
+from results.counts import Rows, accuracies, gains, once
+from results.draw import bars, curves, heat, png, squares
 from results.query import load
 from results.store import Store
 from results.tables.winner import MeasuredBands, summary, winner
+from results.words import interval, signed, text_table, whole
 
 __all__ = [
+    "Answer",
     "MeasuredBands",
+    "Rows",
     "Store",
-    "answer",
+    "accuracies",
+    "bars",
+    "curves",
+    "gains",
+    "heat",
+    "interval",
     "load",
     "once",
+    "png",
     "publish",
-    "publish_files",
+    "signed",
+    "squares",
     "summary",
+    "text_table",
+    "whole",
     "winner",
 ]

@@ -1,7 +1,6 @@
 """Which frequencies carry the image and which the distortion: rows to deviations and a picture."""
 
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -12,9 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
+from results.draw import STYLE
+
 COLOURS = {"R": "C3", "G": "C2", "B": "C0", "Y": "black", "Cb": "C9", "Cr": "C1"}
 
-_STYLE: dict[Any, Any] = {"font.family": "DejaVu Sans", "font.size": 8.0, "axes.titlesize": 9.0}
 _SUMS = ["n_blocks", "benign", "benign_squares", "distortion", "distortion_squares"]
 
 Map = NDArray[np.float64]
@@ -75,9 +75,7 @@ def _root_mean(deviation: "pd.Series[float]") -> float:
     return float(np.sqrt((deviation**2).mean()))
 
 
-def spectra(
-    lines: pd.DataFrame, *, title: str, path: Path | str | IO[bytes] | None = None
-) -> Figure:
+def spectra(lines: pd.DataFrame, *, title: str) -> Figure:
     """Deviations by frequency of benign images and of distortion, and a map of their ratio.
 
     The curves run along the zigzag of JPEG, from DC to the highest frequency. Maps share one
@@ -89,7 +87,7 @@ def spectra(
     found = lines[lines["split"] == "search"]
     channels = list(found["channel"].unique())
     maps = {channel: ratio_map(lines, "search", channel) for channel in channels}
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(10, 5.2 if len(maps) > 1 else 2.9), layout="constrained")
         axes = figure.subplot_mosaic(_layout(channels))
         for column, name in (("delta_b", "benign images"), ("delta_a", "distortion")):
@@ -106,8 +104,6 @@ def spectra(
             axes["delta_b"].legend(ncols=2, frameon=False)
         _draw_maps(figure, [axes[channel] for channel in channels], maps)
         figure.suptitle(title, fontsize=10)
-        if path is not None:
-            figure.savefig(path, format="png", dpi=150, metadata={"Software": None})
     return figure
 
 

@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+Table = pa.Table
+Schema = pa.Schema
 Columns = Mapping[str, np.ndarray | list[Any] | pa.Array]
 
 _TEXT = pa.dictionary(pa.int32(), pa.string())

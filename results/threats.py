@@ -1,17 +1,30 @@
 """Accuracies of defences under threats, and the signs of a masked gradient."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
+from results.answer import Answer
+from results.counts import Rows, once
+from results.draw import squares
 from results.stats import paired_decline, wilson
+from results.words import text_table, whole
 
 KEY = ["threat", "attack", "norm", "eps_255", "n_steps", "n_restarts"]
 THREATS = ("none", "gray", "black", "white", "worst")
 NO_HELP_POINTS = 2.0  # a gain of less is none
+_PANELS = {
+    "benign, and gray box (the attack knows the undefended network)": ("none", "gray"),
+    "black box (the attack knows another network)": ("black",),
+    "white box (the attack goes through the whole defence); worst of all within the budget": (
+        "white",
+        "worst",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -69,17 +82,10 @@ def outcomes(rows: pd.DataFrame, defences: Sequence[str]) -> Outcomes:
     Raises:
         ValueError: an image measured twice with different predictions, or not by every column.
     """
-    key = [*KEY, "defence", "image"]
-    plain = rows.astype(dict.fromkeys(("threat", "attack", "norm", "defence"), str))
-    once = plain.drop_duplicates([*key, "predicted"]).sort_values("image")
-    if once.duplicated(key).any():
-        raise ValueError(
-            "an image was measured twice under one attack, with different predictions.\n"
-            "Hint: two machines compute differently; use one kind for a sweep."
-        )
-    images = np.sort(once["image"].unique())
+    seen = once(rows, [*KEY, "defence"]).sort_values("image")
+    images = np.sort(seen["image"].unique())
     right: dict[tuple[str, Column], np.ndarray] = {}
-    groups: Any = once.groupby([*KEY, "defence"], sort=False)
+    groups: Any = seen.groupby([*KEY, "defence"], sort=False)
     for (*key_values, defence), own in groups:
         column = Column(*key_values)
         if not np.array_equal(own["image"], images):
@@ -106,7 +112,52 @@ def _worst(right: dict[tuple[str, Column], np.ndarray]) -> dict[tuple[str, Colum
     return out
 
 
-def lines(found: Outcomes, marks: dict[str, list[str]]) -> pd.DataFrame:
+def threat_answer(rows: Rows, defences: Sequence[str], *, title: str) -> Answer:
+    """Accuracies of all defences under all threats, with the marks of masked gradients."""
+    found = outcomes(rows, defences)
+    marks = masked(found)
+    lines = _lines(found, marks)
+    heads = {name: f"{name}{' !' if name in marks else ''}" for name in found.defences}
+    shown = lines.assign(
+        attacked=[_named(c) if c.threat != "none" else c.text() for _, c in found.right],
+        head=lines["defence"].map(heads),
+    )
+    order = {_named(c) if c.threat != "none" else c.text(): i for i, c in enumerate(found.columns)}
+    shown = shown.sort_values("attacked", key=lambda s: s.map(order), kind="stable")
+    n = lines["n"].iloc[0]
+    text = [
+        title,
+        text_table(shown, "attacked", "head", cell=whole).replace("attacked", " " * 8, 1),
+    ]
+    text.append(f"accuracy in % of {n} held-out images [95 % interval, Wilson]")
+    text += [f"! {name}: {reason}" for name, reasons in marks.items() for reason in reasons]
+    if marks:
+        text.append(
+            "! white-box figures of that defence are no lower bound: its gradient is masked"
+        )
+    return Answer(
+        text="\n".join(text), frames={"accuracies": lines},
+        figures={"threat_table": _figure(found, marks, title)},
+    )  # fmt: skip
+
+
+def _figure(found: Outcomes, marks: Mapping[str, list[str]], title: str) -> Figure:
+    columns = {c: c.text() for c in found.columns}
+    lines = _lines(found, {}).assign(column=[f"{c.threat}/{c.text()}" for _, c in found.right])
+    panels = {
+        name: [f"{c.threat}/{text}" for c, text in columns.items() if c.threat in threats]
+        for name, threats in _PANELS.items()
+    }
+    masked_squares = [
+        (d, f"{c.threat}/{c.text()}") for d, c in found.right if d in marks and c.threat == "white"
+    ]
+    note = "; red: masked gradient, no lower bound" if marks else ""
+    said = f"{title}\naccuracy in %, 95 % interval below; budgets (eps) in 1/255{note}"
+    panels = {name: wanted for name, wanted in panels.items() if wanted}
+    return squares(lines, "defence", "column", title=said, panels=panels, marked=masked_squares)
+
+
+def _lines(found: Outcomes, marks: Mapping[str, list[str]]) -> pd.DataFrame:
     """A line per defence and column: accuracy with its Wilson limits (percent), and the mark."""
     made = [
         {"defence": d, **vars(c), "n": len(right), "n_right": int(right.sum())}
@@ -183,30 +234,3 @@ def _lost(weak: np.ndarray, strong: np.ndarray) -> tuple[float, float]:
 
 def _named(column: Column) -> str:
     return f"{column.threat} {column.text()}"
-
-
-def table_text(found: Outcomes, marks: dict[str, list[str]]) -> str:
-    """Accuracy in percent with 95 % limits: a line per attack, a column per defence."""
-    defences = found.defences
-    heads = [f"{name}{' !' if name in marks else ''}" for name in defences]
-    width = max(14, *(len(head) + 2 for head in heads))
-    out = [f"{'':<24}" + "".join(f"{head:>{width}}" for head in heads)]
-    for column in found.columns:
-        cells = []
-        for defence in defences:
-            right = found.right.get((defence, column))
-            cells.append("" if right is None else cell_text(right))
-        head = column.text() if column.threat == "none" else _named(column)
-        out.append(f"{head:<24}" + "".join(f"{cell:>{width}}" for cell in cells))
-    n = len(next(iter(found.right.values())))
-    out.append(f"accuracy in % of {n} held-out images [95 % interval, Wilson]")
-    out += [f"! {name}: {reason}" for name, reasons in marks.items() for reason in reasons]
-    if marks:
-        out.append("! white-box figures of that defence are no lower bound: its gradient is masked")
-    return "\n".join(out)
-
-
-def cell_text(right: np.ndarray) -> str:
-    """One accuracy with its limits, in whole percent."""
-    low, high = wilson(int(right.sum()), len(right))
-    return f"{100 * right.mean():.0f} [{100 * float(low):.0f}, {100 * float(high):.0f}]"

@@ -4,17 +4,16 @@ A row of `ensemble_tune` is one subset of one chain's members, in counts. A row 
 `ensemble_report` is one held-out image under one ensemble.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from results.answer import publish_files
 from results.stats import share_difference, wilson
-from results.store import Store
 from results.tables.surface import Bools, feasible, summary
+from results.words import interval
 
 AXES = ("sigma_255", "xi", "qs_af")  # what distinguishes the chains of a study
 PAPER = "M+M90+M70+M50+M30"
@@ -105,17 +104,6 @@ def _by_size(lines: pd.DataFrame) -> pd.DataFrame:
     best = lines.groupby(["sigma_255", "n_members"])["n_adversarial_right"].max().reset_index()
     share = 100 * best["n_adversarial_right"].astype(float) / int(lines["n_adversarial"].iloc[0])
     return best.assign(defended=share)
-
-
-def publish(
-    store: Store, sweep: str, found: Tuned, *, text: str, picture: bytes, ensemble: bytes
-) -> Iterator[tuple[str, str]]:
-    """Write text, trials, front, figure and the winning ensemble; what and where, one by one."""
-    yield from publish_files(
-        store, "ensemble_tune", sweep, text=text,
-        frames={"trials": found.trials, "front": found.front}, figure=("tuning.png", picture),
-    )  # fmt: skip
-    yield "ensemble", store.put(f"answers/{sweep}/ensemble.safetensors", ensemble)
 
 
 def optimism(
@@ -233,7 +221,7 @@ def _report(lines: pd.DataFrame) -> list[str]:
     names = {"none": "M alone", "single": "best single", "paper": "paper's five", "tuned": "tuned"}
     head = f"  {'ensemble':<14}" + "".join(f"{name:>21}" for name in _MEASURES.values())
     body = [
-        f"  {shown:<14}" + "".join(f" {_interval(_line(lines, name), m):>20}" for m in _MEASURES)
+        f"  {shown:<14}" + "".join(f" {_measure(_line(lines, name), m):>20}" for m in _MEASURES)
         for name, shown in names.items()
     ]
     counts = [lines[n].iloc[0] for n in ("n_benign", "n_benign", "n_adv", "n_successful")]
@@ -256,10 +244,8 @@ def _gap(winner: "pd.Series[float]", line: "pd.Series[float]") -> list[str]:
     ]
 
 
-def _interval(line: "pd.Series[float]", name: str) -> str:
-    numbers = (line[name], line[f"{name}_low"], line[f"{name}_high"])
-    value, low, high = (round(float(number), 1) + 0.0 for number in numbers)  # no "-0.0"
-    return "-" if np.isnan(value) else f"{value:5.1f} [{low:5.1f}, {high:5.1f}]"
+def _measure(line: "pd.Series[float]", name: str) -> str:
+    return interval(line, name, low=f"{name}_low", high=f"{name}_high")
 
 
 def _share(n_hits: int, n_trials: int) -> str:

@@ -1,6 +1,5 @@
 """A tuning study as a picture: its course, what mattered, the front, and sigma by size."""
 
-import io
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
-from results.tables.picture import STYLE
+from results.draw import STYLE
 from results.tuned import Tuned
 
 _STAR: dict[str, Any] = {
@@ -47,14 +46,6 @@ def tuning_figure(
         _heat_map(heat, found)
         figure.suptitle(title, fontsize=10)
     return figure
-
-
-def png(figure: Figure) -> bytes:
-    """The picture's file, 150 dpi: same numbers, same bytes."""
-    file = io.BytesIO()
-    with mpl.rc_context(STYLE):
-        figure.savefig(file, format="png", dpi=150, metadata={"Software": None})
-    return file.getvalue()
 
 
 def _defended(lines: pd.DataFrame) -> "pd.Series[float]":

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -17,15 +16,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from numpy.typing import NDArray
 
+from results.draw import STYLE
 from results.tables.winner import MeasuredBands, Winner, feasible
 
-STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",  # ships with matplotlib: the same picture everywhere
-    "font.size": 8.0,
-    "axes.titlesize": 9.0,
-    "hatch.linewidth": 0.5,
-    "text.usetex": False,
-}
 _DECLINE_REACH = 4.0  # points shown on either side of the limit; beyond them colour saturates
 _MAX_TICKS = 9
 
@@ -55,7 +48,6 @@ def table_heatmaps(
     winner: Winner | None,
     *,
     title: str,
-    path: Path | str | IO[bytes] | None = None,
     max_decline_points: float = 1.0,
     bands: MeasuredBands | None = None,
 ) -> Figure:
@@ -69,7 +61,6 @@ def table_heatmaps(
         summary: lines of `results.tables.winner.summary`; baselines (no pattern) are left out.
         winner: marked by a star, the tables it ties with by dots; None where none is feasible.
         title: above both maps.
-        path: a file, by name or open, for a PNG of 150 dpi: same numbers, same bytes.
         max_decline_points: as for `results.tables.winner`.
         bands: where the patterns are not the paper's diagonals; labels them by their size.
 
@@ -97,9 +88,6 @@ def table_heatmaps(
             _draw_marks(axes, values, grid, winner)
         figure.suptitle(title, fontsize=10)
         _legend(figure, grid, winner, max_decline_points, bands)
-        if path is not None:
-            # No version of the writer in the file: the picture alone decides its bytes.
-            figure.savefig(path, format="png", dpi=150, metadata={"Software": None})
     return figure
 
 

@@ -18,6 +18,7 @@ from results.tables.surface import (
     summary,
     surface_of,
 )
+from results.words import interval
 
 __all__ = [
     "MeasuredBands",
@@ -197,9 +198,7 @@ def _report(rows: pd.DataFrame, best: Winner, called: str) -> list[str]:
 
 
 def _interval(line: "pd.Series[float]", name: str) -> str:
-    numbers = (line[name], line[f"{name}_low"], line[f"{name}_high"])
-    value, low, high = (round(float(number), 1) + 0.0 for number in numbers)  # no "-0.0"
-    return "-" if np.isnan(value) else f"{value:5.1f} [{low:5.1f}, {high:5.1f}]"
+    return interval(line, name, low=f"{name}_low", high=f"{name}_high")
 
 
 def _extent(values: "pd.Series[int]") -> str:

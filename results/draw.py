@@ -1,0 +1,233 @@
+"""One way to draw accuracies: curves, maps, bars. Frames in, figures out, in one style."""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",  # ships with matplotlib: the same picture everywhere
+    "font.size": 8.0,
+    "axes.titlesize": 9.0,
+    "hatch.linewidth": 0.5,
+    "text.usetex": False,
+}
+_MARKERS = "os^Dv<>"
+_LEAST_RANGE = 5.0  # points of a colour scale: one image more or less is no colour
+
+
+def png(figure: Figure) -> bytes:
+    """The picture's file, 150 dpi: same numbers, same bytes."""
+    file = io.BytesIO()
+    with mpl.rc_context(STYLE):
+        # No version of the writer in the file: the picture alone decides its bytes.
+        figure.savefig(file, format="png", dpi=150, metadata={"Software": None})
+    return file.getvalue()
+
+
+def curves(
+    lines: pd.DataFrame,
+    x: str,
+    series: str,
+    panel: str,
+    *,
+    title: str,
+    xlabel: str = "",
+    levels: pd.DataFrame | None = None,
+    across: tuple[str, str] | None = None,
+) -> Figure:
+    """Accuracy over `x` with 95 % intervals: a line for each of a series, a panel for each kind.
+
+    Args:
+        lines: of `results.accuracies`. `x` may be numbers, or texts in their order.
+        x: column.
+        series: column.
+        panel: column.
+        title: above all panels.
+        xlabel: what `x` is.
+        levels: lines that have no x, as of an undefended network: dotted, a cross in the last.
+        across: two kinds of panel; one more panel shows the second against the first, so that
+            series compare at equal cost.
+    """
+    kinds, names = (list(dict.fromkeys(lines[name])) for name in (panel, series))
+    n_panels = len(kinds) + (across is not None)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(max(5.0, 3.4 * n_panels), 3.6), layout="constrained")
+        panels = figure.subplots(1, n_panels, squeeze=False)[0]
+        for axes, kind in zip(panels, kinds, strict=False):
+            for i, name in enumerate(names):
+                own = lines[(lines[panel] == kind) & (lines[series] == name)]
+                shift = (i - (len(names) - 1) / 2) * 0.12
+                _curve(axes, own, x=x, name=name, look=_look(i), shift=shift)
+            for _, level in () if levels is None else levels[levels[panel] == kind].iterrows():
+                axes.axhline(level["accuracy"], color="0.4", linestyle=":", linewidth=1)
+            n = lines[lines[panel] == kind]["n"].iloc[0]
+            axes.set(title=f"{kind} (n {n})", xlabel=xlabel or x, ylabel="accuracy (%)")
+            axes.grid(axis="y", color="0.92")
+        if across is not None:
+            _across(panels[-1], lines, series=series, panel=panel, kinds=across, levels=levels)
+        handles, labels = panels[0].get_legend_handles_labels()
+        if across is not None and levels is not None:
+            more = panels[-1].get_legend_handles_labels()
+            handles, labels = handles + more[0], labels + more[1]
+        figure.legend(
+            handles, labels, loc="outside lower center", ncols=min(6, len(labels)), frameon=False
+        )
+        figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def _look(i: int) -> dict[str, Any]:
+    return {"color": f"C{i % 10}", "marker": _MARKERS[i % len(_MARKERS)], "markersize": 3.5}
+
+
+def _curve(
+    axes: Axes, own: pd.DataFrame, *, x: str, name: object, look: dict[str, Any], shift: float
+) -> None:
+    low, high = own["accuracy"] - own["low"], own["high"] - own["accuracy"]
+    if pd.api.types.is_numeric_dtype(own[x]):
+        axes.plot(own[x], own["accuracy"], label=str(name), linewidth=1, **look)
+        axes.fill_between(own[x], own["low"], own["high"], color=look["color"], alpha=0.15)
+        return
+    at = [i + shift for i in range(len(own))]  # intervals beside each other
+    axes.errorbar(
+        at, own["accuracy"], yerr=[low, high], label=str(name), capsize=2, linewidth=1.2, **look
+    )
+    axes.set_xticks(range(len(own)), own[x])
+
+
+def _across(
+    axes: Axes,
+    lines: pd.DataFrame,
+    *,
+    series: str,
+    panel: str,
+    kinds: tuple[str, str],
+    levels: pd.DataFrame | None,
+) -> None:
+    for i, name in enumerate(dict.fromkeys(lines[series])):
+        own = lines[lines[series] == name]
+        cost, gain = (own[own[panel] == kind]["accuracy"] for kind in kinds)
+        axes.plot(cost, gain, linewidth=0.7, **_look(i))
+    if levels is not None:
+        cost, gain = (levels[levels[panel] == kind]["accuracy"] for kind in kinds)
+        axes.plot(cost, gain, "kx", label="no defence")
+    axes.set(title="at equal cost", xlabel=f"{kinds[0]} (%)", ylabel=f"{kinds[1]} (%)")
+
+
+def heat(
+    lines: pd.DataFrame,
+    down: str,
+    across: str,
+    *,
+    title: str,
+    panel: str = "",
+    xlabel: str = "",
+    ylabel: str = "",
+) -> Figure:
+    """Accuracy in percent as a map with its numbers, one for each kind of `panel`."""
+    kinds = list(dict.fromkeys(lines[panel])) if panel else [""]
+    rows, columns = (list(dict.fromkeys(lines[name])) for name in (down, across))
+    size = (len(kinds) * (1.6 + 0.5 * len(columns)), 1.6 + 0.32 * len(rows))
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(max(5.0, size[0]), size[1]), layout="constrained")
+        for axes, kind in zip(figure.subplots(1, len(kinds), squeeze=False)[0], kinds, strict=True):
+            own = lines[lines[panel] == kind] if panel else lines
+            grid = own.pivot_table(index=down, columns=across, values="accuracy", sort=False)
+            values = grid.reindex(index=rows, columns=columns).to_numpy(dtype=float)
+            _map(axes, values)
+            axes.set_xticks(range(len(columns)), [str(c) for c in columns])
+            axes.set_yticks(range(len(rows)), [str(r) for r in rows])
+            n = " ".join(f"{n}" for n in sorted(set(own["n"])))
+            name = f"{kind} images" if kind else "accuracy (%)"
+            axes.set(title=f"{name} (n {n})", xlabel=xlabel or across, ylabel=ylabel or down)
+        figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def _map(axes: Axes, values: Any) -> None:
+    high = np.nanmax(values)
+    low = min(np.nanmin(values), high - _LEAST_RANGE)
+    shown = axes.imshow(values, cmap="viridis", aspect="auto", vmin=low, vmax=high)
+    for y, x in np.argwhere(~np.isnan(values)):
+        dark = values[y, x] < low + 0.6 * (high - low)  # of viridis, on which white is read
+        ink = "white" if dark else "black"
+        axes.text(x, y, f"{values[y, x]:.1f}", ha="center", va="center", color=ink)
+    axes.tick_params(length=0)
+    assert axes.figure is not None
+    axes.figure.colorbar(shown, ax=axes, pad=0.02)
+
+
+def bars(lines: pd.DataFrame, group: str, bar: str, *, title: str) -> Figure:
+    """Accuracy with 95 % intervals: groups of bars for `group`, a bar for each of `bar`."""
+    groups, names = (list(dict.fromkeys(lines[name])) for name in (group, bar))
+    places, width = np.arange(len(groups)), 0.8 / len(names)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(8, 3.4), layout="constrained")
+        axes = figure.subplots()
+        for i, name in enumerate(names):
+            own = lines[lines[bar] == name].set_index(group).reindex(groups)
+            error = np.stack([own["accuracy"] - own["low"], own["high"] - own["accuracy"]])
+            at = places + (i - (len(names) - 1) / 2) * width
+            axes.bar(
+                at, own["accuracy"], width, label=str(name), color="0.75" if not i else f"C{i - 1}",
+                yerr=error, error_kw={"elinewidth": 0.8, "ecolor": "0.2"},
+            )  # fmt: skip
+        axes.set_xticks(places, [str(g) for g in groups])
+        axes.set(ylabel="accuracy (%)", ylim=(0, 100), title=title)
+        figure.legend(loc="outside lower center", ncols=len(names), frameon=False)
+    return figure
+
+
+def squares(
+    lines: pd.DataFrame, down: str, across: str, *, title: str, panels: Mapping[str, Sequence[str]],
+    marked: Sequence[tuple[str, str]] = (),
+) -> Figure:  # fmt: skip
+    """Accuracy and its limits in squares, a panel for some columns each; `marked` ones framed red.
+
+    `panels` gives each panel's title its values of `across`, `marked` pairs of down and across.
+    """
+    rows = list(dict.fromkeys(lines[down]))
+    known = {(line[down], line[across]): line for _, line in lines.iterrows()}
+    widest = max(8, *(len(columns) for columns in panels.values()))
+    with mpl.rc_context(STYLE):
+        height = len(panels) * (1.0 + 0.34 * len(rows)) + 0.7
+        figure = Figure(figsize=(2.0 + 0.86 * widest, height), layout="constrained")
+        places = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
+        for axes, (name, columns) in zip(places, panels.items(), strict=True):
+            for y, row in enumerate(rows):
+                for x, column in enumerate(columns):
+                    if (row, column) in known:
+                        framed = (row, column) in marked
+                        _square(axes, x, y, known[row, column], framed=framed)
+            axes.set_xticks(range(len(columns)), [_head(c) for c in columns])
+            axes.set_yticks(range(len(rows)), rows)
+            axes.set(xlim=(-0.5, widest - 0.5), ylim=(len(rows) - 0.5, -0.5))
+            axes.set_title(name, loc="left")
+            axes.tick_params(length=0)
+            axes.spines[:].set_visible(False)
+        figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def _head(column: str) -> str:
+    """What stands behind the kind, in two lines."""
+    return column.rpartition("/")[2].replace(":", "\n").replace(" ", "\n", 1)
+
+
+def _square(axes: Axes, x: int, y: int, line: Any, *, framed: bool) -> None:
+    share = line["accuracy"] / 100
+    ink = "white" if share < 0.55 else "black"
+    colour = mpl.colormaps["cividis"](share)
+    axes.add_patch(mpl.patches.Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=colour, edgecolor="w"))
+    axes.text(x, y - 0.14, f"{line['accuracy']:.0f}", ha="center", va="center", color=ink)
+    limits = f"{line['low']:.0f}-{line['high']:.0f}"
+    axes.text(x, y + 0.26, limits, ha="center", va="center", color=ink, fontsize=5.5)
+    if framed:
+        frame: dict[str, Any] = {"fill": False, "edgecolor": "red", "linewidth": 1.2}
+        axes.add_patch(mpl.patches.Rectangle((x - 0.46, y - 0.46), 0.92, 0.92, **frame))
