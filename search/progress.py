@@ -13,6 +13,11 @@ _BAR_EVERY_S = 0.2
 _PACE_S = 2.0  # how long the pace remembers, at least
 
 
+def say(text: str) -> None:
+    """A line of progress; standard output is for answers."""
+    print(text, file=sys.stderr, flush=True)
+
+
 def duration(seconds: float) -> str:
     """A duration for people: "0.4 s", "12 s", "3 min 20 s", "2 h 05 min"."""
     if seconds < 9.95:
@@ -114,7 +119,7 @@ class Progress:
         if self._bar is not None:
             self._bar.write(text, file=sys.stderr)
         else:
-            print(text, file=sys.stderr, flush=True)
+            say(text)
 
     def close(self) -> None:
         """Remove the bar."""

@@ -21,8 +21,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from core.errors import InputError
 from search.cluster.examine import Report, Request, examine
 from search.cluster.shipping import LAUNCHER_FILE, ship
-from search.engine.study import say
-from search.progress import duration, on_terminal
+from search.progress import duration, on_terminal, say
 
 # glibc gives freed memory back to the system and faults it in again at every batch, a third of a
 # cell's time, unless told to keep it. OpenMP's threads would spin beside a busy neighbour.

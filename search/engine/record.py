@@ -8,7 +8,7 @@ from typing import Any
 
 from results.store import Store
 from search.cluster import provenance
-from search.engine.study import say
+from search.progress import say
 
 _EVERY_S = 5.0
 _PROGRESS_EVERY_S = 60.0

@@ -1,17 +1,18 @@
 """A study: one question asked of many cells."""
 
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from torch import Tensor
 
 from results import schema
 from search.engine.bank import Bank
+from search.engine.unfinished import Unfinished
+from search.progress import say
 
-
-def say(text: str) -> None:
-    """A line of progress; standard output is for answers."""
-    print(text, file=sys.stderr, flush=True)
+C = TypeVar("C")  # a study's cells
+L = TypeVar("L")  # what they load
 
 
 @dataclass(frozen=True)
@@ -20,36 +21,79 @@ class Place:
 
     device: str  # "cpu" or "cuda"
     n_threads: int
+    bank: Bank
+    cell_id: str
     say: Callable[[str], None] = say
 
+    @property
+    def kept(self) -> Unfinished:
+        """Of this cell: work that is under way, where an earlier attempt left it."""
+        return Unfinished(self.bank, self.cell_id, self.say)
 
-def _whole(rows: Any) -> Any:
+
+@dataclass(frozen=True)
+class Made:
+    """Rows of a cell whose outcome is a file of the bank.
+
+    The engine stores it, adds the columns `piece` and `piece_bytes`, and only then forgets what
+    was `unfinished`.
+    """
+
+    columns: schema.Columns
+    tensors: Mapping[str, Tensor]
+    metadata: dict[str, str] | None = None
+    unfinished: Unfinished | None = None
+
+
+def whole(rows: Any) -> Any:
+    """A digest that leaves nothing out."""
     return rows
 
 
 @dataclass(frozen=True)
-class Study:
+class Study(Generic[C, L]):
     """What is asked (`cell`), what is measured (`row`), and how.
 
     `load` fetches what a cell needs (cached per process, where that pays); `evaluate` turns it
     into columns, one value per row of `row`'s fields; `digest` boils a cell's rows, an Arrow
     table, down to what the plan is told of them, so that a driver of a thousand workers does not
-    read every row. None has heard of Ray. Raise `version` when `evaluate` changes meaning:
-    earlier rows then no longer count.
+    read every row. None has heard of Ray, nor `evaluate` of the bank. Raise `version` when
+    `evaluate` changes meaning: earlier rows then no longer count.
     """
 
     name: str
     version: int
-    cell: type
+    cell: type[C]
     row: type
-    load: Callable[[Any, Bank, Place], Any]
-    evaluate: Callable[[Any, Any], schema.Columns]
-    digest: Callable[[Any], Any] = _whole
+    load: Callable[[C, Place], L]
+    evaluate: Callable[[C, L], schema.Columns | Made]
+    digest: Callable[[schema.Table], Any] = whole
 
     def cell_id(self, cell: Any) -> str:
         """The cell's name for ever."""
         return schema.cell_id(self.name, self.version, cell)
 
-    def schema(self) -> Any:
+    def schema(self) -> schema.Schema:
         """The Arrow schema of this study's rows."""
-        return schema.schema_of(self.cell, self.row)
+        cell: type = self.cell
+        return schema.schema_of(cell, self.row)
+
+
+@dataclass
+class Outcome:
+    """How a sweep ended."""
+
+    study: str
+    sweep: str
+    n_stored: int = 0  # cells that earlier runs had stored
+    n_run: int = 0  # cells that this run stored
+    failed: dict[str, str] = field(default_factory=dict)  # cell -> error
+
+
+class CellsFailed(Exception):  # noqa: N818 - what happened, to be said in other words
+    """Cells failed that everything else stands on."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        """`outcome` names them."""
+        super().__init__(f"{len(outcome.failed)} cells of {outcome.study} failed")
+        self.outcome = outcome

@@ -1,125 +1,193 @@
-"""The engine: ask a plan, run cells as Ray tasks, store their rows, tell the plan.
+"""A sweep: ask a plan, have cells evaluated, store their rows, tell the plan.
 
 The driver alone writes rows; a cell is done when its rows are stored, so a run that is killed
-at any moment goes on where it was.
+at any moment goes on where it was. `Engine` runs cells as Ray tasks, `Here` in this process.
 """
 
-import time
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from core.errors import InputError
 from results.store import Found, Store
-from search.cluster import nodes
-from search.cluster.examine import Request, check
 from search.engine.plan import Plan
-from search.engine.run import CellsFailed, Outcome, Run
-from search.engine.study import Study, say
-from search.engine.task import evaluate_cell
-from search.progress import duration
-
-__all__ = ["CellsFailed", "Engine", "Outcome", "evaluate_cell"]
+from search.engine.record import Record
+from search.engine.study import Outcome, Study
+from search.progress import Progress, duration, say
 
 
-@dataclass
-class Engine:
-    """Where sweeps run and what each task gets. Ray starts with the first cell that must run."""
+class Sweeper(Protocol):
+    """Where sweeps run."""
 
     store: Store
-    cpus: float = 1.0  # per task
-    gpus: float | None = None  # per task; None: 1 where the cluster has GPUs, else 0
-    stored_only: bool = False  # run nothing: a cell that is not stored is an error
-    paths: tuple[str, ...] = ()  # that every node must have
-    ready_at: float | None = None  # time.monotonic() when Ray was ready
-    first_cell_at: dict[str, float] = field(default_factory=dict)  # study -> time.monotonic()
-
-    def start(self) -> None:
-        """Connect to the cluster that RAY_ADDRESS or this machine names, else start a local one.
-
-        InputError where a node of the cluster cannot do the work.
-        """
-        if nodes.connected():
-            return
-        begin = time.monotonic()
-        joined = nodes.connect()
-        self.ready_at = time.monotonic()
-        if self.gpus is None:
-            self.gpus = nodes.default_gpus()
-        have = nodes.nodes()
-        n_cpus, n_gpus = (sum(numbers) for numbers in zip(*have, strict=True))
-        say(
-            f"Ray ready in {duration(self.ready_at - begin)}: {len(have)} nodes, {n_cpus:g} CPUs, "
-            f"{n_gpus:g} GPUs; {self.cpus:g} CPU and {self.gpus:g} GPU a task",
-        )
-        self._warn(have, joined=joined)
-        if joined:
-            self._examine_nodes()
-
-    def _warn(self, have: list[tuple[float, float]], *, joined: bool) -> None:
-        gpus = self.gpus or 0.0
-        if any(c >= self.cpus and g >= gpus for c, g in have):
-            return
-        if any(c >= self.cpus and g >= gpus for c, g, _ in nodes.launchable()):
-            say("no node has room for a task yet: the cluster starts one (minutes on a cloud)")
-            return
-        lack = f"no node has the {self.cpus:g} CPUs and {gpus:g} GPUs of a task"
-        if not joined:
-            raise InputError(f"{lack}.\nHint: smaller --cpus, --gpus; --gpus 0 computes on CPUs.")
-        say(f"warning: {lack}, and none is known to come: waiting. Hint: --cpus, --gpus.")
-
-    def _examine_nodes(self) -> None:
-        """InputError where a node lacks data, packages, or sight of the store."""
-        self.store.check_writable()
-        with self.store.beacon() as token:
-            request = Request(self.paths, self.store.root, token)
-            reports, silent = nodes.survey(request)
-        for node in silent:
-            say(f"warning: node {node} did not answer and was not checked")
-        check(reports, request)
-
-    def stop(self) -> None:
-        """Leave the cluster, and end it where it was started here; one found connected stays."""
-        if self.ready_at is not None:
-            nodes.disconnect()
-            self.ready_at = None
-
-    def whole_node_cpus(self) -> float:
-        """The CPUs of the largest node that has the GPUs of a task, for a cell that runs alone."""
-        self.start()
-        kinds = nodes.nodes() + [(cpus, gpus) for cpus, gpus, _ in nodes.launchable()]
-        return max(self.cpus, *(cpus for cpus, gpus in kinds if gpus >= (self.gpus or 0)), 1.0)
-
-    def slots(self) -> int:
-        """How many tasks the cluster runs at a time, at least 1."""
-        self.start()
-        return nodes.slots(self.cpus, self.gpus or 0.0)
 
     def sweep(
         self,
-        study: Study,
+        study: Study[Any, Any],
         plan: Plan,
         name: str,
         *,
         label: str,
         state: dict[str, Any] | None = None,
         whole_node: bool = False,
+        recorded: bool = True,
     ) -> Outcome:
         """Run the plan's missing cells under the sweep called `name`.
 
         `state` is what a reader of the store should know of the sweep; one without is listed
-        only while it is not complete. `whole_node` gives each cell all CPUs of a node. A failing
-        cell is counted and named and does not stop the others.
+        only while it is not complete; one that is not `recorded` leaves neither state nor log.
+        `whole_node` gives each cell all CPUs of a node. A failing cell is counted and named and
+        does not stop the others.
         """
-        found, n_stored = Found(), 0
-        stored = self.store.cells(
-            study.name, name, study.schema(), found, version=study.version, only=plan.cell_ids
-        )
-        for cell_id, rows in stored:
-            n_stored += plan.tell(cell_id, study.digest(rows))
+
+    def slots(self) -> int:
+        """How many cells run at a time, at least 1."""
+
+    def stop(self) -> None:
+        """Let go of what was started."""
+
+
+@dataclass
+class Sweep:
+    """One sweep while it runs, wherever: what is stored, told and recorded."""
+
+    store: Store
+    stored_only: bool  # run nothing: a cell that is not stored is an error
+    study: Study[Any, Any]
+    plan: Plan
+    outcome: Outcome
+    state: dict[str, Any] | None
+    recorded: bool
+    label: str
+    record: Record | None = None
+    n_nodes: int = 1
+
+    def begin(self) -> Any | None:
+        """Tell the plan what is stored; the first cell that must run, None where none must.
+
+        InputError where nothing may run or nothing can be stored.
+        """
+        found = Found()
+        name = self.outcome.sweep
+        for cell_id, rows in self.store.cells(
+            self.study.name, name, self.study.schema(), found, version=self.study.version,
+            only=self.plan.cell_ids,
+        ):  # fmt: skip
+            self.outcome.n_stored += self.plan.tell(cell_id, self.study.digest(rows))
         for aside in found.set_aside:
             say(
                 f"warning: {aside.name} cannot be used ({aside.reason}); moved to "
-                f"{aside.moved_to}, its cell is computed again",
+                f"{aside.moved_to}, its cell is computed again"
             )
-        run = Run(self, study, plan, Outcome(study.name, name, n_stored=n_stored), state)
-        return run.go(label, whole_node=whole_node)
+        cell = self.plan.ask()
+        self.progress = Progress(self.label, self.plan.n_cells, self.outcome.n_stored)
+        if cell is not None and self.stored_only:
+            raise InputError(
+                f"{self.label}: not all rows are in the store {self.store.root.uri}.\n"
+                "Hint: run the same command without --figure first."
+            )
+        if cell is not None:
+            self.store.check_writable()
+        return cell
+
+    def note_start(self) -> None:
+        """From now on the store says that this sweep is running."""
+        if self.recorded:
+            facts = {"version": self.study.version, "listed": self.state is not None}
+            self.record = Record(
+                self.store, self.study.name, self.outcome.sweep, facts | (self.state or {})
+            )
+        self.note("running")
+
+    def failed(self, cell: Any, reason: str) -> None:
+        """Name a cell that has no rows."""
+        cell_id = self.study.cell_id(cell)
+        self.outcome.failed[cell_id] = reason
+        said = f"FAILED {self.study.name} {cell_id}: {reason}\n  {cell}"
+        self.progress.say(said)
+        self.log(said)
+        self.plan.tell(cell_id, None)
+        self.progress.cell(failed=True, best=self.plan.best)
+
+    def write(self, cell_id: str, data: bytes) -> None:
+        """Store a cell's rows."""
+        self.store.write_encoded(self.study.name, self.outcome.sweep, cell_id, data)
+
+    def stored(self, cell_id: str, digest: Any) -> None:
+        """Count a cell whose rows are in the store."""
+        self.outcome.n_run += 1
+        self.plan.tell(cell_id, digest)
+        self.progress.cell(failed=False, best=self.plan.best)
+
+    def unwritable(self, error: OSError) -> InputError:
+        """What a user can do about rows that cannot be stored."""
+        n_stored = self.outcome.n_stored + self.outcome.n_run
+        return InputError(
+            f"cannot write to the store {self.store.root.uri}: {error}. "
+            f"{n_stored} cells of this sweep are stored and kept.\n"
+            "Hint: make room or mend the permission, then run the same command again."
+        )
+
+    def log(self, text: str) -> None:
+        """A line for the log of this run."""
+        if self.record is not None:
+            self.record.log(text)
+
+    def note(self, ended: str) -> None:
+        """Write state and log."""
+        if self.record is None:
+            return
+        outcome, progress, best = self.outcome, self.progress, self.plan.best()
+        line = progress.line(best)
+        self.record.progress(line)
+        if ended != "running":
+            self.log(f"{ended}: {line}")
+        self.record.write(
+            {
+                "state": ended,
+                "n_cells": self.plan.n_cells,
+                "n_done": outcome.n_stored + outcome.n_run,
+                "n_run": outcome.n_run,
+                "failed": outcome.failed,
+                "best": best,
+                "wall_s": progress.wall_s,
+                "rate_per_s": progress.rate_per_s,
+                "left_s": progress.left_s,
+                "n_nodes": self.n_nodes,
+            }
+        )
+
+    def end(self, ended: str) -> None:
+        """Remove the bar; write the last state."""
+        self.progress.close()
+        self.note(ended)
+
+    def summarise(self) -> None:
+        """Say how it went."""
+        outcome = self.outcome
+        say(
+            f"{self.label}: {outcome.n_run} cells run in {duration(self.progress.wall_s)}, "
+            f"{outcome.n_stored} were stored before, {len(outcome.failed)} failed"
+        )
+
+    def go(self) -> Outcome:
+        """Run to the end; InputError where nothing can be stored."""
+        cell, ended = self.begin(), "interrupted"
+        try:
+            if cell is not None:
+                self.run(cell)
+            ended = "failed" if self.outcome.failed else "complete"
+        finally:
+            self.end(ended)
+        self.summarise()
+        return self.outcome
+
+    def run(self, cell: Any) -> None:
+        """Have this cell and all after it evaluated."""
+        raise NotImplementedError
+
+    def asked(self, cell: Any | None) -> Iterator[Any]:
+        """This cell and all that the plan asks for after it."""
+        while cell is not None:
+            yield cell
+            cell = self.plan.ask()

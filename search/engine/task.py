@@ -1,28 +1,25 @@
-"""One cell, wherever it runs."""
+"""One cell, wherever it runs: loaded, evaluated, timed, typed."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-
-import ray
-import torch
 
 from core.errors import InputError
 from results import schema
 from results.store import Store, encoded
 from search.cluster import provenance
-from search.cluster.examine import difference
 from search.engine.bank import Bank
 from search.engine.record import now
-from search.engine.study import Place, Study
+from search.engine.study import Made, Place, Study
+from search.progress import say
 
 
 @dataclass(frozen=True)
 class Task:
     """What every cell of a sweep is run with."""
 
-    study: Study
+    study: Study[Any, Any]
     store: Store
     n_threads: int
     device: str
@@ -45,30 +42,17 @@ class Failed:
     reason: str
 
 
-@ray.remote(max_retries=5, retry_exceptions=False)  # lost nodes are retried, bugs not
-def run_cells(task: Task, cells: Sequence[Any]) -> list[Done | Failed]:
-    """All that Ray adds to `evaluate`: somewhere to run, and a clock. One result for each cell.
-
-    A cell that fails does not touch its neighbours; one that takes the process with it takes them.
-    """
-    torch.set_num_threads(task.n_threads)
-    if provenance.versions() != task.versions:
-        raise InputError(
-            f"{provenance.host()} has {difference(provenance.versions(), task.versions)}.\n"
-            "Hint: install the same requirements.lock on every node."
-        )
-    if task.device == "cuda" and not torch.cuda.is_available():
-        raise InputError(
-            f"a GPU was asked for, but torch finds none on {provenance.host()}.\n"
-            "Hint: --gpus 0 computes on CPUs; or install the CUDA build and driver there."
-        )
-    return [_run(task, cell) for cell in cells]
-
-
-def _run(task: Task, cell: Any) -> Done | Failed:
-    place = Place(task.device, task.n_threads)
+def run_cell(task: Task, cell: Any) -> Done | Failed:
+    """A cell's rows, or why there are none."""
     try:
-        rows = evaluate_cell(task.study, cell, task.store, place, commit=task.commit)
+        rows = evaluate_cell(
+            task.study,
+            cell,
+            task.store,
+            device=task.device,
+            n_threads=task.n_threads,
+            commit=task.commit,
+        )
         return Done(encoded(rows), task.study.digest(rows))
     except Exception as error:  # noqa: BLE001 - whatever it is, the driver names cell and reason
         return Failed(reason_of(error))
@@ -81,15 +65,26 @@ def reason_of(error: BaseException) -> str:
 
 
 def evaluate_cell(
-    study: Study, cell: Any, store: Store, place: Place, *, commit: str | None = None
-) -> Any:
+    study: Study[Any, Any],
+    cell: Any,
+    store: Store,
+    *,
+    device: str = "cpu",
+    n_threads: int = 1,
+    say: Callable[[str], None] = say,
+    commit: str | None = None,
+) -> schema.Table:
     """One cell, here and now: its typed rows as an Arrow table."""
     start = time.perf_counter()
-    columns = study.evaluate(cell, study.load(cell, Bank(store.root), place))
+    bank = Bank(store.root)
+    place = Place(device, n_threads, bank, study.cell_id(cell), say)
+    columns = study.evaluate(cell, study.load(cell, place))
+    if isinstance(columns, Made):
+        columns = _put(columns, bank)
     made = schema.Provenance(
         commit=commit or provenance.commit(),
         versions=provenance.versions(),
-        hardware=provenance.hardware(place.device),
+        hardware=provenance.hardware(device),
         host=provenance.host(),
         wall_s=time.perf_counter() - start,
         finished_at=now(),
@@ -102,3 +97,11 @@ def evaluate_cell(
         columns=columns,
         made=made,
     )
+
+
+def _put(made: Made, bank: Bank) -> schema.Columns:
+    piece, n_bytes = bank.put(dict(made.tensors), made.metadata)
+    if made.unfinished is not None:
+        made.unfinished.remove()
+    n_rows = len(next(iter(made.columns.values())))
+    return {**made.columns, "piece": [piece] * n_rows, "piece_bytes": [n_bytes] * n_rows}

@@ -1,8 +1,8 @@
-"""Training that is under way, kept in the store from epoch to epoch.
+"""Work that is under way, kept in the store from step to step.
 
-A state is one safetensors file per cell, replaced whole after each epoch and deleted when the cell
+A state is one safetensors file per cell, replaced whole after each step and deleted when the cell
 has its result. It carries a digest of its content and the cell it belongs to; what does not match
-is moved to `aside/` and training starts from the beginning. Nothing is unpickled.
+is moved to `aside/` and the cell starts from the beginning. Nothing is unpickled.
 """
 
 import json
@@ -13,15 +13,15 @@ from typing import Any
 import safetensors
 from torch import Tensor
 
-from core.data.base import digest
+from core.digests import digest
 from search.engine.bank import Bank, pack, unpack
 
 _DIGEST = "digest"
 
 
 @dataclass(frozen=True)
-class TrainingState:
-    """Where one cell's training is kept."""
+class Unfinished:
+    """Where one cell's work is kept."""
 
     bank: Bank
     cell_id: str
@@ -56,7 +56,7 @@ class TrainingState:
         return None
 
     def set_aside(self, reason: str) -> None:
-        """Move it away and say why; training then starts from the beginning."""
+        """Move it away and say why; the cell then starts from the beginning."""
         root, aside = self.bank.root, f"aside/{self.name}"
         root.move(self.name, aside)
         self.say(

@@ -1,0 +1,118 @@
+"""The engine: sweeps whose cells are Ray tasks, on this machine or a cluster."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from core.errors import InputError
+from results.store import Store
+from search.cluster import nodes
+from search.cluster.examine import Request, check
+from search.engine.plan import Plan
+from search.engine.run import Run
+from search.engine.study import Outcome, Study
+from search.progress import duration, say
+
+
+@dataclass
+class Engine:
+    """Where sweeps run and what each task gets. Ray starts with the first cell that must run."""
+
+    store: Store
+    cpus: float = 1.0  # per task
+    gpus: float | None = None  # per task; None: 1 where the cluster has GPUs, else 0
+    stored_only: bool = False  # run nothing: a cell that is not stored is an error
+    paths: tuple[str, ...] = ()  # that every node must have
+    ready_at: float | None = None  # time.monotonic() when Ray was ready
+    first_cell_at: dict[str, float] = field(default_factory=dict)  # study -> time.monotonic()
+
+    def start(self) -> None:
+        """Connect to the cluster that RAY_ADDRESS or this machine names, else start a local one.
+
+        InputError where a node of the cluster cannot do the work.
+        """
+        if nodes.connected():
+            return
+        begin = time.monotonic()
+        joined = nodes.connect()
+        self.ready_at = time.monotonic()
+        if self.gpus is None:
+            self.gpus = nodes.default_gpus()
+        have = nodes.nodes()
+        n_cpus, n_gpus = (sum(numbers) for numbers in zip(*have, strict=True))
+        say(
+            f"Ray ready in {duration(self.ready_at - begin)}: {len(have)} nodes, {n_cpus:g} CPUs, "
+            f"{n_gpus:g} GPUs; {self.cpus:g} CPU and {self.gpus:g} GPU a task",
+        )
+        self._warn(have, joined=joined)
+        if joined:
+            self._examine_nodes()
+
+    def _warn(self, have: list[tuple[float, float]], *, joined: bool) -> None:
+        gpus = self.gpus or 0.0
+        if any(c >= self.cpus and g >= gpus for c, g in have):
+            return
+        if any(c >= self.cpus and g >= gpus for c, g, _ in nodes.launchable()):
+            say("no node has room for a task yet: the cluster starts one (minutes on a cloud)")
+            return
+        lack = f"no node has the {self.cpus:g} CPUs and {gpus:g} GPUs of a task"
+        if not joined:
+            raise InputError(f"{lack}.\nHint: smaller --cpus, --gpus; --gpus 0 computes on CPUs.")
+        say(f"warning: {lack}, and none is known to come: waiting. Hint: --cpus, --gpus.")
+
+    def _examine_nodes(self) -> None:
+        """InputError where a node lacks data, packages, or sight of the store."""
+        self.store.check_writable()
+        with self.store.beacon() as token:
+            request = Request(self.paths, self.store.root, token)
+            reports, silent = nodes.survey(request)
+        for node in silent:
+            say(f"warning: node {node} did not answer and was not checked")
+        check(reports, request)
+
+    def stop(self) -> None:
+        """Leave the cluster, and end it where it was started here; one found connected stays."""
+        if self.ready_at is not None:
+            nodes.disconnect()
+            self.ready_at = None
+
+    def whole_node_cpus(self) -> float:
+        """The CPUs of the largest node that has the GPUs of a task, for a cell that runs alone."""
+        self.start()
+        kinds = nodes.nodes() + [(cpus, gpus) for cpus, gpus, _ in nodes.launchable()]
+        return max(self.cpus, *(cpus for cpus, gpus in kinds if gpus >= (self.gpus or 0)), 1.0)
+
+    def slots(self) -> int:
+        """How many tasks the cluster runs at a time, at least 1."""
+        self.start()
+        return nodes.slots(self.cpus, self.gpus or 0.0)
+
+    def sweep(
+        self,
+        study: Study[Any, Any],
+        plan: Plan,
+        name: str,
+        *,
+        label: str,
+        state: dict[str, Any] | None = None,
+        whole_node: bool = False,
+        recorded: bool = True,
+    ) -> Outcome:
+        """As `search.engine.sweep.Sweeper.sweep`."""
+
+        def share() -> tuple[float, float]:
+            self.start()
+            return self.whole_node_cpus() if whole_node else self.cpus, self.gpus or 0.0
+
+        return Run(
+            store=self.store,
+            stored_only=self.stored_only,
+            study=study,
+            plan=plan,
+            outcome=Outcome(study.name, name),
+            state=state,
+            recorded=recorded,
+            label=label,
+            share=share,
+            started=lambda: self.first_cell_at.setdefault(study.name, time.monotonic()),
+        ).go()
