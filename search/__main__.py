@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from core.data import KNOWN
 from core.errors import InputError
 from results.query import default_store
-from search.cli import EXIT_FAILED_CELLS, EXIT_INPUT, gpu_share, paths_of
 from search.cluster.doctor import Questions, findings
 from search.cluster.file import check_files
 from search.cluster.submit import submit
+from search.flags import gpu_share, paths_of
+from search.job import EXIT_FAILED_CELLS, EXIT_INPUT
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,7 +61,7 @@ def _doctor(options: argparse.Namespace) -> int:
         store=default_store() if options.store is None else options.store,
         data=options.data,
         data_root=options.data_root,
-        paths=paths_of(options),
+        paths=paths_of(options.data, options.model, options.data_root),
         gpus=options.gpus,
     )
     n_wrong = 0

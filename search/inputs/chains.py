@@ -1,25 +1,32 @@
-"""A noise-trained chain as one cell, which goes on from its last epoch when it was killed."""
+"""Noise-trained chains M -> M90 -> .. -> M30 as cells, which go on after a kill; their outputs."""
 
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
-from core import models
+import torch
+
+from core import codec, models
 from core.codec import qtable
+from core.defences.ensemble import seen_by
 from core.errors import InputError
 from core.seeds import derived
 from core.training import noisy
 from core.training.epochs import EpochRecord, Training
 from core.training.steps import State
 from results import schema
-from search.engine.bank import Bank
-from search.engine.study import Place, Study
-from search.inputs.loading import Inputs
-from search.inputs.unfinished import TrainingState
+from search.engine.study import Made, Place, Study
+from search.engine.sweep import Sweeper
+from search.inputs.loading import Images, Inputs, classifier_of, images_of
+from search.inputs.making import make, sweep_name
+from search.inputs.networks import Source
+from search.inputs.pictures import Piece
 from search.progress import duration
-from search.stages import Source
 
 VERSION = 2
+PAPER_MEMBERS = ("M", "M90", "M70", "M50", "M30")
+MEMBERS = ("M", *(f"M{quality}" for quality in noisy.QUALITIES))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,9 +71,41 @@ class ChainRow:
     piece_bytes: int
 
 
-def chain_study(source: Source) -> Study:
+@dataclass(frozen=True)
+class Member:
+    """A network of an ensemble, and the quality at which it sees images."""
+
+    name: str
+    weights: str  # its piece in the bank
+    table: str  # as core.codec.qtable.by_name reads it, "" for M, which sees images as they are
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputsCell(Inputs):
+    """What one member makes of one piece of images."""
+
+    weights: str
+    table: str
+    split: str
+    subject: str
+    images: str  # the piece
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputsRow:
+    """One image; its softmax output is the row of that position in the piece."""
+
+    image: int
+    label: int
+    undefended: int  # class that M predicts without a codec
+    predicted: int
+    piece: str
+    piece_bytes: int
+
+
+def chain_study(source: Source) -> Study[ChainCell, Place]:
     """Training a chain on the training split of a source."""
-    return Study("chain", VERSION, ChainCell, ChainRow, _load, partial(_chain, source))
+    return Study("chain", VERSION, ChainCell, ChainRow, _here, partial(_chain, source))
 
 
 def chain_id(cell: ChainCell) -> str:
@@ -74,16 +113,99 @@ def chain_id(cell: ChainCell) -> str:
     return schema.cell_id("chain", VERSION, cell)
 
 
-def _load(cell: ChainCell, bank: Bank, place: Place) -> tuple[TrainingState, Place]:
-    return TrainingState(bank, chain_id(cell), place.say), place
+class Chain(NamedTuple):
+    """A chain's members, M first, and how long the training of all others took."""
+
+    members: tuple[Member, ...]
+    wall_s: float
 
 
-def _chain(source: Source, cell: ChainCell, inputs: tuple[TrainingState, Place]) -> schema.Columns:
-    kept, place = inputs
-    run = _Chain(source, cell, kept, place)
+def make_chains(engine: Sweeper, source: Source, cells: Sequence[ChainCell]) -> list[Chain]:
+    """Each cell's chain, trained or found in the bank.
+
+    All that is fine-tuned from one M lies in one sweep, so no study trains what another has.
+    CellsFailed where a chain fails.
+    """
+    (sweep,) = {sweep_name([c.data, str(c.side), "chains"], c.weights) for c in cells}
+    made = make(engine, chain_study(source), cells, sweep, label="noise-trained chain")
+    return [_chain_of(cell, rows) for cell, rows in zip(cells, made, strict=True)]
+
+
+def _chain_of(cell: ChainCell, rows: schema.Table) -> Chain:
+    names, pieces = (schema.column(rows, name) for name in ("member", "piece"))
+    piece_of = dict(zip(names, pieces, strict=True))
+    trained = [
+        Member(f"M{q}", piece_of[f"M{q}"], noisy.table_name(cell.codec, cell.table, q))
+        for q in cell.qualities
+    ]
+    wall_s = float(schema.column(rows, "epoch_wall_s").sum())
+    return Chain((Member("M", cell.weights, ""), *trained), wall_s)
+
+
+def make_outputs(
+    engine: Sweeper,
+    inputs: Inputs,
+    members: Sequence[Member],
+    pieces: Sequence[Piece],
+    *,
+    label: str = "members' outputs",
+) -> dict[tuple[Member, str], str]:
+    """The piece of every member's softmax outputs, by member and piece of images."""
+    asked = [(member, piece) for member in members for piece in pieces]
+    cells = [
+        OutputsCell(
+            **inputs.fields(),
+            weights=member.weights,
+            table=member.table,
+            split=piece.split,
+            subject=piece.subject,
+            images=piece.name,
+        )
+        for member, piece in asked
+    ]
+    words = [inputs.data, str(inputs.side), "ensembles"]
+    made = make(engine, OUTPUTS, cells, sweep_name(words, members[0].weights), label=label)
+    return {
+        (member, piece.name): str(schema.column(rows, "piece")[0])
+        for (member, piece), rows in zip(asked, made, strict=True)
+    }
+
+
+def _load_outputs(cell: OutputsCell, place: Place) -> tuple[Images, torch.nn.Module, str]:
+    network = classifier_of(place.bank, cell.weights, place.device, cell.precision)
+    return images_of(place.bank, cell.images), network, place.device
+
+
+@torch.inference_mode()
+def _outputs(cell: OutputsCell, loaded: tuple[Images, torch.nn.Module, str]) -> Made:
+    images, network, device = loaded
+    table = qtable.by_name(cell.table) if cell.table else None
+    parts = [
+        network(seen_by(codec.to_pixels(part.to(device)), table)).softmax(1).cpu()
+        for part in torch.split(images.images, 64)
+    ]
+    outputs = torch.cat(parts).float()
+    columns = {
+        "image": images.ids.numpy(),
+        "label": images.labels.numpy(),
+        "undefended": images.undefended.numpy(),
+        "predicted": outputs.argmax(1).numpy(),
+    }
+    return Made(columns, {"outputs": outputs, "ids": images.ids})
+
+
+OUTPUTS = Study("member_outputs", 2, OutputsCell, OutputsRow, _load_outputs, _outputs)
+
+
+def _here(_: ChainCell, place: Place) -> Place:
+    return place
+
+
+def _chain(source: Source, cell: ChainCell, place: Place) -> schema.Columns:
+    run = _Chain(source, cell, place)
     while len(run.done) < len(cell.qualities):
         run.next_member()
-    kept.remove()
+    run.kept.remove()
     return run.columns()
 
 
@@ -92,17 +214,17 @@ class _Chain:
 
     state: State | None = None  # of the member that was under way
 
-    def __init__(self, source: Source, cell: ChainCell, kept: TrainingState, place: Place) -> None:
-        self.data, self.cell, self.kept, self.place = source.open(), cell, kept, place
+    def __init__(self, source: Source, cell: ChainCell, place: Place) -> None:
+        self.data, self.cell, self.kept, self.place = source.open(), cell, place.kept, place
         self.done: list[dict[str, Any]] = []  # finished members, as `state` notes them
         self.epochs_run, self.wall_s = 0, 0.0  # by this process
-        found = kept.read()
+        found = self.kept.read()
         if found is None:
             return
-        bank, (state, notes) = kept.bank, found
+        bank, (state, notes) = place.bank, found
         lost = [m["name"] for m in notes["done"] if not bank.has(m["piece"], m["bytes"])]
         if lost:
-            kept.set_aside(f"the bank has lost {', '.join(lost)}")
+            self.kept.set_aside(f"the bank has lost {', '.join(lost)}")
             return
         self.state, self.done = state, notes["done"]
 
@@ -110,7 +232,7 @@ class _Chain:
         """Train one more member, from its predecessor or from where it was left."""
         quality = self.cell.qualities[len(self.done)]
         before = self.done[-1]["piece"] if self.done else self.cell.weights
-        model = models.from_tensors(*self.kept.bank.get(before))
+        model = models.from_tensors(*self.place.bank.get(before))
         training = self._training(model, quality)
         if self.state is not None:
             try:
@@ -126,7 +248,7 @@ class _Chain:
             record = training.epoch()
             self.kept.write(training.state(), {"done": self.done})
             self._say(quality, record)
-        piece, n_bytes = self.kept.bank.put(*models.to_tensors(model))
+        piece, n_bytes = self.place.bank.put(*models.to_tensors(model))
         records = [astuple(record) for record in training.records]
         member = {"name": f"M{quality}", "piece": piece, "bytes": n_bytes, "records": records}
         self.done.append(member)

@@ -1,17 +1,31 @@
-"""What cells name and load: images and networks of the bank, kept by the process."""
+"""What cells name and load: images, networks and victims of the bank, kept by the process."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
+from typing import TypedDict, cast
 
 import torch
 from torch import Tensor, nn
 
 from core import models
 from core.codec import qtable
-from core.defences.ensemble import Ensemble, Member
+from core.defences import Ensemble, defence_by_name
+from core.defences.ensemble import Member as Behind
+from core.defences.guarded import Guarded
 from search.engine.bank import Bank
 from search.engine.study import Place
+
+
+class InputFields(TypedDict):
+    """The fields of `Inputs`, for the making of cells."""
+
+    data: str
+    side: int
+    fingerprint: str
+    model: str
+    seed: int
+    precision: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +38,12 @@ class Inputs:
     model: str
     seed: int
     precision: str  # "fp32" or "bf16"
+
+    def fields(self) -> InputFields:
+        """Of these six alone, whatever the cell has beside them."""
+        return cast(
+            "InputFields", {name: getattr(self, name) for name in InputFields.__annotations__}
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +58,27 @@ class BlockCell(Inputs):
     piece: str  # the images' piece in the bank
     first: int  # position in the piece, whose images stand in order of margin
     count: int
+
+
+class VictimFields(TypedDict):
+    """The fields of `Victim`, for the making of cells."""
+
+    networks: tuple[str, ...]
+    tables: tuple[str, ...]
+    front: str
+
+
+@dataclass(frozen=True)
+class Victim:
+    """Networks behind a defence: the mean softmax of all is the answer."""
+
+    networks: tuple[str, ...]  # pieces of the bank
+    tables: tuple[str, ...]  # each network's own, as qtable.by_name reads it, "" for none
+    front: str = "none"  # the defence before all, as core.defences.defence_by_name reads it
+
+    def fields(self) -> VictimFields:
+        """As a cell takes them."""
+        return cast("VictimFields", asdict(self))
 
 
 @dataclass(frozen=True)
@@ -56,17 +97,23 @@ class Images:
         return Images(images, self.labels[rows], self.ids[rows], self.undefended[rows])
 
 
-def load_block(cell: BlockCell, bank: Bank, place: Place) -> tuple[Images, nn.Module]:
+def load_block(cell: BlockCell, place: Place) -> tuple[Images, nn.Module]:
     """The cell's images, on the device, and the network."""
-    images = images_of(bank, cell.piece).part(cell.first, cell.count, place.device)
-    return images, classifier_of(bank, cell.weights, place.device, cell.precision)
+    images = images_of(place.bank, cell.piece).part(cell.first, cell.count, place.device)
+    return images, classifier_of(place.bank, cell.weights, place.device, cell.precision)
+
+
+@lru_cache(maxsize=4)
+def tensors_of(bank: Bank, piece: str) -> dict[str, Tensor]:
+    """A piece's tensors; neighbouring cells ask for parts of one piece."""
+    tensors, _ = bank.get(piece)
+    return tensors
 
 
 @lru_cache(maxsize=4)
 def images_of(bank: Bank, piece: str) -> Images:
     """A piece of images."""
-    tensors, _ = bank.get(piece)
-    return Images(**tensors)
+    return Images(**tensors_of(bank, piece))
 
 
 @lru_cache(maxsize=8)
@@ -81,25 +128,24 @@ def classifier_of(bank: Bank, piece: str, device: str, precision: str) -> nn.Mod
 
 
 @lru_cache(maxsize=4)
-def ensemble_of(
-    bank: Bank, networks: tuple[str, ...], tables: tuple[str, ...], device: str, precision: str
-) -> Ensemble:
-    """Networks behind their tables ("" for none), each ready as `classifier_of` makes it."""
+def victim_of(bank: Bank, victim: Victim, device: str, precision: str) -> Guarded:
+    """A victim, each network ready as `classifier_of` makes it."""
     ready = [
-        Member(
+        Behind(
             piece, classifier_of(bank, piece, device, precision), qtable.by_name(table or "none")
         )
-        for piece, table in zip(networks, tables, strict=True)
+        for piece, table in zip(victim.networks, victim.tables, strict=True)
     ]
-    return Ensemble(ready).eval().to(device)
+    guarded = Guarded(defence_by_name(victim.front), Ensemble(ready))
+    return guarded.eval().to(device)
 
 
-def members(
+def members_of(
     bank: Bank, names: Sequence[str], networks: Sequence[str], tables: Sequence[str]
-) -> list[Member]:
+) -> list[Behind]:
     """Networks of the bank as they were trained, behind their tables ("" for none)."""
     return [
-        Member(name, models.from_tensors(*bank.get(piece)), qtable.by_name(table or "none"))
+        Behind(name, models.from_tensors(*bank.get(piece)), qtable.by_name(table or "none"))
         for name, piece, table in zip(names, networks, tables, strict=True)
     ]
 

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from core.codec.qtable import TwoStep
-from search.prepare import Piece
-from search.tables.tally import Block, Digest, Tally, blocks
+from search.inputs.pictures import Block, Piece, blocks
+from search.tables.tally import Digest, Tally
 
 # What is to rule tables out is asked of many at a time. Benign rows of tables that nothing has
 # ruled out yet are asked of the few that lead: the first of those may rule out the rest.

@@ -1,6 +1,6 @@
 """What the table search asks, in which order, and who leads so far."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,33 +9,6 @@ import numpy as np
 from core.codec import frequency
 from core.codec.qtable import Banded, Defensive, TwoStep, n_in_diagonals
 from results import MeasuredBands, schema
-from search.prepare import Piece
-
-
-@dataclass(frozen=True)
-class Block:
-    """Neighbours in a piece: images of about the same margin."""
-
-    piece: Piece
-    first: int
-    count: int
-
-    @property
-    def images(self) -> np.ndarray:
-        """Ids of the block's images."""
-        return self.piece.images[self.first : self.first + self.count]
-
-    @property
-    def right(self) -> np.ndarray:
-        """Which of them the undefended network gets right."""
-        return self.piece.right[self.first : self.first + self.count]
-
-
-def blocks(pieces: Sequence[Piece], size: int) -> Iterator[Block]:
-    """Cut pieces into blocks of at most `size` images."""
-    for piece in pieces:
-        for first in range(0, len(piece.images), size):
-            yield Block(piece, first, min(size, len(piece.images) - first))
 
 
 def grid(patterns: Sequence[int], steps_af: Sequence[int], qs_of: int) -> list[list[Defensive]]:

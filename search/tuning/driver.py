@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from core.defences import subsets
 from core.errors import InputError
-from search.engine.study import say
+from search.progress import say
 from search.tuning.samplers import ERROR, ExactMembers, Make, PerTrialSeed, ended, gaussian_process
 from search.tuning.space import Setting, Space, membership, use, uses
 from search.tuning.storage import Opened, remember

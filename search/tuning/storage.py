@@ -30,7 +30,7 @@ from optuna.storages.journal import JournalFileBackend
 from core.errors import InputError
 from results.files import Root, redacted
 from search.cluster import provenance
-from search.engine.study import say
+from search.progress import say
 
 _POSTGRESQL = ("postgresql", "postgres", "postgresql+psycopg", "postgresql+psycopg2")
 _ALIVE_S = 60  # silence after which the server asks whether the driver's machine is there

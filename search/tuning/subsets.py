@@ -4,31 +4,40 @@ Chains and outputs are cells and lie in the bank by content: a setting that was 
 this study or another, costs a look.
 """
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from core import attacks
 from core.codec import qtable
-from core.defences import subsets
+from core.defences import Ensemble, subsets
+from core.defences.ensemble import combined
 from core.training import noisy
-from search.chain import MEMBERS, OUTPUTS, ChainCell, Member, make_chains, make_outputs
-from search.chain_training import VERSION as CHAIN_VERSION
-from search.chain_training import chain_id
+from results import schema
 from search.engine.bank import Bank
+from search.engine.plan import Grid
 from search.engine.record import Record
-from search.engine.study import Place, Study
-from search.engine.sweep import CellsFailed, Engine, evaluate_cell
-from search.inputs.loading import Inputs
-from search.prepare import Piece, Prepared, sweep_name
-from search.stages import Source
+from search.engine.study import CellsFailed, Place, Study
+from search.engine.sweep import Sweeper
+from search.inputs import chains
+from search.inputs.chains import MEMBERS, ChainCell, Member, chain_id
+from search.inputs.loading import Images, Inputs, images_of, members_of
+from search.inputs.networks import Source
+from search.inputs.pictures import Piece
 from search.tuning.driver import Failed
 from search.tuning.space import Setting
 
-STUDY = "ensemble_tune"
+STUDY, REPORT = "ensemble_tune", "ensemble_report"
+_KINDS = (("search", "benign"), ("search", "adversarial"))
+Outputs = Mapping[tuple[Member, str], str]  # the bank's piece of each member's softmax outputs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +60,7 @@ class SubsetsCell(Inputs):
 class SubsetRow:
     """One subset of the members."""
 
-    subset: int  # bit i is member i of search.chain.MEMBERS
+    subset: int  # bit i is member i of search.inputs.chains.MEMBERS
     members: str  # such as M+M90+M50
     n_members: int
     n_benign: int
@@ -59,6 +68,34 @@ class SubsetRow:
     n_benign_right: int
     n_adversarial: int
     n_adversarial_right: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportCell(Inputs):
+    """One ensemble on the held-out images of a kind."""
+
+    weights: str  # the piece of M
+    table: str
+    sigma_255: float
+    xi: float
+    chain: str  # the chain's cell
+    members: str
+    rule: str
+    attack: str
+    eps_255: float
+    split: str
+    subject: str
+    pieces: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportRow:
+    """One image."""
+
+    image: int  # id within the split
+    label: int
+    undefended: int  # class that M predicts without a codec
+    predicted: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,15 +110,108 @@ class Recipe:
 
 
 @dataclass(frozen=True)
+class Chosen:
+    """Some members of the chain of a setting."""
+
+    setting: Setting
+    members: str  # such as M+M90+M50
+
+    @property
+    def names(self) -> list[str]:
+        """The members' names."""
+        return self.members.split("+")
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a chain's members make of some images, and what is true."""
+
+    outputs: Tensor  # [members, n, classes]
+    images: list[Images]
+
+    def joined(self, name: str) -> NDArray[np.int64]:
+        """A field of all pieces, one after the other."""
+        whole: NDArray[np.int64] = torch.cat([getattr(i, name) for i in self.images]).numpy()
+        return whole
+
+
+Found = Mapping[str, Mapping[str, tuple[str, ...]]]  # chain -> piece of images -> outputs
+
+
+def _load(found: Found, cell: SubsetsCell | ReportCell, place: Place) -> list[Said]:
+    """Of each piece of images: what the chain's members say."""
+    return [_said(place.bank, piece, found[cell.chain][piece]) for piece in cell.pieces]
+
+
+def _said(bank: Bank, piece: str, outputs: Sequence[str]) -> Said:
+    whole = torch.stack([bank.get(name)[0]["outputs"] for name in outputs])
+    return Said(whole, [images_of(bank, piece)])
+
+
+def _together(said: Sequence[Said]) -> Said:
+    outputs = torch.cat([part.outputs for part in said], dim=1)
+    return Said(outputs, [image for part in said for image in part.images])
+
+
+def _score(n_benign_pieces: int, cell: SubsetsCell, said: list[Said]) -> schema.Columns:
+    benign, attacked = _together(said[:n_benign_pieces]), _together(said[n_benign_pieces:])
+    counts = subsets.score(
+        benign.outputs.numpy(),
+        benign.joined("labels"),
+        attacked.outputs.numpy(),
+        attacked.joined("labels"),
+        rule=cell.rule,
+    )
+    undefended = int((benign.joined("undefended") == benign.joined("labels")).sum())
+    numbers = range(1, len(counts.n_members) + 1)
+    return {
+        "subset": list(numbers),
+        "members": ["+".join(subsets.names(n, MEMBERS)) for n in numbers],
+        "n_members": counts.n_members,
+        "n_benign": [counts.n_benign] * len(numbers),
+        "n_benign_right_undefended": [undefended] * len(numbers),
+        "n_benign_right": counts.n_benign_right,
+        "n_adversarial": [counts.n_adversarial] * len(numbers),
+        "n_adversarial_right": counts.n_adversarial_right,
+    }
+
+
+def _predict(cell: ReportCell, said: list[Said]) -> schema.Columns:
+    whole = _together(said)
+    picked = whole.outputs[[MEMBERS.index(name) for name in cell.members.split("+")]]
+    return {
+        "image": whole.joined("ids"),
+        "label": whole.joined("labels"),
+        "undefended": whole.joined("undefended"),
+        "predicted": combined(picked, cell.rule).argmax(1).numpy(),
+    }
+
+
+def scores_of(rows: schema.Table) -> subsets.Scores:
+    """The counts that a setting's rows hold."""
+    order = np.argsort(schema.column(rows, "subset"))
+    n_members, n_benign_right, n_adversarial_right = (
+        schema.column(rows, name)[order].astype(np.int64)
+        for name in ("n_members", "n_benign_right", "n_adversarial_right")
+    )
+    n_benign, n_adversarial = (
+        int(schema.column(rows, name)[0]) for name in ("n_benign", "n_adversarial")
+    )
+    return subsets.Scores(n_members, n_benign_right, n_adversarial_right, n_benign, n_adversarial)
+
+
+@dataclass(frozen=True)
 class Ensembles:
     """Answers settings of a study, on an engine."""
 
-    engine: Engine
+    engine: Sweeper
     source: Source
-    prepared: Prepared
+    inputs: Inputs
+    weights: str  # the piece of M
+    pieces: tuple[Piece, ...]  # of both splits
     attack: attacks.Attack
     recipe: Recipe
-    sweep: str  # of the rows
+    sweep: str = ""  # of the rows
     record: Record | None = None  # what `python -m results` lists
 
     def note(self, state: str) -> None:
@@ -107,8 +237,8 @@ class Ensembles:
         """The chain of a setting."""
         recipe = self.recipe
         return ChainCell(
-            **asdict(self.prepared.inputs),
-            weights=self.prepared.weights,
+            **self.inputs.fields(),
+            weights=self.weights,
             table=replace(recipe.table, qs_af=int(setting["qs_af"])).name,
             codec="ours",
             sigma_255=float(setting["sigma_255"]),
@@ -121,34 +251,41 @@ class Ensembles:
     def chains(self, settings: Sequence[Setting]) -> list[tuple[Member, ...]]:
         """Each setting's members, M first, trained where they are not stored."""
         cells = [self.chain_cell(setting) for setting in settings]
-        return make_chains(self.engine, self.source, cells)
+        return [made.members for made in chains.make_chains(self.engine, self.source, cells)]
 
-    def outputs(
-        self, chains: Sequence[tuple[Member, ...]], split: str, subject: str
-    ) -> list[NDArray[np.float32]]:
-        """Each chain's softmax outputs on the images of a kind: [members, n, classes]."""
-        inputs, pieces = self.prepared.inputs, self.pieces(split, subject)
-        name = sweep_name([inputs.data, str(inputs.side), "ensembles"], self.prepared.weights)
-        members = list(dict.fromkeys(member for chain in chains for member in chain))
-        found = make_outputs(
-            self.engine, inputs, members, pieces, name, label=f"outputs, {split} {subject}"
-        )
+    def found(
+        self, settings: Sequence[Setting], kinds: Sequence[tuple[str, str]]
+    ) -> dict[str, dict[str, tuple[str, ...]]]:
+        """Where the outputs of each setting's chain lie, made where they are not stored."""
+        made = self.chains(settings)
+        everyone = list(dict.fromkeys(member for members in made for member in members))
+        outputs: dict[tuple[Member, str], str] = {}
+        for split, subject in kinds:
+            pieces, label = self.of(split, subject), f"outputs, {split} {subject}"
+            outputs |= chains.make_outputs(self.engine, self.inputs, everyone, pieces, label=label)
+        names = [piece.name for kind in kinds for piece in self.of(*kind)]
+        return {
+            chain_id(self.chain_cell(setting)): {
+                name: tuple(outputs[member, name] for member in members) for name in names
+            }
+            for setting, members in zip(settings, made, strict=True)
+        }
+
+    def said(self, settings: Sequence[Setting], split: str, subject: str) -> list[Said]:
+        """What each setting's members make of the images of a kind."""
+        found, bank = self.found(settings, [(split, subject)]), Bank(self.engine.store.root)
         return [
-            np.stack([np.concatenate([found[m, p.name] for p in pieces]) for m in chain])
-            for chain in chains
+            _together([_said(bank, piece, outputs) for piece, outputs in found[chain].items()])
+            for chain in (chain_id(self.chain_cell(setting)) for setting in settings)
         ]
 
-    def pieces(self, split: str, subject: str) -> list[Piece]:
+    def of(self, split: str, subject: str) -> list[Piece]:
         """The images of a kind."""
-        return [p for p in self.prepared.pieces if (p.split, p.subject) == (split, subject)]
+        return [p for p in self.pieces if (p.split, p.subject) == (split, subject)]
 
-    def labels(self, split: str, subject: str) -> NDArray[np.int64]:
-        """Their classes, in the order of `outputs`."""
-        return np.concatenate([piece.labels for piece in self.pieces(split, subject)])
-
-    def undefended(self, split: str = "search") -> int:
-        """How many benign images M alone gets right."""
-        return sum(int(piece.right.sum()) for piece in self.pieces(split, "benign"))
+    def undefended(self) -> int:
+        """How many benign images that tune M alone gets right."""
+        return sum(int(piece.right.sum()) for piece in self.of("search", "benign"))
 
     def settled(self) -> bool:
         """Whether some setting's rows are stored."""
@@ -159,59 +296,99 @@ class Ensembles:
         """All that decides the answers, in plain words."""
         recipe = asdict(self.recipe) | {"table": self.recipe.table.name}
         pieces = {
-            f"images: {split} {subject}": [p.name for p in self.pieces(split, subject)]
-            for split, subject in (("search", "benign"), ("search", "adversarial"))
+            f"images: {split} {subject}": [p.name for p in self.of(split, subject)]
+            for split, subject in _KINDS
         }
-        parts = {"data": asdict(self.prepared.inputs), "attack": asdict(self.attack)}
+        parts = {"data": asdict(self.inputs), "attack": asdict(self.attack)}
         named = {f"{n}: {k}": v for n, part in parts.items() for k, v in part.items()}
-        made = {"made: chains": CHAIN_VERSION, "made: outputs": OUTPUTS.version}
-        return named | pieces | {"model: weights": self.prepared.weights} | made | recipe
+        made = {"made: chains": chains.VERSION, "made: outputs": chains.OUTPUTS.version}
+        return named | pieces | {"model: weights": self.weights} | made | recipe
 
     def _scored(self, settings: Sequence[Setting]) -> list[subsets.Scores]:
-        chains = self.chains(settings)
-        outputs = {s: self.outputs(chains, "search", s) for s in ("benign", "adversarial")}
-        labels = {subject: self.labels("search", subject) for subject in outputs}
-        scores = [
-            subsets.score(
-                outputs["benign"][i], labels["benign"],
-                outputs["adversarial"][i], labels["adversarial"], rule=self.recipe.rule,
-            )
-            for i in range(len(chains))
-        ]  # fmt: skip
-        for setting, counts in zip(settings, scores, strict=True):
-            self._store(setting, counts)
+        found = self.found(settings, _KINDS)
+        n_benign = len(self.of(*_KINDS[0]))
+        study = Study(
+            STUDY, 1, SubsetsCell, SubsetRow, partial(_load, found), partial(_score, n_benign)
+        )
+        cells = [self._subsets_cell(setting) for setting in settings]
+        scores: dict[str, subsets.Scores] = {}
+        plan = _Told(study.cell_id, cells, scores)
+        outcome = self.engine.sweep(study, plan, self.sweep, label="subsets", recorded=False)
+        if outcome.failed:
+            raise CellsFailed(outcome)
         self.note("running")
-        return scores
+        return [scores[study.cell_id(cell)] for cell in cells]
 
-    def _store(self, setting: Setting, scores: subsets.Scores) -> None:
-        """Keep a setting's counts as rows; storing the same again changes nothing."""
+    def _subsets_cell(self, setting: Setting) -> SubsetsCell:
         chain = self.chain_cell(setting)
-        study = Study(STUDY, 1, SubsetsCell, SubsetRow, _no_inputs, self._rows(scores))
-        kinds = (("search", "benign"), ("search", "adversarial"))
-        cell = SubsetsCell(
-            **asdict(self.prepared.inputs), weights=chain.weights, table=chain.table,
-            qs_af=int(setting["qs_af"]), sigma_255=chain.sigma_255, xi=chain.xi,
-            chain=chain_id(chain), attack=self.attack.name,
-            eps_255=self.attack.eps_255, rule=self.recipe.rule,
-            pieces=tuple(p.name for kind in kinds for p in self.pieces(*kind)),
-        )  # fmt: skip
-        store = self.engine.store
-        store.write(study.name, self.sweep, evaluate_cell(study, cell, store, Place("cpu", 1)))
+        return SubsetsCell(
+            **self.inputs.fields(),
+            weights=chain.weights,
+            table=chain.table,
+            qs_af=int(setting["qs_af"]),
+            sigma_255=chain.sigma_255,
+            xi=chain.xi,
+            chain=chain_id(chain),
+            attack=self.attack.name,
+            eps_255=self.attack.eps_255,
+            rule=self.recipe.rule,
+            pieces=tuple(p.name for kind in _KINDS for p in self.of(*kind)),
+        )
 
-    def _rows(self, scores: subsets.Scores) -> Any:
-        numbers = range(1, len(scores.n_members) + 1)
-        columns = {
-            "subset": list(numbers),
-            "members": ["+".join(subsets.names(n, MEMBERS)) for n in numbers],
-            "n_members": scores.n_members,
-            "n_benign": [scores.n_benign] * len(numbers),
-            "n_benign_right_undefended": [self.undefended()] * len(numbers),
-            "n_benign_right": scores.n_benign_right,
-            "n_adversarial": [scores.n_adversarial] * len(numbers),
-            "n_adversarial_right": scores.n_adversarial_right,
-        }
-        return lambda _, __: columns
+    def report(self, chosen: Sequence[Chosen]) -> list[str]:
+        """Store every held-out image's outcome; the chains' cells, by which rows tell them."""
+        kinds = (("report", "adversarial"), ("report", "benign"))
+        found = self.found([one.setting for one in chosen], kinds)
+        study = Study(REPORT, 1, ReportCell, ReportRow, partial(_load, found), _predict)
+        cells = [self._report_cell(one, *kind) for kind in kinds for one in chosen]
+        plan = Grid(study.cell_id, cells)
+        outcome = self.engine.sweep(study, plan, self.sweep, label="held-out report")
+        if outcome.failed:
+            raise CellsFailed(outcome)
+        return [chain_id(self.chain_cell(one.setting)) for one in chosen]
+
+    def _report_cell(self, one: Chosen, split: str, subject: str) -> ReportCell:
+        chain = self.chain_cell(one.setting)
+        return ReportCell(
+            **self.inputs.fields(),
+            weights=chain.weights,
+            table=chain.table,
+            sigma_255=chain.sigma_255,
+            xi=chain.xi,
+            chain=chain_id(chain),
+            members=one.members,
+            rule=self.recipe.rule,
+            attack=self.attack.name,
+            eps_255=self.attack.eps_255,
+            split=split,
+            subject=subject,
+            pieces=tuple(piece.name for piece in self.of(split, subject)),
+        )
+
+    def export(self, one: Chosen) -> bytes:
+        """The ensemble as one safetensors file, which `core.defences.Ensemble.load` reads."""
+        (chain,) = self.chains([one.setting])
+        chosen = [member for member in chain if member.name in one.names]
+        names, weights, tables = zip(*((m.name, m.weights, m.table) for m in chosen), strict=True)
+        behind = members_of(Bank(self.engine.store.root), names, weights, tables)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "ensemble.safetensors"
+            Ensemble(behind, rule=self.recipe.rule).save(path)
+            return path.read_bytes()
 
 
-def _no_inputs(_: SubsetsCell, __: Bank, ___: Place) -> None:
-    return None
+class _Told(Grid):
+    """Cells whose counts are kept as they are told."""
+
+    def __init__(
+        self, cell_id: Any, cells: Sequence[SubsetsCell], scores: dict[str, subsets.Scores]
+    ) -> None:
+        super().__init__(cell_id, cells)
+        self._scores = scores
+
+    def tell(self, cell_id: str, rows: Any | None) -> bool:
+        """Keep the counts."""
+        known = super().tell(cell_id, rows)
+        if known and rows is not None:
+            self._scores[cell_id] = scores_of(rows)
+        return known

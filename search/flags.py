@@ -1,0 +1,308 @@
+"""Flags as frozen dataclasses: typed where they are used, one text of help, argparse here alone.
+
+A field of `Flags` or of what derives from it is a flag: its name and parser follow from its own
+name and type.
+"""
+
+import argparse
+import dataclasses
+import re
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from core import models
+from core.data import KNOWN, is_uri
+from core.errors import InputError
+from core.training import noisy
+
+T = TypeVar("T")
+Parse = Callable[[str], Any]
+SMOKE_TRIED = {"report_benign": 60, "report_adversarial": 20, "epochs": 2, "chain_epochs": 1}
+ATTACK = "NAME[:SETTINGS][@EPS[xSTEPS[xRESTARTS]]], eps in 1/255, such as fgsm@2 pgd@8x50x5 cw"
+_MOST_NUMBERS = 10_000
+
+
+def flag(default: T, about: str, unit: str = "N", *, parse: Parse | None = None) -> T:
+    """A flag's default and help; `unit` stands for its value there."""
+    made: T = dataclasses.field(
+        default=default, metadata={"about": about, "unit": unit, "parse": parse}
+    )
+    return made
+
+
+def whole_numbers(text: str) -> tuple[int, ...]:
+    """Parse "3", "3,5,9", "1-14" or "1-121/5" (both ends included) into rising numbers."""
+    numbers: set[int] = set()
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)(?:-(\d+)(?:/(\d+))?)?\s*", part)
+        if match is None:
+            raise argparse.ArgumentTypeError(
+                f"expected numbers like 3, 1-14, 1-121/5 or 3,5,9; got {text!r}"
+            )
+        first, last, step = int(match[1]), int(match[2] or match[1]), int(match[3] or 1)
+        if last < first or step < 1:
+            raise argparse.ArgumentTypeError(f"an empty range: {part.strip()!r}")
+        if len(range(first, last + 1, step)) > _MOST_NUMBERS:
+            raise argparse.ArgumentTypeError(
+                f"expected at most {_MOST_NUMBERS} numbers, got {part.strip()!r}"
+            )
+        numbers.update(range(first, last + 1, step))
+    return tuple(sorted(numbers))
+
+
+def levels(text: str) -> tuple[float, ...]:
+    """Parse "8" or "0,4,8" into rising numbers of at least zero."""
+    return tuple(sorted({at_least_zero(part) for part in text.split(",")}))
+
+
+def positive(text: str, kind: type[int] | type[float] = float) -> float:
+    """Parse a number above zero."""
+    value = kind(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text}")
+    return value
+
+
+def count(text: str) -> int:
+    """Parse a whole number above zero."""
+    return int(positive(text, int))
+
+
+def at_least_zero(text: str) -> float:
+    """Parse a finite number of at least zero."""
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number of at least 0, got {text}")
+    return value
+
+
+def gpu_share(text: str) -> float:
+    """Parse GPUs per task: a fraction of one, or whole ones."""
+    value = at_least_zero(text)
+    if value > 1 and value != int(value):
+        raise argparse.ArgumentTypeError(f"expected a share below 1 or whole GPUs, got {text}")
+    return value
+
+
+def seed(text: str) -> int:
+    """Parse a seed: of 31 bits, for every generator takes it."""
+    value = int(text)
+    if not 0 <= value < 2**31:
+        raise argparse.ArgumentTypeError(f"expected a whole number in 0..2147483647, got {text}")
+    return value
+
+
+# argparse words its own errors by these names: "invalid int value: ..."
+count.__name__, positive.__name__, at_least_zero.__name__, seed.__name__ = (
+    "int", "float", "float", "int"
+)  # fmt: skip
+_PARSERS: Mapping[Any, Parse] = {
+    int: count,
+    float: at_least_zero,
+    str: str,
+    tuple[int, ...]: whole_numbers,
+    tuple[float, ...]: levels,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flags:
+    """What every job takes."""
+
+    store: str | None = flag(
+        None,
+        "folder or object store for rows and all else that is kept (s3://BUCKET/FOLDER, ...) "
+        "[QSWEEP_STORE, else results/out]",
+        "URI",
+    )
+    data: str = flag("digits", f"data set: {', '.join(KNOWN)}", "NAME")
+    side: int | None = flag(
+        None,
+        "side of the images; what the data set has unless given (photos: 32, 64 or 224)",
+        "PX",
+    )
+    data_root: str | None = flag(None, "where mnist and cifar lie", "DIR")
+    download: bool = flag(False, "fetch mnist or cifar if they are not there")
+    model: str = flag(
+        "small_resnet",
+        "classifier: small_resnet or lenet, trained here; train:NAME, any of torchvision's trained "
+        "here; NAME, torchvision's with its published weights; timm:NAME; checkpoint:PATH "
+        "(safetensors)",
+        "NAME",
+    )
+    architecture: str | None = flag(None, "of a checkpoint that does not name its own", "NAME")
+    epochs: int | None = flag(
+        None, "of training, for a network that is trained here; by data set unless given"
+    )
+    precision: Literal["fp32", "bf16"] = flag("fp32", "arithmetic of the network")
+    seed: int = flag(0, "of splits, training and attacks", parse=seed)
+    cpus: float = flag(1.0, "CPUs per task", parse=positive)
+    gpus: float | None = flag(
+        None,
+        "GPUs per task, fractions allowed; 1 unless given where the cluster has GPUs, else 0",
+        parse=gpu_share,
+    )
+    smoke: bool = flag(False, "two small cells in a throwaway store, to see it work")
+    here: bool = flag(
+        False, "run everything in this process, cell after cell, without Ray: for a debugger"
+    )
+    figure: bool = flag(False, "answer and draw again from stored rows, run nothing")
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Files, folders and URIs that every node must reach."""
+        return paths_of(self.data, self.model, self.data_root)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attacked(Flags):
+    """An attack on the undefended network."""
+
+    attack: str = flag("fgsm", f"how examples are made: {ATTACK}", "ATTACK")
+    eps_255: float | None = flag(
+        2.0, "budget of the attack where --attack names none, L-infinity, in 1/255", "EPS"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Searched(Attacked):
+    """Images of the split that choices are made on, benign and attacked."""
+
+    benign: int | None = flag(None, "benign images; 1000 or all there are")
+    adversarial: int = flag(200, "adversarial examples")
+    block: int = flag(250, "images per cell")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOut(Flags):
+    """Images of the split that is reported, all of them attacked."""
+
+    report_benign: int | None = flag(300, "held-out images, all of them attacked")
+    block: int = flag(50, "images per cell")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chained(Flags):
+    """How noise-trained chains are trained."""
+
+    table: str = flag(
+        "k3-of16-af51",
+        "table of quality 50, such as a search's winner; ijg50 with --codec jpeg",
+        "NAME",
+    )
+    codec: Literal["ours", "jpeg"] = flag(
+        "ours", "quality by scaling the table, or that of the standard JPEG table"
+    )
+    xi: float = flag(noisy.XI, "weight of images as they are", "XI")
+    chain_epochs: int = flag(noisy.EPOCHS, "of each of the seven fine-tuned members")
+    learning_rate: float = flag(
+        noisy.LEARNING_RATE, "at each member's beginning", "RATE", parse=positive
+    )
+    decay: float = flag(noisy.DECAY, "of the learning rate, each epoch", "FACTOR", parse=positive)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tried(Attacked, Chained):
+    """Held-out images that the members of chains are tried on."""
+
+    attack: str = flag("ifgsm", f"on M, the gray box: {ATTACK}", "ATTACK")
+    eps_255: float | None = flag(
+        2.0,
+        "budget of the attack where --attack names none, L-infinity, in 1/255; the paper's 0.008 "
+        "is 2.04",
+        "EPS",
+    )
+    report_benign: int | None = flag(None, "benign images; 1000 or all there are")
+    report_adversarial: int = flag(200, "adversarial examples")
+    block: int = flag(250, "images per cell")
+
+
+Asked = TypeVar("Asked", bound=Flags)
+
+
+def parse(
+    asked: type[Asked],
+    *,
+    name: str,
+    question: str,
+    argv: Sequence[str] | None = None,
+    smoke: Mapping[str, Any] | None = None,
+) -> Asked:
+    """The command line as an `asked`; with --smoke its defaults are those of `smoke`.
+
+    Ends the process with exit code 2 where argparse finds a flag wrong. InputError for --smoke
+    with a throwaway store and --figure.
+    """
+    parser = parser_of(asked, name, question)
+    options = parser.parse_args(argv)
+    if options.smoke:
+        if options.figure and options.store is None:
+            raise InputError(
+                "--smoke --figure has no rows to draw: a smoke run's store is thrown away.\n"
+                "Hint: give --store to both, or leave --figure out."
+            )
+        trains = models.needs_training(options.model)
+        parser.set_defaults(**{k: v for k, v in (smoke or {}).items() if trains or k != "epochs"})
+        options = parser.parse_args(argv)
+    return asked(**vars(options))
+
+
+def parser_of(asked: type[Flags], name: str, question: str) -> argparse.ArgumentParser:
+    """The command line of a job: a flag for each field, those that all jobs share last."""
+    parser = argparse.ArgumentParser(
+        prog=f"{name}.py", description=question.strip(), formatter_class=_Help, allow_abbrev=False
+    )
+    own, shared = (
+        parser.add_argument_group(title) for title in ("this study", "shared by all jobs")
+    )
+    hints = typing.get_type_hints(asked)
+    common = {field.name for field in dataclasses.fields(Flags)}
+    for field in dataclasses.fields(asked):
+        group = shared if field.name in common else own
+        _add(group, f"--{field.name.replace('_', '-')}", hints[field.name], field)
+    return parser
+
+
+def _add(
+    group: argparse._ArgumentGroup, option: str, kind: Any, field: "dataclasses.Field[Any]"
+) -> None:
+    about, unit, parse = (field.metadata[key] for key in ("about", "unit", "parse"))
+    if kind is bool:
+        group.add_argument(option, action="store_true", help=about)
+        return
+    if isinstance(kind, types.UnionType):
+        (kind,) = (part for part in typing.get_args(kind) if part is not types.NoneType)
+    how: dict[str, Any] = {"type": parse or _PARSERS.get(kind), "metavar": unit}
+    if typing.get_origin(kind) is Literal:
+        how = {"choices": typing.get_args(kind)}
+    elif kind == tuple[str, ...]:
+        how = {"nargs": "*", "metavar": unit}
+    group.add_argument(option, default=field.default, help=about, **how)
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=30, width=96)
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default in (None, False, argparse.SUPPRESS) or action.help is None:
+            return action.help
+        default = action.default
+        if isinstance(default, tuple):
+            default = f"{default[0]}..{default[-1]}, {len(default)} values"
+        return f"{action.help} [{default}]"
+
+
+def paths_of(data: str, model: str, data_root: str | None) -> tuple[str, ...]:
+    """Files, folders and URIs that a data set and a model name and every node must reach."""
+    kinds = [spec.partition(":") for spec in (data, model)]
+    remote = [path for kind, _, path in kinds if kind == "imagefolder" and is_uri(path)]
+    named = [path for kind, _, path in kinds if kind in ("imagefolder", "checkpoint")]
+    if data_root:
+        named.append(data_root)
+    local = (str(Path(path).expanduser().absolute()) for path in named if path not in remote)
+    return (*local, *remote)

@@ -1,0 +1,66 @@
+"""Cells of the bank, made or found: each is made once, and another search finds it there."""
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from core.errors import InputError
+from results import schema
+from search.engine.bank import Bank
+from search.engine.plan import Grid
+from search.engine.study import CellsFailed, Study
+from search.engine.sweep import Sweeper
+
+
+class Found(Grid):
+    """Bank cells. One of whose pieces one is lost counts as missing, though its rows are there."""
+
+    def __init__(self, bank: Bank, study: Study[Any, Any], cells: Sequence[Any]) -> None:
+        super().__init__(study.cell_id, cells)
+        self._bank = bank
+        self.rows: dict[str, Any] = {}
+
+    def tell(self, cell_id: str, rows: Any | None) -> bool:
+        """Keep rows whose pieces are in the bank."""
+        if rows is not None:
+            pieces, sizes = (schema.column(rows, name) for name in ("piece", "piece_bytes"))
+            stored = dict(zip(pieces, sizes, strict=True))
+            if not all(self._bank.has(piece, int(size)) for piece, size in stored.items()):
+                return False
+            self.rows[cell_id] = rows
+        return super().tell(cell_id, rows)
+
+
+def make(
+    engine: Sweeper,
+    study: Study[Any, Any],
+    cells: Sequence[Any],
+    sweep: str,
+    *,
+    label: str,
+    whole_node: bool = False,
+) -> list[Any]:
+    """The rows of bank cells, in their order, each made if it or its piece is missing.
+
+    CellsFailed where a cell fails: all else stands on it.
+    """
+    plan = Found(Bank(engine.store.root), study, list(dict.fromkeys(cells)))
+    outcome = engine.sweep(study, plan, sweep, label=label, whole_node=whole_node)
+    if outcome.failed:
+        raise CellsFailed(outcome)
+    if any(study.cell_id(cell) not in plan.rows for cell in cells):
+        raise InputError(
+            f"a worker stored what it made under {engine.store.root.uri}, but this process does "
+            "not find it there.\n"
+            "Hint: --store must name a folder or object store that all machines share."
+        )
+    return [plan.rows[study.cell_id(cell)] for cell in cells]
+
+
+def sweep_name(words: Sequence[str], asked: object) -> str:
+    """A name for people and folders: words, then a hash of what was asked (JSON)."""
+    slug = re.sub(r"[^a-z0-9.]+", "-", "-".join(words).lower()).strip("-.")
+    text = json.dumps(asked, sort_keys=True)
+    return f"{slug[:60]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

@@ -1,0 +1,242 @@
+"""Networks as cells of the bank: the classifier, and what a recipe trains."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import NamedTuple
+
+from core import models, training
+from core.data import PUBLISHED, Data, open_data
+from core.errors import InputError
+from core.training.epochs import EpochRecord, Training
+from core.training.recipes import Recipe
+from results import schema
+from results.files import redacted
+from search.engine.study import Made, Place, Study
+from search.engine.sweep import Sweeper
+from search.inputs.loading import Inputs
+from search.inputs.making import make, sweep_name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Which data and which network, as the user named them."""
+
+    data: str
+    side: int | None
+    data_root: str | None
+    download: bool
+    model: str
+    architecture: str | None
+    epochs: int | None
+    seed: int
+
+    def open(self) -> Data:
+        """The data set; InputError where it cannot be opened."""
+        return _open_data(self.data, self.side, self.seed, self.data_root, self.download)
+
+
+@lru_cache(maxsize=2)
+def _open_data(spec: str, side: int | None, seed: int, root: str | None, download: bool) -> Data:
+    return open_data(spec, side=side, seed=seed, root=root, download=download)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierCell:
+    """A network, trained or opened."""
+
+    data: str
+    side: int
+    fingerprint: str
+    model: str
+    architecture: str
+    weights_file: str  # SHA-256 of a checkpoint's bytes, else empty
+    epochs: int
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierRow:
+    """One epoch; epoch 0 where nothing was trained."""
+
+    epoch: int
+    loss: float
+    n_correct: int
+    n_images: int
+    piece: str
+    piece_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainCell(Inputs):
+    """A network trained from random weights by a recipe."""
+
+    recipe: str  # as core.training.recipes reads it, such as "fast:eps=2"
+    epochs: int
+    learning_rate: float
+    batch_size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainRow:
+    """One epoch; the piece holds the network after the last."""
+
+    epoch: int
+    loss: float
+    n_correct: int  # of the images trained on, while the weights move
+    n_images: int
+    epoch_wall_s: float
+    piece: str
+    piece_bytes: int
+
+
+def classifier_cell(source: Source, data: Data) -> ClassifierCell:
+    """Which classifier is wanted; InputError for an unknown name or a missing checkpoint."""
+    parsed = models.check_name(source.model)
+    trains = models.needs_training(source.model)
+    epochs = (source.epochs or training.default_epochs(source.data)) if trains else 0
+    if source.epochs is not None and not trains:
+        raise InputError(
+            f"--epochs trains a network, but {source.model!r} comes with its weights.\n"
+            "Hint: leave --epochs out, or train one here: --model small_resnet or train:NAME."
+        )
+    if source.architecture and parsed.source != "checkpoint":
+        raise InputError(
+            f"--architecture names the network of a checkpoint, but --model is {source.model!r}.\n"
+            "Hint: leave --architecture out."
+        )
+    if (source.download or source.data_root) and source.data not in PUBLISHED:
+        raise InputError(
+            f"--download and --data-root are for {', '.join(PUBLISHED)}, but --data is "
+            f"{source.data!r}.\nHint: leave them out."
+        )
+    weights_file = ""
+    if parsed.source == "checkpoint":
+        models.read_tensors(parsed.name)
+        weights_file = hashlib.sha256(Path(parsed.name).read_bytes()).hexdigest()
+    return ClassifierCell(
+        data=data_label(source.data),
+        side=data.side,
+        fingerprint=data.fingerprint,
+        model=model_label(source.model),
+        architecture=source.architecture or "",
+        weights_file=weights_file,
+        epochs=epochs,
+        seed=source.seed,
+    )
+
+
+def data_label(spec: str) -> str:
+    """The data's name in rows: a folder, or a URI's last part, without where it lies."""
+    kind, _, path = spec.partition(":")
+    return f"{kind}:{Path(redacted(path)).name}" if path else kind
+
+
+def model_label(spec: str) -> str:
+    """The model's name in rows: a checkpoint without where it lies."""
+    kind, _, path = spec.partition(":")
+    return f"{kind}:{Path(path).name}" if kind == "checkpoint" else spec
+
+
+def shared_sweep(cell: ClassifierCell | Inputs, *words: str) -> str:
+    """Where what all studies of a data set share has its rows."""
+    return sweep_name([cell.data, str(cell.side), *words], cell.fingerprint)
+
+
+def classifier(engine: Sweeper, source: Source, cell: ClassifierCell, *, label: str) -> str:
+    """The piece of a classifier, trained or opened where it is not in the bank."""
+    study = Study(
+        "classifier", 2, ClassifierCell, ClassifierRow, _here, partial(_classifier, source)
+    )
+    (rows,) = make(engine, study, [cell], shared_sweep(cell), label=label, whole_node=True)
+    return str(schema.column(rows, "piece")[0])
+
+
+def _here(_: ClassifierCell | TrainCell, place: Place) -> Place:
+    return place
+
+
+def _classifier(source: Source, cell: ClassifierCell, place: Place) -> Made:
+    data = source.open()
+    if models.needs_training(source.model):
+        model, records = training.fit(
+            data,
+            source.model,
+            epochs=cell.epochs,
+            seed=cell.seed,
+            device=place.device,
+            progress=place.say,
+        )
+    else:
+        model = models.open_pretrained(
+            source.model,
+            n_classes=len(data.classes),
+            channels=data.channels,
+            side=data.side,
+            architecture=source.architecture,
+        )
+        records = [EpochRecord(epoch=0, loss=0.0, n_correct=0, n_images=0, wall_s=0.0)]
+    return Made(_columns(records), *models.to_tensors(model))
+
+
+def _columns(records: list[EpochRecord]) -> dict[str, list[float]]:
+    names = ("epoch", "loss", "n_correct", "n_images")
+    return {name: [getattr(record, name) for record in records] for name in names}
+
+
+class Trained(NamedTuple):
+    """A network of the bank, and how long its training took."""
+
+    weights: str
+    wall_s: float
+
+
+def trained_of(rows: schema.Table) -> Trained:
+    """What the rows of a `TrainCell` say."""
+    wall_s = float(schema.column(rows, "epoch_wall_s").sum())
+    return Trained(str(schema.column(rows, "piece")[0]), wall_s)
+
+
+def trained_study(source: Source) -> Study[TrainCell, Place]:
+    """Training by a recipe on the training split of a source, which goes on after a kill."""
+    return Study("training", 1, TrainCell, TrainRow, _here, partial(_train, source))
+
+
+def _train(source: Source, cell: TrainCell, place: Place) -> Made:
+    kept, found = place.kept, place.kept.read()
+    run = _begin(source, cell, place)
+    if found is not None:
+        try:
+            run.restore(found[0])
+        except InputError as cause:
+            kept.set_aside(str(cause).splitlines()[0])
+            run = _begin(source, cell, place)
+    while len(run.records) < cell.epochs:
+        record = run.epoch()
+        kept.write(run.state(), {})
+        place.say(
+            f"{cell.recipe}: epoch {record.epoch}/{cell.epochs}: loss {record.loss:.3f}, "
+            f"{record.n_correct} of {record.n_images} right, {record.wall_s:.1f} s"
+        )
+    assert isinstance(run.model, models.Normalised)
+    columns = _columns(run.records) | {"epoch_wall_s": [r.wall_s for r in run.records]}
+    return Made(columns, *models.to_tensors(run.model), unfinished=kept)
+
+
+def _begin(source: Source, cell: TrainCell, place: Place) -> Training:
+    parsed, data = models.parse_spec(source.model), source.open()
+    if parsed.source != "train":
+        raise InputError(
+            f"expected a model that is trained here, got {source.model!r}.\n"
+            "Hint: a recipe starts from random weights: --model small_resnet."
+        )
+    return Recipe(cell.recipe).begin(
+        training.fresh(data, parsed.name, cell.seed),
+        data,
+        epochs=cell.epochs,
+        learning_rate=cell.learning_rate,
+        batch_size=cell.batch_size,
+        seed=cell.seed,
+        device=place.device,
+    )

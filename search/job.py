@@ -1,0 +1,127 @@
+"""A job: a question, its flags, and a function from a lab to an answer. Errors and exit codes."""
+
+import contextlib
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from core.errors import InputError
+from results import Answer, publish
+from results.files import Root
+from results.query import default_store
+from results.store import Store
+from search import flags
+from search.cluster.shipping import check_arguments, check_script
+from search.engine.engine import Engine
+from search.engine.here import Here
+from search.engine.study import CellsFailed, Outcome
+from search.lab import Lab
+from search.progress import say
+
+EXIT_FAILED_CELLS = 1
+EXIT_INPUT = 2
+EXIT_INTERRUPTED = 130
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One question on the command line.
+
+    `run` answers it with a lab and an instance of `asked`. `smoke` are the flags' values for two
+    small cells.
+    """
+
+    name: str
+    question: str  # the module's docstring
+    asked: type[flags.Flags]
+    run: Callable[[Lab, Any], Answer]
+    smoke: Mapping[str, Any] = field(default_factory=dict)
+
+
+def main(job: Job, argv: Sequence[str] | None = None) -> int:
+    """Parse, run, print and store the answer; turn what a user can mend into a clear error.
+
+    Exit codes: 0 answered, 1 some cells failed, 2 unusable input, 130 interrupted.
+    """
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        check_script()
+        check_arguments(arguments=sys.argv[1:])
+        asked = flags.parse(
+            job.asked, name=job.name, question=job.question, argv=argv, smoke=job.smoke
+        )
+        with _store(asked) as store:
+            return _answer(job, asked, store)
+    except CellsFailed as failure:
+        return _failed(failure.outcome)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_INPUT
+    except OSError as error:
+        print(
+            f"error: the store cannot be used: {error}\n"
+            "Hint: --store names a folder or object store that can be read and written; what was "
+            "stored before is kept.",
+            file=sys.stderr,
+        )
+        return EXIT_INPUT
+    except KeyboardInterrupt:
+        print(
+            "\ninterrupted: what is finished is stored; the same command goes on from there",
+            file=sys.stderr,
+        )
+        return EXIT_INTERRUPTED
+
+
+def _answer(job: Job, asked: flags.Flags, store: Store) -> int:
+    engine: Engine | Here = Engine(store, asked.cpus, asked.gpus, asked.figure, asked.paths)
+    if asked.here:
+        engine = Here(store, asked.cpus, asked.figure)
+    lab = Lab(engine, asked)
+    try:
+        answer = job.run(lab, asked)
+    finally:
+        engine.stop()
+    print(answer.text)
+    assert lab.swept is not None, f"{job.name} answered without a sweep of its own"
+    for what, where in publish(store, *lab.swept, answer):
+        print(f"{what:>10}  {where}")
+    for name, error in answer.failed.items():
+        print(f"{name} failed and is not tried again: {error}")
+    return EXIT_FAILED_CELLS if answer.failed else 0
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _failed(outcome: Outcome) -> int:
+    print(
+        f"{len(outcome.failed)} cells of {outcome.study} failed, so there is no answer yet:",
+        file=sys.stderr,
+    )
+    for cell_id, error in list(outcome.failed.items())[:10]:
+        print(f"  {cell_id}: {error}", file=sys.stderr)
+    print("Hint: the same command tries them again and keeps all others.", file=sys.stderr)
+    return EXIT_FAILED_CELLS
+
+
+@contextlib.contextmanager
+def _store(asked: flags.Flags) -> Iterator[Store]:
+    if asked.smoke and asked.store is None:
+        with tempfile.TemporaryDirectory(prefix="smoke-") as folder:
+            yield Store(Root(folder))
+            say(f"this was a smoke run: {folder} is thrown away")
+        return
+    if str(asked.store).startswith("memory:"):
+        raise InputError(
+            "a store in memory is not shared with the workers.\nHint: --store DIR, or s3://..."
+        )
+    try:
+        root = Root(default_store() if asked.store is None else asked.store)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    yield Store(root)

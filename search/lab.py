@@ -1,0 +1,252 @@
+"""What one run of a job has in hand: engine, data, network. One door to all that a study needs.
+
+It makes or finds what a study stands on, and runs the study's own sweep. Whatever was made for
+another study is found.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+import results
+from core import attacks, training
+from core.data import Data
+from core.errors import InputError
+from core.models import needs_training
+from core.seeds import derived
+from core.training.epochs import BATCH_SIZE
+from core.training.recipes import Recipe
+from results.files import redacted
+from search import flags, scores
+from search.engine.plan import Grid, Plan
+from search.engine.study import CellsFailed, Study
+from search.engine.sweep import Sweeper
+from search.inputs import chains, networks, pictures
+from search.inputs.chains import Chain, ChainCell, Member
+from search.inputs.loading import Inputs, Victim
+from search.inputs.making import make, sweep_name
+from search.inputs.networks import Trained
+from search.inputs.pictures import Pictures, Threat
+
+
+@dataclass
+class Lab:
+    """One question's engine, data and network."""
+
+    engine: Sweeper
+    asked: flags.Flags
+    swept: tuple[str, str] | None = None  # study and sweep that the answer is about
+
+    @cached_property
+    def source(self) -> networks.Source:
+        """Data and network as the flags name them."""
+        names = networks.Source.__dataclass_fields__
+        return networks.Source(**{name: getattr(self.asked, name) for name in names})
+
+    @cached_property
+    def data(self) -> Data:
+        """The data set; InputError where it cannot be opened."""
+        return self.source.open()
+
+    @cached_property
+    def _cell(self) -> networks.ClassifierCell:
+        return networks.classifier_cell(self.source, self.data)
+
+    @cached_property
+    def inputs(self) -> Inputs:
+        """How rows name what they were measured on."""
+        cell = self._cell
+        return Inputs(
+            data=cell.data,
+            side=cell.side,
+            fingerprint=cell.fingerprint,
+            model=cell.model,
+            seed=cell.seed,
+            precision=self.asked.precision,
+        )
+
+    @property
+    def title(self) -> str:
+        """What was measured on, in a few words."""
+        return f"{self.inputs.data} {self.inputs.side} px, {self.inputs.model}"
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What the store's listing says of how a sweep was asked for."""
+        command = " ".join(redacted(word) for word in sys.argv)
+        return {"command": command, "data": redacted(self.asked.data), "model": self.asked.model}
+
+    def needs_colour(self) -> None:
+        """InputError for gray data."""
+        if self.data.channels == 1:
+            raise InputError(
+                f"colour spaces need colour, and {self.asked.data} is gray.\nHint: --data photos."
+            )
+
+    # networks: names of bank files
+
+    @cached_property
+    def classifier(self) -> str:
+        """The network that is defended, trained or opened."""
+        return networks.classifier(self.engine, self.source, self._cell, label="classifier")
+
+    def surrogate(self, model: str | None) -> str:
+        """The black box's network: another model, or the same one from another seed.
+
+        Raises:
+            InputError: none is named, where the model comes with its weights.
+        """
+        source = self.source
+        if model is None and not needs_training(source.model):
+            raise InputError(
+                f"the black box attacks another network than {source.model!r}; none is named.\n"
+                "Hint: --surrogate timm:resnetv2_101 is the paper's; no --black leaves it out."
+            )
+        if model is not None:
+            epochs = source.epochs if needs_training(model) else None
+            source = replace(source, model=model, architecture=None, epochs=epochs)
+        cell = networks.classifier_cell(source, self.data)
+        if source.model == self.source.model:
+            cell = replace(cell, seed=derived(source.seed, "surrogate"))
+        return networks.classifier(self.engine, source, cell, label="surrogate")
+
+    def trained(self, recipes: Sequence[str], *, epochs: int | None = None) -> list[Trained]:
+        """Networks that recipes train from random weights."""
+        cells = [
+            networks.TrainCell(
+                **self.inputs.fields(),
+                recipe=Recipe(recipe).text,
+                epochs=epochs or training.default_epochs(self.asked.data),
+                learning_rate=training.LEARNING_RATE,
+                batch_size=BATCH_SIZE,
+            )
+            for recipe in recipes
+        ]
+        study = networks.trained_study(self.source)
+        sweep = networks.shared_sweep(self.inputs, "trained")
+        made = make(self.engine, study, cells, sweep, label="training")
+        return [networks.trained_of(rows) for rows in made]
+
+    def chain_cell(self, asked: flags.Chained, sigma_255: float, **changes: Any) -> ChainCell:
+        """The chain that flags describe. InputError for what no chain can have."""
+        cell = ChainCell(
+            **self.inputs.fields(),
+            weights=self.classifier,
+            table=asked.table,
+            codec=asked.codec,
+            sigma_255=sigma_255,
+            xi=asked.xi,
+            epochs=asked.chain_epochs,
+            learning_rate=asked.learning_rate,
+            decay=asked.decay,
+        )
+        return replace(cell, **changes)
+
+    def chains(self, cells: Sequence[ChainCell]) -> list[Chain]:
+        """Each chain, trained where it is not in the bank."""
+        return chains.make_chains(self.engine, self.source, cells)
+
+    # pictures
+
+    def benign(self, split: str, n: int | None) -> Pictures:
+        """Images as they are; None: 1000 or all there are."""
+        flag = {"search": "--benign", "report": "--report-benign"}[split]
+        count = pictures.n_of(self.data, split, n, flag)
+        return pictures.benign(
+            self.engine, self.source, self.inputs, self.classifier, split=split, n=count
+        )
+
+    def attack(self, text: str, **given: Any) -> attacks.Attack:
+        """The attack that a text names, on images of these data; as `attacks.parse_attack`."""
+        data = self.data
+        return attacks.parse_attack(text, channels=data.channels, side=data.side, **given)
+
+    def attacked(
+        self,
+        benign: Pictures,
+        *wanted: attacks.Attack,
+        first_right: int | Mapping[str, int],
+        eight_bit: bool = True,
+    ) -> list[Pictures]:
+        """The first so many images (of each split) that the bare network gets right, attacked.
+
+        The gray box: the attacker knows the undefended network.
+        """
+        n = first_right
+        if isinstance(n, int):
+            n = dict.fromkeys((piece.split for piece in benign.pieces), n)
+        return pictures.first_right(
+            self.engine, self.inputs, self.classifier, benign, wanted, n=n, eight_bit=eight_bit
+        )
+
+    def threatened(
+        self, benign: Pictures, threats: Sequence[Threat], *, block: int, n_draws: int = 1
+    ) -> list[Pictures]:
+        """All images under each threat; a gradient is the mean of `n_draws` (EOT)."""
+        return pictures.under_threat(
+            self.engine, self.inputs, benign, threats, block=block, n_samples=n_draws
+        )
+
+    # victims, scores, the study's own sweep
+
+    def victim(self, front: str = "none", members: Sequence[Member] = ()) -> Victim:
+        """The network, or members of a chain, behind a defence."""
+        if not members:
+            return Victim((self.classifier,), ("",), front)
+        networks, tables = zip(*((m.weights, m.table) for m in members), strict=True)
+        return Victim(networks, tables, front)
+
+    def network(self, weights: str) -> Victim:
+        """Another network of the bank, without a defence."""
+        return Victim((weights,), ("",))
+
+    def score(
+        self,
+        study: Study[scores.Cell, scores.Loaded],
+        victims: Mapping[str, Victim],
+        pictures: Sequence[Pictures],
+        *words: str,
+        block: int,
+    ) -> results.Rows:
+        """The rows of every victim before all pictures that are meant for it; `subject` says which.
+
+        "benign" or "adversarial".
+        """
+        cells = list(scores.cells(self.inputs, victims, pictures, block=block))
+        rows = self.sweep(study, cells, *words, label="scores")
+        place = {study.cell_id(cell): i for i, cell in enumerate(cells)}
+        rows = rows.sort_values("cell_id", key=lambda ids: ids.astype(str).map(place), kind="stable")
+        return rows.assign(subject=np.where(rows["threat"] == "none", "benign", "adversarial"))
+
+    def name(self, words: Sequence[str], asked: object) -> str:
+        """A sweep's name: data, side, model, words for people, and a hash of what is asked."""
+        inputs = self.inputs
+        return sweep_name([inputs.data, str(inputs.side), inputs.model, *words], asked)
+
+    def sweep(
+        self,
+        study: Study[Any, Any],
+        cells: Sequence[Any],
+        *words: str,
+        label: str,
+        listed: bool = True,
+    ) -> results.Rows:
+        """The rows of these cells, run where they are not stored; `listed`: it is the question."""
+        sweep = self.name(words, [asdict(cell) for cell in cells])
+        return self.run(study, Grid(study.cell_id, cells), sweep, label=label, listed=listed)
+
+    def run(
+        self, study: Study[Any, Any], plan: Plan, sweep: str, *, label: str, listed: bool = True
+    ) -> results.Rows:
+        """The rows of a plan's cells under a sweep's name. CellsFailed where one fails."""
+        if listed and self.swept is None:
+            self.swept = (study.name, sweep)
+        state = self.state if listed else None
+        outcome = self.engine.sweep(study, plan, sweep, label=label, state=state)
+        if outcome.failed:
+            raise CellsFailed(outcome)
+        return results.load(study.name, sweep=sweep, store=self.engine.store.root)
