@@ -12,67 +12,70 @@ Last answer, photos 32 px, 300 images: on benign images the spaces do alike, und
 to 7 points; the searched table is no better than JPEG's at quality 75.
 """
 
-import argparse
+from dataclasses import dataclass
 
-import results
 from core.defences import defence_by_name
-from core.errors import InputError
-from results import threats as answers
-from results.ablation import ablation_figure, ablation_text
-from search import cli, threat_cli, threat_plan, threats
-from search.engine.sweep import Engine
+from results import Answer, accuracies, bars, gains, signed, text_table, whole
+from search import Job, Lab, Threat, flag, flags, main, scores
 
-STUDY = threats.score_study("ablation")
-ATTACKS = ("fgsm@2", "ifgsm@2", "deepfool", "cw:searches=5@1000000x200")
+STUDY = scores.study("ablation", 2)
 
 
-def add_flags(group: argparse._ArgumentGroup) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Asked(flags.HeldOut):
     """The study's own flags."""
-    add = group.add_argument
-    add("--table", default="k10-of16-af56", metavar="NAME", help="such as a search's winner")
-    add("--quality", type=cli.positive(int), default=75, metavar="Q", help="of JPEG, beside it")
-    add("--attacks", nargs="+", default=ATTACKS, metavar="ATTACK", help=threat_cli.ATTACK_FORM)
-    threat_cli.add_image_flags(group)
+
+    table: str = flag("k10-of16-af56", "such as a search's winner", "NAME")
+    quality: int = flag(75, "of JPEG, beside it", "Q")
+    attacks: tuple[str, ...] = flag(
+        ("fgsm@2", "ifgsm@2", "deepfool", "cw:searches=5@1000000x200"), flags.ATTACK, "ATTACK"
+    )
 
 
-def run(engine: Engine, options: argparse.Namespace) -> int:
-    """Attack, score, and say the answer."""
-    if cli.source_of(options).open().channels == 1:
-        raise InputError(
-            f"colour spaces need colour, and {options.data} is gray.\nHint: --data photos."
-        )
-    gray = threat_cli.attacks_of(options, options.attacks)
-    jpeg, table = f"ijg{options.quality}", options.table
-    names = {
-        f"jpeg{options.quality}": (jpeg, "ycbcr420"),  # with its own table for chroma
-        f"{jpeg}@rgb": (jpeg, "rgb"),
-        f"{table}@ycbcr420": (table, "ycbcr420"),
-        f"{table}@rgb": (table, "rgb"),
-    }
+def run(lab: Lab, asked: Asked) -> Answer:
+    """Two tables in two spaces, on benign images and under every attack."""
+    lab.needs_colour()
+    attacks = [lab.attack(text) for text in asked.attacks]
+    jpeg, table = f"ijg{asked.quality}", asked.table
+    names = [f"jpeg{asked.quality}", f"{jpeg}@rgb", f"{table}@ycbcr420", f"{table}@rgb"]
     for name in names:
         defence_by_name(name)  # an unknown one is said before anything is trained
-    found = threat_cli.prepared(engine, options)
-    fronts = {name: threats.Victim((found.weights,), ("",), name) for name in ("none", *names)}
-    asked = [threat_plan.Threat("gray", attack, fronts["none"]) for attack in gray]
-    sweep, outcomes = threat_cli.measure(engine, options, STUDY, found, victims=fronts, asked=asked)
-    title = threat_cli.title(found)
-    text = f"{title}\n{ablation_text(outcomes, names)}\n"
-    print(text, end="")
-    cli.print_written(results.publish_files(
-        engine.store, STUDY.name, sweep, text=text,
-        frames={"accuracies": answers.lines(outcomes, {})},
-        figure=("ablation.png", ablation_figure(outcomes, title=title)),
-    ), width=10)  # fmt: skip
-    return 0
+    victims = {name: lab.victim(name) for name in ("none", *names)}
+    benign = lab.benign("report", asked.report_benign)
+    threats = [Threat("gray", attack, victims["none"]) for attack in attacks]
+    gray = lab.threatened(benign, threats, block=asked.block)
+    words = f"{len(victims)}-defences"
+    rows = lab.score(STUDY, victims, [benign, *gray], words, block=asked.block)
+    said = rows["attack"].astype(str).str.cat(rows["eps_255"].map("{:g}".format), sep=" ")
+    said = said.where(rows["eps_255"] < 1e6, rows["attack"].astype(str))
+    rows = rows.assign(attacked=said.where(rows["threat"] != "none", "benign"))
+    lines = accuracies(rows, ["defence", "attacked"])
+    title, n = lab.title, lines["n"].iloc[0]
+    text = [title, text_table(lines, "defence", "attacked", cell=whole)]
+    text.append("points gained on the same images [95 % interval, Tango]:")
+    pairs = [("space", 0, 1), ("space", 2, 3), ("table", 0, 2), ("table", 1, 3)]
+    for what, first, second in pairs:
+        gained = gains(rows, names[first], names[second], ["attacked"])
+        shown = gained.assign(over=f"  {what} {names[second]} over {names[first]}")
+        text.append(text_table(shown, "over", "attacked", cell=signed).split("\n")[1])
+    text.append(f"accuracy in % of {n} held-out images [95 % interval, Wilson]; gray box")
+    figure = bars(lines, "attacked", "defence", title=f"{title}, gray box (n {n})")
+    return Answer(text="\n".join(text), frames={"accuracies": lines}, figures={"ablation": figure})
 
 
-JOB = cli.Job(
-    name="ablation", question=__doc__ or "", add_flags=add_flags, run=run,
+JOB = Job(
+    name="ablation",
+    question=__doc__ or "",
+    asked=Asked,
+    run=run,
     smoke={
-        "data": "photos", "epochs": 1, "report_benign": 20, "block": 20,
+        "data": "photos",
+        "epochs": 1,
+        "report_benign": 20,
+        "block": 20,
         "attacks": ("fgsm@8", "ifgsm@8x2"),
     },
-)  # fmt: skip
+)
 
 if __name__ == "__main__":
-    raise SystemExit(cli.main(JOB))
+    raise SystemExit(main(JOB))

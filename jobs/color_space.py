@@ -12,88 +12,91 @@ Last answer, photos 32 px: at the same step RGB keeps more benign accuracy; at e
 the spaces defend alike (best below 1 point: 68.5, 68.5, 66.0 %).
 """
 
-import argparse
-import io
-from dataclasses import asdict
+from dataclasses import dataclass
 
-import results
-from core import attacks
 from core.defences import SPACES
-from core.errors import InputError
-from results import defended as answers
-from search import cli, defended, prepare
-from search.engine.plan import Grid
-from search.engine.study import Study
-from search.engine.sweep import Engine
-from search.inputs import loading
+from results import Answer, Rows, accuracies, curves, interval
+from search import Job, Lab, flag, flags, main, scores
 
-STUDY = Study("color_space", 2, defended.Cell, defended.Row, loading.load_block, defended.evaluate)
-SMOKE = {
-    "data": "photos", "steps": (30,), "benign": 60, "adversarial": 10, "epochs": 1,
-}  # fmt: skip
+STUDY = scores.study("color_space_2")
 
 
-def add_flags(group: argparse._ArgumentGroup) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Asked(flags.Searched):
     """The study's own flags."""
-    add, count = group.add_argument, cli.positive(int)
-    add("--steps", type=cli.whole_numbers, default=tuple(range(5, 101, 5)), metavar="STEP",
-        help="quantiser steps, such as 5-100/5")  # fmt: skip
-    add("--benign", type=count, metavar="N", help="benign images; 1000 or all there are")
-    add("--adversarial", type=count, default=200, metavar="N", help="adversarial examples")
-    add("--block", type=count, default=250, metavar="N", help="images per cell")
-    add("--max-decline", type=cli.positive(float), default=1.0, metavar="POINTS",
-        help="a step is feasible when it costs less benign accuracy")  # fmt: skip
-    add("--attack", choices=attacks.NAMES, default="fgsm", help="how examples are made")
-    add("--eps-255", type=cli.at_least_zero, default=2.0, metavar="EPS",
-        help="budget of the attack, L-infinity, in 1/255")  # fmt: skip
+
+    steps: tuple[int, ...] = flag(
+        tuple(range(5, 101, 5)), "quantiser steps, such as 5-100/5", "STEP"
+    )
+    max_decline: float = flag(
+        1.0,
+        "a step is feasible when it costs less benign accuracy",
+        "POINTS",
+        parse=flags.positive,
+    )
 
 
-def run(engine: Engine, options: argparse.Namespace) -> int:
-    """Prepare, measure, and say the answer."""
-    attack = attacks.Attack.with_defaults(options.attack, eps_255=options.eps_255)
-    if cli.source_of(options).open().channels == 1:
-        raise InputError(
-            f"colour spaces need colour, and {options.data} is gray.\nHint: --data photos."
-        )
-    wanted = prepare.Wanted(
-        benign=options.benign, adversarial=options.adversarial, report_benign=options.benign,
-        report_adversarial=1,
-    )  # fmt: skip
-    prepared = prepare.prepare(
-        engine, cli.source_of(options), wanted, attack, eight_bit=True, precision=options.precision
+def run(lab: Lab, asked: Asked) -> Answer:
+    """Every step in every space, on benign and attacked images."""
+    lab.needs_colour()
+    attack = lab.attack(asked.attack, eps_255=asked.eps_255)
+    names = {f"uniform{step}@{space}": (space, step) for space in SPACES for step in asked.steps}
+    victims = {name: lab.victim(name) for name in ("none", *names)}
+    benign = lab.benign("search", asked.benign)
+    gray = lab.attacked(benign, attack, first_right=asked.adversarial)
+    words = (attack.name, f"eps{attack.eps_255:g}")
+    rows = lab.score(STUDY, victims, [benign, *gray], *words, block=asked.block)
+    lines = accuracies(rows, ["defence", "subject"])
+    lines["space"], lines["step"] = zip(
+        *(names.get(name, ("none", 0)) for name in lines["defence"]), strict=True
     )
-    names: dict[tuple[str, int], str] = {
-        (space, step): f"uniform{step}@{space}" for space in SPACES for step in options.steps
-    }
-    asked = list(
-        defended.cells(
-            prepared, attack, ["none", *names.values()], split="search", block=options.block
-        )
+    title = f"{lab.title}, {attack.name} {attack.budget}"
+    none, shown = lines[lines["space"] == "none"], lines[lines["space"] != "none"]
+    return Answer(
+        text="\n".join([title, *best(none, shown, asked.max_decline)]),
+        frames={"curves": lines},
+        figures={
+            "color_space": curves(
+                shown,
+                "step",
+                "space",
+                "subject",
+                title=title,
+                xlabel="step of all 64 coefficients",
+                levels=none,
+                across=("benign", "adversarial"),
+            )
+        },
     )
-    inputs = prepared.inputs
-    words = [inputs.data, str(inputs.side), inputs.model, attack.name, f"eps{attack.eps_255:g}"]
-    sweep = prepare.sweep_name(words, [asdict(cell) for cell in asked])
-    outcome = engine.sweep(
-        STUDY, Grid(STUDY.cell_id, asked), sweep, label="color spaces", state=cli.state_of(options)
-    )
-    if outcome.failed:
-        return cli.failed(outcome)
-    lines = answers.accuracies(results.load(STUDY.name, sweep=sweep, store=engine.store.root))
-    title = (
-        f"{inputs.data} {inputs.side} px, {inputs.model}, {attack.name} eps {attack.eps_255:g}/255"
-    )
-    text = f"{title}\n{answers.space_text(lines, names, options.max_decline)}\n"
-    print(text, end="")
-    picture = io.BytesIO()
-    answers.space_curves(lines, names, title=title, path=picture)
-    cli.print_written(results.publish_files(
-        engine.store, STUDY.name, sweep, text=text, frames={"curves": lines},
-        figure=("color_space.png", picture.getvalue()),
-    ))  # fmt: skip
-    return 0
 
 
-JOB = cli.Job(name="color_space", question=__doc__ or "", add_flags=add_flags, run=run, smoke=SMOKE)
+def best(none: Rows, shown: Rows, limit: float) -> list[str]:
+    """For each space the step that defends best within the benign limit, and what it costs."""
+    benign, attacked = (shown[shown["subject"] == s] for s in ("benign", "adversarial"))
+    lost = none["n_right"].iloc[0] - benign["n_right"]
+    allowed = benign[100 * lost < limit * benign["n"]]["defence"]
+    without = [f"{line['subject']} {interval(line)} %" for _, line in none.iterrows()]
+    out = [f"undefended: {', '.join(without)}"]
+    out.append(f"best step with less than {limit:g} points of benign accuracy lost:")
+    for space, own in attacked.groupby("space", sort=False):
+        fair = own[own["defence"].isin(allowed)]
+        if fair.empty:
+            out.append(f"  {space:<10} none: every step loses more")
+            continue
+        line = fair.iloc[int(fair["n_right"].to_numpy().argmax())]
+        cost = benign[benign["defence"] == line["defence"]].iloc[0]
+        said = f"benign {interval(cost)} %, adversarial {interval(line)} %"
+        out.append(f"  {space:<10} step {line['step']:3d}: {said}")
+    return out
+
+
+JOB = Job(
+    name="color_space",
+    question=__doc__ or "",
+    asked=Asked,
+    run=run,
+    smoke={"data": "photos", "steps": (30,), "benign": 60, "adversarial": 10, "epochs": 1},
+)
 
 if __name__ == "__main__":
-    raise SystemExit(cli.main(JOB))
+    raise SystemExit(main(JOB))

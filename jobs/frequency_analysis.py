@@ -12,60 +12,47 @@ Last answer, photos 32 px: rank correlation of the ratio with u + v 0.90 in Y, 0
 adversary-favoured throughout.
 """
 
-import argparse
-import io
+from dataclasses import dataclass
 
-import results
-from core import attacks
 from core.codec import frequency, qtable
+from results import Answer
 from results import frequency as answers
-from search import cli, prepare
-from search.engine.sweep import Engine
+from search import Job, Lab, flag, flags, main
 from search.measures import frequencies
 
 PATTERNS = (2, 3, 4, 6, 8)
-SMOKE = {"benign": 60, "attacked": 20, "epochs": 2}
 
 
-def add_flags(group: argparse._ArgumentGroup) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Asked(flags.Attacked):
     """The study's own flags."""
-    add, count = group.add_argument, cli.positive(int)
-    add("--benign", type=count, metavar="N", help="images a split to choose from; 1000 or all")
-    add("--attacked", type=count, default=500, metavar="N", help="images attacked, of each split")
-    add("--block", type=count, default=250, metavar="N", help="images per cell")
-    add("--attack", choices=attacks.NAMES, default="fgsm", help="how examples are made")
-    add("--eps-255", type=cli.at_least_zero, default=2.0, metavar="EPS",
-        help="budget of the attack, L-infinity, in 1/255")  # fmt: skip
+
+    benign: int | None = flag(None, "images a split to choose from; 1000 or all")
+    attacked: int = flag(500, "images attacked, of each split")
+    block: int = flag(250, "images per cell")
 
 
-def run(engine: Engine, options: argparse.Namespace) -> int:
-    """Prepare, measure, and say the answer."""
-    attack = attacks.Attack.with_defaults(options.attack, eps_255=options.eps_255)
-    wanted = prepare.Wanted(
-        benign=options.benign, adversarial=options.attacked, report_benign=options.benign,
-        report_adversarial=options.attacked,
-    )  # fmt: skip
-    prepared = prepare.prepare(
-        engine, cli.source_of(options), wanted, attack, eight_bit=True, precision=options.precision
+def run(lab: Lab, asked: Asked) -> Answer:
+    """Measure benign images and distortions of both splits."""
+    attack = lab.attack(asked.attack, eps_255=asked.eps_255)
+    benign = lab.benign("search", asked.benign) + lab.benign("report", asked.benign)
+    (gray,) = lab.attacked(benign, attack, first_right=asked.attacked)
+    cells = list(
+        frequencies.cells(lab.inputs, lab.classifier, attack, benign, gray, block=asked.block)
     )
-    asked = frequencies.cells(prepared, attack, options.block, splits=("search", "report"))
-    lines = frequencies.measure(engine, asked, state=cli.state_of(options))
-    inputs = prepared.inputs
-    title = (
-        f"{inputs.data} {inputs.side} px, {inputs.model}, {attack.name} eps {attack.eps_255:g}/255"
+    words = (attack.name, f"eps{attack.eps_255:g}")
+    rows = lab.sweep(frequencies.STUDY, cells, *words, label="frequencies")
+    lines = answers.deviations(rows)
+    title = f"{lab.title}, {attack.name} {attack.budget}"
+    bands = bands_text(frequencies.luma_ratio(lines))
+    return Answer(
+        text=f"{title}\n{answers.answer_text(lines)}\n{bands}",
+        frames={"deviations": lines},
+        figures={"spectra": answers.spectra(lines, title=title)},
     )
-    text = f"{title}\n{answers.answer_text(lines)}\n{bands(frequencies.luma_ratio(lines))}\n"
-    print(text, end="")
-    picture = io.BytesIO()
-    answers.spectra(lines, title=title, path=picture)
-    cli.print_written(results.publish_files(
-        engine.store, frequencies.STUDY.name, frequencies.sweep_of(asked), text=text,
-        frames={"deviations": lines}, figure=("spectra.png", picture.getvalue()),
-    ))  # fmt: skip
-    return 0
 
 
-def bands(ratio: frequency.Map) -> str:
+def bands_text(ratio: frequency.Map) -> str:
     """The band of smallest ratio in Y beside the paper's diagonals, and its name as a table."""
     out = ["OF band by measured ratio in Y, and what of it lies in the first k diagonals"]
     for k in PATTERNS:
@@ -77,9 +64,13 @@ def bands(ratio: frequency.Map) -> str:
     return "\n".join(out)
 
 
-JOB = cli.Job(
-    name="frequency_analysis", question=__doc__ or "", add_flags=add_flags, run=run, smoke=SMOKE
+JOB = Job(
+    name="frequency_analysis",
+    question=__doc__ or "",
+    asked=Asked,
+    run=run,
+    smoke={"benign": 60, "attacked": 20, "epochs": 2},
 )
 
 if __name__ == "__main__":
-    raise SystemExit(cli.main(JOB))
+    raise SystemExit(main(JOB))

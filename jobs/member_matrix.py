@@ -11,56 +11,58 @@ Last answer, digits at 8/255 and photos at 2/255: the quality of the images deci
 member.
 """
 
-import argparse
-from dataclasses import asdict
+from dataclasses import dataclass, replace
 
-import results
-from core.attacks import Attack
-from results import member_figures, members
-from search import chain, chain_cli, cli
-from search.engine.sweep import Engine
+from results import Answer, accuracies, heat, text_table
+from search import Job, Lab, flag, flags, main, scores
+
+STUDY = scores.study("member_matrix")
 
 
-def add_flags(group: argparse._ArgumentGroup) -> None:
-    """The job's own flags."""
-    group.add_argument("--sigma-255", type=cli.at_least_zero, default=8.0, metavar="LEVEL",
-        help="standard deviation of the noise in training, in 1/255")  # fmt: skip
-    chain_cli.add_chain_flags(group)
-    chain_cli.add_image_flags(group)
+@dataclass(frozen=True, kw_only=True)
+class Asked(flags.Tried):
+    """The study's own flags."""
+
+    sigma_255: float = flag(8.0, "standard deviation of the noise in training, in 1/255", "LEVEL")
 
 
-def run(engine: Engine, options: argparse.Namespace) -> int:
-    """Train the chain, try every member at every quality, and say the answer."""
-    found = chain_cli.prepared(
-        engine, options, Attack.with_defaults(options.attack, eps_255=options.eps_255)
+def run(lab: Lab, asked: Asked) -> Answer:
+    """Train the chain, and try every member at every quality."""
+    attack = lab.attack(asked.attack, eps_255=asked.eps_255)
+    benign = lab.benign("report", asked.report_benign)
+    tried = [benign, *lab.attacked(benign, attack, first_right=asked.report_adversarial)]
+    (chain,) = lab.chains([lab.chain_cell(asked, asked.sigma_255)])
+    victims = {
+        f"{member.name} {at.name.replace('M', 'q') if at.table else 'none'}": lab.victim(
+            members=[replace(member, table=at.table)]
+        )
+        for member in chain.members
+        for at in chain.members
+    }
+    rows = lab.score(STUDY, victims, tried, "matrix", block=asked.block)
+    lines = accuracies(rows, ["defence", "subject"])
+    lines["member"], lines["quality"] = zip(*lines["defence"].str.split(" "), strict=True)
+    title = f"{lab.title}, table {asked.table} ({asked.codec}), {attack.name} {attack.budget} on M"
+    text = [title]
+    for subject, own in lines.groupby("subject", sort=False):
+        text.append(f"{subject}, % right of {own['n'].iloc[0]}")
+        text.append(
+            text_table(own, "member", "quality", cell=lambda line: f"{line['accuracy']:.1f}")
+        )
+    figure = heat(
+        lines,
+        "member",
+        "quality",
+        panel="subject",
+        title=title,
+        xlabel="quality of the images",
     )
-    cells = chain_cli.cells(options, found, [options.sigma_255])
-    sweep = chain_cli.sweep_of(["matrix"], found, [asdict(cell) for cell in cells])
-    (trained,) = chain.make_chains(engine, cli.source_of(options), cells)
-    pairs = chain_cli.crossed(trained)
-    known = [
-        {"member": name, "quality": quality, "weights": pair.weights, "table": pair.table}
-        for name, quality, pair in pairs
-    ]
-    seen, state = [pair for *_, pair in pairs], cli.state_of(options)
-    chain.make_outputs(engine, found.inputs, seen, found.pieces, sweep, state=state)
-    rows = results.load(chain.OUTPUTS.name, sweep=sweep, store=engine.store.root)
-    lines = members.accuracies(members.named(rows, known), ["member", "quality"])
-    title = chain_cli.title(options, found)
-    text = members.matrix_text(lines)
-    print(text)
-    picture = member_figures.png(member_figures.matrix_figure(lines, title=title))
-    cli.print_written(results.publish_files(
-        engine.store, chain.OUTPUTS.name, sweep, text=f"{title}\n{text}\n",
-        frames={"matrix": lines}, figure=("matrix.png", picture),
-    ))  # fmt: skip
-    return 0
+    return Answer(text="\n".join(text), frames={"matrix": lines}, figures={"matrix": figure})
 
 
-JOB = cli.Job(
-    name="member_matrix", question=__doc__ or "", add_flags=add_flags, run=run,
-    smoke=chain_cli.SMOKE,
-)  # fmt: skip
+JOB = Job(
+    name="member_matrix", question=__doc__ or "", asked=Asked, run=run, smoke=flags.SMOKE_TRIED
+)
 
 if __name__ == "__main__":
-    raise SystemExit(cli.main(JOB))
+    raise SystemExit(main(JOB))

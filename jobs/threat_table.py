@@ -17,93 +17,138 @@ at least cost; the noise-trained ensemble no better than its table. In the white
 more than 5 % at 8/255.
 """
 
-import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-import results
-from results import threat_figure
-from results import threats as answers
-from search import chain_cli, cli, threat_cli, threat_plan, threats, victims
-from search.engine.sweep import Engine
+from core.defences import defence_by_name
+from core.defences.compression import SHIELD_QUALITIES
+from core.errors import InputError
+from results import Answer
+from results.threats import threat_answer
+from search import Job, Lab, Threat, flag, flags, main, scores
+from search.inputs.chains import MEMBERS, PAPER_MEMBERS
+from search.inputs.loading import Victim
 
-STUDY = threats.score_study("threat_table")
-DEFENCES = ("none", "jpeg75", "fd", "tvm", "shield", "vaccinated", "smooth8", "table", "ours")
-GRAY = ("fgsm@2", "fgsm@4", "fgsm@8", "ifgsm@2", "ifgsm@3", "ifgsm@4", "deepfool",
-        "cw:searches=5@1000000x200")  # fmt: skip
-BLACK = ("fgsm@2", "fgsm@4", "fgsm@8", "ifgsm@2", "ifgsm@3", "ifgsm@4", "tifgsm@2", "tifgsm@4",
-         "difgsm@2", "difgsm@4")  # fmt: skip
-WHITE = ("bpda", "fgsm@8", "pgd@2x20", "pgd@4x20", "pgd@8x20", "pgd@8x40x2")
+STUDY = scores.study("threat_table", 2)
+OURS, TABLE, VACCINATED = "ours", "table", "vaccinated"
+STRENGTHS = "fgsm@2 fgsm@4 fgsm@8 ifgsm@2 ifgsm@3 ifgsm@4"
 
 
-def add_flags(group: argparse._ArgumentGroup) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Asked(flags.Chained, flags.HeldOut):
     """The study's own flags."""
-    add, count = group.add_argument, cli.positive(int)
-    add("--defences", nargs="+", default=DEFENCES, metavar="NAME", help="none, jpeg75, fd, tvm, "
-        "shield, smooth8, any table's name; table: what --table names; ours: the noise-trained "
-        "ensemble; vaccinated: SHIELD before its own networks")  # fmt: skip
-    add("--gray", nargs="*", default=GRAY, metavar="ATTACK",
-        help=f"gray box: {threat_cli.ATTACK_FORM}")  # fmt: skip
-    add("--black", nargs="*", default=BLACK, metavar="ATTACK", help="black box")
-    add("--white", nargs="*", default=WHITE, metavar="ATTACK", help="white box")
-    add("--eot", type=count, default=5, metavar="N", help="draws of a randomised defence that a "
-        "white-box gradient is the mean of; bpda takes one")  # fmt: skip
-    add("--surrogate", metavar="NAME", help="the black box's network, as for --model; the same "
-        "network from another seed unless given, where it is trained here")  # fmt: skip
-    add("--members", default="+".join(victims.PAPER_MEMBERS), metavar="NAMES",
-        help="of the ensemble, such as M+M90+M50")  # fmt: skip
-    add("--sigma-255", type=cli.at_least_zero, default=8.0, metavar="LEVEL",
-        help="standard deviation of the noise in training, in 1/255")  # fmt: skip
-    chain_cli.add_chain_flags(group)
-    threat_cli.add_image_flags(group)
+
+    defences: tuple[str, ...] = flag(
+        ("none", "jpeg75", "fd", "tvm", "shield", VACCINATED, "smooth8", TABLE, OURS),
+        "none, jpeg75, fd, tvm, shield, smooth8, any table's name; table: what --table names; "
+        "ours: the noise-trained ensemble; vaccinated: SHIELD before its own networks",
+        "NAME",
+    )
+    gray: tuple[str, ...] = flag(
+        (*STRENGTHS.split(), "deepfool", "cw:searches=5@1000000x200"),
+        f"gray box: {flags.ATTACK}",
+        "ATTACK",
+    )
+    black: tuple[str, ...] = flag(
+        (*STRENGTHS.split(), "tifgsm@2", "tifgsm@4", "difgsm@2", "difgsm@4"), "black box", "ATTACK"
+    )
+    white: tuple[str, ...] = flag(
+        ("bpda", "fgsm@8", "pgd@2x20", "pgd@4x20", "pgd@8x20", "pgd@8x40x2"), "white box", "ATTACK"
+    )
+    eot: int = flag(
+        5, "draws of a randomised defence that a white-box gradient is the mean of; bpda takes one"
+    )
+    surrogate: str | None = flag(
+        None,
+        "the black box's network, as for --model; the same network from another seed unless given, "
+        "where it is trained here",
+        "NAME",
+    )
+    members: str = flag("+".join(PAPER_MEMBERS), "of the ensemble, such as M+M90+M50", "NAMES")
+    sigma_255: float = flag(8.0, "standard deviation of the noise in training, in 1/255", "LEVEL")
 
 
-def run(engine: Engine, options: argparse.Namespace) -> int:
-    """Train, attack, score, and say the answer."""
-    source = cli.source_of(options)
+def run(lab: Lab, asked: Asked) -> Answer:
+    """Train, attack, score."""
     gray, black, white = (
-        threat_cli.attacks_of(options, texts)
-        for texts in (options.gray, options.black, options.white)
+        [lab.attack(text) for text in texts] for texts in (asked.gray, asked.black, asked.white)
     )
-    training, members = threat_cli.training_of(options), options.members.split("+")
-    victims.check_names(options.defences, training.table, members)
-    found = threat_cli.prepared(engine, options)
-    fortified = victims.victims(
-        engine, source, found, names=options.defences, training=training, members=members
-    )
-    bare = threats.Victim((found.weights,), ("",))
-    asked = [threat_plan.Threat("gray", attack, bare) for attack in gray]
+    fronts = [asked.table if name == TABLE else name for name in asked.defences]
+    members = asked.members.split("+")
+    check_names(fronts, members)
+    victims = {name: victim(lab, asked, name, members) for name in fronts}
+    threats = [Threat("gray", attack, lab.victim()) for attack in gray]
     if black:
-        other = threats.Victim((victims.surrogate(engine, source, options.surrogate),), ("",))
-        asked += [threat_plan.Threat("black", attack, other) for attack in black]
-    asked += [
-        threat_plan.Threat("white", attack, victim, against=name)
-        for name, victim in fortified.items()
+        other = lab.network(lab.surrogate(asked.surrogate))
+        threats += [Threat("black", attack, other) for attack in black]
+    threats += [
+        Threat("white", attack, behind, against=name)
+        for name, behind in victims.items()
         for attack in white
     ]
-    sweep, outcomes = threat_cli.measure(
-        engine, options, STUDY, found, victims=fortified, asked=asked, n_samples=options.eot
+    benign = lab.benign("report", asked.report_benign)
+    attacked = lab.threatened(benign, threats, block=asked.block, n_draws=asked.eot)
+    words = f"{len(victims)}-defences"
+    rows = lab.score(STUDY, victims, [benign, *attacked], words, block=asked.block)
+    title = f"{lab.title}, table {asked.table}, sigma {asked.sigma_255:g}/255"
+    return threat_answer(rows, list(victims), title=title)
+
+
+def victim(lab: Lab, asked: Asked, name: str, members: Sequence[str]) -> Victim:
+    """A named defence before its networks, which are trained if they are not in the bank.
+
+    Vaccinated networks are fine-tuned on JPEG-compressed images, from 80 down to 20 (Das et al.
+    2018, section 3.3).
+    """
+    if name not in (OURS, VACCINATED):
+        return lab.victim(name)
+    cell = lab.chain_cell(asked, asked.sigma_255)
+    if name == OURS:
+        (chain,) = lab.chains([cell])
+        return lab.victim(members=[m for m in chain.members if m.name in members])
+    own = lab.chain_cell(
+        asked, 0.0, table="ijg50", codec="jpeg", xi=0.0, qualities=SHIELD_QUALITIES[::-1]
     )
-    marks = answers.masked(outcomes)
-    title = f"{threat_cli.title(found)}, table {training.table}, sigma {training.sigma_255:g}/255"
-    text = f"{title}\n{answers.table_text(outcomes, marks)}\n"
-    print(text, end="")
-    picture = threat_figure.threat_figure(outcomes, marks, title=title)
-    cli.print_written(results.publish_files(
-        engine.store, STUDY.name, sweep, text=text,
-        frames={"accuracies": answers.lines(outcomes, marks)},
-        figure=("threat_table.png", picture),
-    ), width=10)  # fmt: skip
-    return 0
+    (chain,) = lab.chains([own])
+    networks = tuple(member.weights for member in chain.members[1:])
+    return Victim(networks, ("",) * len(networks), "shield")
 
 
-JOB = cli.Job(
-    name="threat_table", question=__doc__ or "", add_flags=add_flags, run=run,
+def check_names(fronts: Sequence[str], members: Sequence[str]) -> None:
+    """InputError for names that nothing can be made of, before anything is trained."""
+    if not fronts or len(set(fronts)) < len(fronts):
+        raise InputError(
+            f"expected defences, each once, got {' '.join(fronts) or 'none'}.\nHint: name each "
+            f"once; '{TABLE}' is what --table names."
+        )
+    for front in fronts:
+        if front not in (OURS, VACCINATED):
+            defence_by_name(front)
+    if unknown := [name for name in members if name not in MEMBERS]:
+        raise InputError(
+            f"expected members among {', '.join(MEMBERS)}, got {', '.join(unknown)}.\n"
+            "Hint: as in M+M90+M50."
+        )
+
+
+JOB = Job(
+    name="threat_table",
+    question=__doc__ or "",
+    asked=Asked,
+    run=run,
     smoke={
-        "epochs": 2, "chain_epochs": 1, "report_benign": 12, "block": 12,
-        "defences": ("none", "smooth8", "table", "ours"), "gray": ("fgsm@8",),
-        "black": ("difgsm@8x2",), "white": ("bpda@400x2", "pgd@8x2"), "eot": 2,
+        "epochs": 2,
+        "chain_epochs": 1,
+        "report_benign": 12,
+        "block": 12,
+        "defences": ("none", "smooth8", TABLE, OURS),
+        "gray": ("fgsm@8",),
+        "black": ("difgsm@8x2",),
+        "white": ("bpda@400x2", "pgd@8x2"),
+        "eot": 2,
         "members": "M+M90",
     },
-)  # fmt: skip
+)
 
 if __name__ == "__main__":
-    raise SystemExit(cli.main(JOB))
+    raise SystemExit(main(JOB))

@@ -12,57 +12,62 @@ Last answer, I-FGSM 2/255: digits show nothing; on photos accuracy under attack 
 falls (44.5 % for M, 56.5 % for M30), at a benign price, whatever the noise.
 """
 
-import argparse
-from dataclasses import asdict
+from dataclasses import dataclass
 
-import results
-from core.attacks import Attack
-from results import member_figures, members
-from search import chain, chain_cli, cli
-from search.engine.sweep import Engine
+from results import Answer, accuracies, curves, text_table
+from search import Job, Lab, flag, flags, main, scores
+
+STUDY = scores.study("train_chain")
 
 
-def add_flags(group: argparse._ArgumentGroup) -> None:
-    """The job's own flags."""
-    group.add_argument("--sigma-255", type=cli.levels, default=(4.0, 8.0, 16.0), metavar="LEVELS",
-        help="standard deviations of the noise, in 1/255, such as 0,4,8")  # fmt: skip
-    chain_cli.add_chain_flags(group)
-    chain_cli.add_image_flags(group)
+@dataclass(frozen=True, kw_only=True)
+class Asked(flags.Tried):
+    """The study's own flags."""
 
-
-def run(engine: Engine, options: argparse.Namespace) -> int:
-    """Train, try, and say the answer."""
-    found = chain_cli.prepared(
-        engine, options, Attack.with_defaults(options.attack, eps_255=options.eps_255)
+    sigma_255: tuple[float, ...] = flag(
+        (4.0, 8.0, 16.0), "standard deviations of the noise, in 1/255, such as 0,4,8", "LEVELS"
     )
-    cells = chain_cli.cells(options, found, options.sigma_255)
-    sweep = chain_cli.sweep_of(["chain"], found, [asdict(cell) for cell in cells])
-    chains = chain.make_chains(engine, cli.source_of(options), cells)
-    known = [
-        {"sigma_255": cell.sigma_255, "member": m.name, "weights": m.weights, "table": m.table}
-        for cell, trained in zip(cells, chains, strict=True)
-        for m in trained
-    ]
-    everyone = [member for trained in chains for member in trained]
-    state = cli.state_of(options)
-    chain.make_outputs(engine, found.inputs, everyone, found.pieces, sweep, state=state)
-    rows = results.load(chain.OUTPUTS.name, sweep=sweep, store=engine.store.root)
-    lines = members.accuracies(members.named(rows, known), ["sigma_255", "member"])
-    title = chain_cli.title(options, found)
-    text = members.chain_text(lines)
-    print(text)
-    picture = member_figures.png(member_figures.chain_figure(lines, title=title))
-    cli.print_written(results.publish_files(
-        engine.store, chain.OUTPUTS.name, sweep, text=f"{title}\n{text}\n",
-        frames={"members": lines}, figure=("chain.png", picture),
-    ))  # fmt: skip
-    return 0
 
 
-JOB = cli.Job(
-    name="train_chain", question=__doc__ or "", add_flags=add_flags, run=run,
-    smoke=chain_cli.SMOKE | {"sigma_255": (8.0,)},
-)  # fmt: skip
+def run(lab: Lab, asked: Asked) -> Answer:
+    """Train a chain for each noise level, and try every member at its own quality."""
+    attack = lab.attack(asked.attack, eps_255=asked.eps_255)
+    benign = lab.benign("report", asked.report_benign)
+    tried = [benign, *lab.attacked(benign, attack, first_right=asked.report_adversarial)]
+    cells = [lab.chain_cell(asked, sigma) for sigma in asked.sigma_255]
+    victims, at = {}, {}
+    for cell, chain in zip(cells, lab.chains(cells), strict=True):
+        for member in chain.members:
+            name = f"{member.name} sigma {cell.sigma_255:g}"
+            victims[name], at[name] = lab.victim(members=[member]), (cell.sigma_255, member.name)
+    rows = lab.score(STUDY, victims, tried, "chain", block=asked.block)
+    lines = accuracies(rows, ["defence", "subject"])
+    lines["noise sigma"], lines["member"] = zip(
+        *((f"{at[d][0]:g}/255", at[d][1]) for d in lines["defence"]), strict=True
+    )
+    title = f"{lab.title}, table {asked.table} ({asked.codec}), {attack.name} {attack.budget} on M"
+    text = [title]
+    for sigma, chain_lines in lines.groupby("noise sigma", sort=False):
+        counts = chain_lines.drop_duplicates("subject")[["n", "subject"]].to_numpy()
+        text.append(f"noise sigma {sigma}, % right of " + ", ".join(f"{n} {s}" for n, s in counts))
+        text.append(text_table(chain_lines, "member", "subject"))
+    label = "member, on images at its own quality"
+    return Answer(
+        text="\n".join(text),
+        frames={"members": lines},
+        figures={
+            "chain": curves(lines, "member", "noise sigma", "subject", title=title, xlabel=label)
+        },
+    )
+
+
+JOB = Job(
+    name="train_chain",
+    question=__doc__ or "",
+    asked=Asked,
+    run=run,
+    smoke=flags.SMOKE_TRIED | {"sigma_255": (8.0,)},
+)
 
 if __name__ == "__main__":
-    raise SystemExit(cli.main(JOB))
+    raise SystemExit(main(JOB))

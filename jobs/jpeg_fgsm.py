@@ -1,0 +1,50 @@
+"""How much JPEG, against how much FGSM?
+
+    python jobs/jpeg_fgsm.py --smoke
+    python jobs/jpeg_fgsm.py --data mnist --model lenet --download
+    python jobs/jpeg_fgsm.py --data mnist --model lenet --figure    # from stored rows
+
+FGSM over a range of budgets on the undefended network (gray box), JPEG over a range of qualities:
+the accuracy of each pair. It says nothing of an attacker who goes through JPEG.
+
+Last answer: none yet.
+"""
+
+from dataclasses import dataclass
+
+from results import Answer, accuracies, heat, text_table
+from search import Job, Lab, Threat, flag, flags, main, scores
+
+STUDY = scores.study("jpeg_fgsm")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked(flags.HeldOut):
+    """The study's own flags."""
+
+    budgets_255: tuple[int, ...] = flag((8, 16, 32, 64), "of FGSM in 1/255, such as 8-64/8", "EPS")
+    qualities: tuple[int, ...] = flag((10, 30, 50, 70, 90), "of JPEG, such as 10-90/20", "Q")
+
+
+def run(lab: Lab, asked: Asked) -> Answer:
+    """Every quality on benign images, and on the same attacked with every budget."""
+    victims = {n: lab.victim(n) for n in ("none", *(f"jpeg{q}" for q in asked.qualities))}
+    benign = lab.benign("report", asked.report_benign)
+    attacks = [lab.attack(f"fgsm@{eps}") for eps in asked.budgets_255]
+    threats = [Threat("gray", attack, victims["none"]) for attack in attacks]
+    attacked = lab.threatened(benign, threats, block=asked.block)
+    rows = lab.score(STUDY, victims, [benign, *attacked], "fgsm", block=asked.block)
+    lines = accuracies(rows, ["defence", "eps_255"])
+    title = f"{lab.title}, FGSM on the undefended network"
+    return Answer(
+        text=f"{title}; eps in 1/255\n{text_table(lines, 'defence', 'eps_255')}",
+        frames={"accuracies": lines},
+        figures={"jpeg_fgsm": heat(lines, "defence", "eps_255", title=title, xlabel="eps (1/255)")},
+    )
+
+
+SMOKE = {"report_benign": 40, "block": 40, "epochs": 2, "budgets_255": (8, 32)}
+JOB = Job(name="jpeg_fgsm", question=__doc__ or "", asked=Asked, run=run, smoke=SMOKE)
+
+if __name__ == "__main__":
+    raise SystemExit(main(JOB))
