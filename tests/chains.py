@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from search.chain_training import chain_study
 from tiny import TinySource, lenet
 
 from core.models import to_tensors
@@ -16,7 +17,6 @@ from core.training.epochs import Training
 from results import Store
 from results.files import Root
 from search import chain
-from search.chain_training import chain_study
 from search.engine.bank import Bank
 from search.engine.study import Place
 from search.engine.sweep import evaluate_cell

@@ -2,10 +2,10 @@
 
 import pandas as pd
 from matplotlib.figure import Figure
+from results.member_figures import png
 from studies import SQUARES, Cell
 
 import results
-from results.member_figures import png
 from search.engine.study import Place
 from search.engine.sweep import evaluate_cell
 

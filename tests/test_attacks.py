@@ -9,7 +9,7 @@ from torch import nn
 
 from core import attacks
 from core.attacks import gradients
-from core.attacks.families import FAMILIES, UNBOUNDED_255
+from core.attacks.catalogue import FAMILIES, UNBOUNDED_255
 from core.errors import InputError
 
 EVERY = pytest.mark.parametrize("attack", SETTINGS, ids=lambda a: a.name)
@@ -241,7 +241,7 @@ def test_an_attack_has_one_spelling():
 
 @pytest.mark.parametrize(
     ("name", "usual"),
-    [  # eps, step, steps: as the sources in core/attacks/families.py have them
+    [  # eps, step, steps: as the sources in core/attacks/catalogue.py have them
         ("fgsm", (2.0, 2.0, 1)),
         ("ifgsm", (2.0, 1.0, 2)),
         ("pgd", (2.0, 0.5, 10)),

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from chains import INPUTS, STUDY, cell_of, evaluate, outcome, train, trained
+from search.prepare import Piece, Pieces
 from tiny import TinyData, lenet
 
 from core import codec, models
@@ -23,7 +24,6 @@ from search import chain
 from search.engine.bank import Bank, pack
 from search.engine.sweep import Engine
 from search.inputs.loading import Inputs
-from search.prepare import Piece, Pieces
 
 
 @pytest.fixture(scope="module", autouse=True)

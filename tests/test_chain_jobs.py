@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-
-from results import member_figures, members, robustness
 from search.chain import Member
 from search.chain_cli import crossed
 from search.robustness import first_break
+
+from results import member_figures, members, robustness
 
 
 def outcomes() -> pd.DataFrame:

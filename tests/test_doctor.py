@@ -4,11 +4,11 @@ import argparse
 from pathlib import Path
 
 import pytest
+from search.cli import paths_of, state_of
 
 from core.errors import InputError
 from results.files import Root
 from search.__main__ import main
-from search.cli import paths_of, state_of
 from search.cluster import doctor, examine, nodes
 
 

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from search.chain import MEMBERS
 
 import results
 from core.defences import subsets
 from core.defences.ensemble import Ensemble
 from results import stats
-from search.chain import MEMBERS
 from search.engine.bank import Bank
 from search.inputs import loading
 

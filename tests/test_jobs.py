@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 import ray
+from search.chain import MEMBERS
 
 import results
 from search import cli
-from search.chain import MEMBERS
 
 ROOT = Path(__file__).resolve().parent.parent
 ELSEWHERE = {"qtable_search": "test_table_search.py", "ensemble_tune": "test_ensembles.py"}

@@ -14,7 +14,7 @@ from attacked import (
 from foolbox.criteria import Misclassification, TargetedMisclassification
 
 from core import attacks
-from core.attacks.families import UNBOUNDED_255
+from core.attacks.catalogue import UNBOUNDED_255
 
 CW = {"n_steps": 50, "n_searches": 4, "rate": 0.05, "confidence": 0.0, "first_c": 0.1}
 

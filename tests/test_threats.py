@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from results.ablation import ablation_figure, ablation_text
 from tiny import Linear, lenet
 
 from core import attacks, codec, models, seeds
@@ -14,7 +15,6 @@ from core.codec import qtable
 from core.defences import Defended, defence_by_name
 from core.errors import InputError
 from results import threat_figure
-from results.ablation import ablation_figure, ablation_text
 from results.files import Root
 from results.threats import Column, Outcomes, lines, masked, outcomes, table_text
 from search import threat_plan, threats, victims
