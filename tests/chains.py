@@ -9,17 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from search.chain_training import chain_study
 from tiny import TinySource, lenet
 
 from core.models import to_tensors
 from core.training.epochs import Training
 from results import Store
 from results.files import Root
-from search import chain
 from search.engine.bank import Bank
-from search.engine.study import Place
-from search.engine.sweep import evaluate_cell
+from search.engine.task import evaluate_cell
+from search.inputs.chains import ChainCell, chain_study
 
 INPUTS = {"data": "tiny", "side": 8, "fingerprint": "tiny", "model": "lenet", "seed": 0,
           "precision": "fp32"}  # fmt: skip
@@ -31,17 +29,16 @@ STUDY = chain_study(TinySource())
 
 # A server that has imported all, from which each training process forks within milliseconds.
 _PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["search.chain"])
+_PROCESSES.set_forkserver_preload(["search.inputs.chains"])
 
 
-def cell_of(root: Path, **changes) -> chain.ChainCell:
+def cell_of(root: Path, **changes) -> ChainCell:
     weights, _ = Bank(Root(root)).put(*to_tensors(lenet()))
-    return chain.ChainCell(**INPUTS, weights=weights, **(SETTINGS | changes))
+    return ChainCell(**INPUTS, weights=weights, **(SETTINGS | changes))
 
 
 def evaluate(root: Path, *, say: Callable[[str], None] = lambda _: None, **changes) -> Any:
-    place = Place("cpu", 1, say)
-    return evaluate_cell(STUDY, cell_of(root, **changes), Store(Root(root)), place)
+    return evaluate_cell(STUDY, cell_of(root, **changes), Store(Root(root)), say=say)
 
 
 def outcome(rows: Any) -> dict[str, list]:

@@ -2,12 +2,10 @@
 
 import pandas as pd
 from matplotlib.figure import Figure
-from results.member_figures import png
 from studies import SQUARES, Cell
 
-import results
-from search.engine.study import Place
-from search.engine.sweep import evaluate_cell
+from results import Answer, publish
+from search.engine.task import evaluate_cell
 
 EVIL = '<img src=x onerror="hacked=1">%41'
 EVIL_TEXT = f"</pre></dd></style></script><script>hacked=1</script>{EVIL}\ud800 &amp; 'quoted'"
@@ -23,7 +21,7 @@ SCORES = pd.DataFrame(
 def swept(store, study="squares", sweep="w", *, n_cells=2, **state):
     """Rows of some cells, and what a run says of itself."""
     for number in range(n_cells):
-        rows = evaluate_cell(SQUARES, Cell(number=number), store, Place("cpu", 1))
+        rows = evaluate_cell(SQUARES, Cell(number=number), store)
         store.write(study, sweep, rows)
     facts = {
         "study": study, "sweep": sweep, "state": "complete", "n_cells": n_cells, "n_done": n_cells,
@@ -36,13 +34,13 @@ def swept(store, study="squares", sweep="w", *, n_cells=2, **state):
 def picture():
     figure = Figure(figsize=(6, 4))
     figure.subplots().plot([1, 3, 2])
-    return png(figure)
+    return figure
 
 
 def answered(store, sweep="w", *, text="squares, all\nanswer 4.0 [3.0, 5.0]\n", frames=None):
     kept = {"scores": SCORES} if frames is None else frames
-    figure = ("curve.png", picture())
-    list(results.publish_files(store, "squares", sweep, text=text, frames=kept, figure=figure))
+    answer = Answer(text=text.rstrip("\n"), frames=kept, figures={"curve": picture()})
+    list(publish(store, "squares", sweep, answer))
 
 
 def hostile(store):

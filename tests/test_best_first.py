@@ -9,9 +9,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from search.prepare import Piece
 
 from core.codec.qtable import Defensive, TwoStep
+from search.inputs.pictures import Piece
 from search.tables.best_first import BestFirst
 from search.tables.tally import Digest, Tally, digest, grid, measured_grid
 

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from chains import INPUTS, STUDY, cell_of, evaluate, outcome, train, trained
-from search.prepare import Piece, Pieces
 from tiny import TinyData, lenet
 
 from core import codec, models
@@ -20,10 +19,12 @@ from core.seeds import derived
 from core.training import noisy
 from results import Store
 from results.files import Root
-from search import chain
 from search.engine.bank import Bank, pack
-from search.engine.sweep import Engine
+from search.engine.here import Here
+from search.inputs import chains
 from search.inputs.loading import Inputs
+from search.inputs.making import Found
+from search.inputs.pictures import Piece
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -106,7 +107,7 @@ def test_a_damaged_state_is_set_aside_and_training_starts_again(
     said: list[str] = []
     assert outcome(evaluate(tmp_path, say=said.append)) == reference
     assert "cannot be used" in said[0]
-    assert "training starts from the beginning" in said[0]
+    assert "the cell starts from the beginning" in said[0]
     assert sum("epoch" in line for line in said) == 6
     assert list((tmp_path / "aside" / "training").iterdir())
     assert not Path("/tmp/PWNED").exists()
@@ -133,10 +134,10 @@ def test_a_stored_chain_with_a_lost_member_counts_as_missing(tmp_path):
     rows = evaluate(tmp_path)
     bank = Bank(Root(tmp_path))
     cell = cell_of(tmp_path)
-    assert Pieces(bank, STUDY, [cell]).tell(STUDY.cell_id(cell), rows)
+    assert Found(bank, STUDY, [cell]).tell(STUDY.cell_id(cell), rows)
     last = rows.column("piece").to_pylist()[-1]
     (tmp_path / "bank" / f"{last}.safetensors").unlink()
-    assert not Pieces(bank, STUDY, [cell]).tell(STUDY.cell_id(cell), rows)
+    assert not Found(bank, STUDY, [cell]).tell(STUDY.cell_id(cell), rows)
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +166,7 @@ def test_impossible_chains_are_errors(changes, tmp_path):
 
 def test_outputs_are_the_softmax_of_each_member_at_its_quality(tmp_path):
     root = Root(tmp_path)
-    bank, engine = Bank(root), Engine(Store(root))
+    bank = Bank(root)
     images, labels = TinyData().batch("search", range(16))
     ids = torch.arange(16) + 100
     piece, _ = bank.put(
@@ -173,11 +174,8 @@ def test_outputs_are_the_softmax_of_each_member_at_its_quality(tmp_path):
     )
     known = Piece(piece, "search", "benign", ids.numpy(), labels.numpy(), labels.numpy())
     weights, _ = bank.put(*to_tensors(lenet(4)))
-    members = [chain.Member("M", weights, ""), chain.Member("M30", weights, "uniform16@q30")]
-    try:
-        found = chain.make_outputs(engine, Inputs(**INPUTS), members, [known], "sweep")
-    finally:
-        engine.stop()
+    members = [chains.Member("M", weights, ""), chains.Member("M30", weights, "uniform16@q30")]
+    found = chains.make_outputs(Here(Store(root)), Inputs(**INPUTS), members, [known])
     for member, table in zip(members, (None, qtable.by_name("uniform16@q30")), strict=True):
         network = models.from_tensors(*bank.get(weights))
         pixels = images.float() / 255
@@ -185,6 +183,6 @@ def test_outputs_are_the_softmax_of_each_member_at_its_quality(tmp_path):
             logits = network(pixels if table is None else codec.compress(pixels, table))
         shares = np.exp(logits.double().numpy())
         shares /= shares.sum(1, keepdims=True)
-        outputs = found[member, piece]
+        outputs = bank.get(found[member, piece])[0]["outputs"].numpy()
         assert outputs.dtype == np.float32
         np.testing.assert_allclose(outputs, shares, rtol=1e-5)  # float32's resolution, summed

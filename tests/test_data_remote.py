@@ -11,11 +11,11 @@ import pytest
 import torch
 from fsspec.implementations.memory import MemoryFileSystem
 from opened import everything, fault, imagenet, picture, plain, tiny_imagenet, val_alone
-from search.prepare import data_label
 
 from core.data import SPLITS, open_data, remote, unreachable
 from core.data.folder import open_folder
 from core.errors import InputError
+from search.inputs.networks import data_label
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from opened import everything, fault, picture
 
 import results
 from core.data import SPLITS, open_data, remote, unreachable
-from search import prepare
+from search.inputs.networks import data_label
 
 ROOT = Path(__file__).resolve().parent.parent
 URI = "s3://images/sets/colours"
@@ -140,7 +140,7 @@ def test_a_search_on_a_bucket_is_answered_by_its_rows_for_the_local_copy(folder,
     done = search(URI, tmp_path)
     assert done.returncode == 0, done.stderr
     rows = results.load("qtable_search", store=tmp_path)
-    assert set(rows["data"].astype(str)) == {prepare.data_label(f"imagefolder:{folder}")}
+    assert set(rows["data"].astype(str)) == {data_label(f"imagefolder:{folder}")}
     again = search(str(folder), tmp_path)
     assert again.returncode == 0, again.stderr
     assert "table search: 0 cells run" in again.stderr

@@ -1,15 +1,15 @@
 """The doctor names what is wrong; a sweep refuses nodes that cannot do the work."""
 
-import argparse
 from pathlib import Path
 
 import pytest
-from search.cli import paths_of, state_of
 
 from core.errors import InputError
 from results.files import Root
 from search.__main__ import main
 from search.cluster import doctor, examine, nodes
+from search.flags import Flags
+from search.lab import Lab
 
 
 def test_a_healthy_machine_is_well(tmp_path, capsys, monkeypatch):
@@ -142,7 +142,7 @@ def test_slots_and_default_gpus_count_nodes_that_may_still_start(tmp_path, monke
 
 def test_nodes_are_asked_about_uris_as_they_are_typed():
     def paths(data: str, model: str = "lenet") -> tuple[str, ...]:
-        return paths_of(argparse.Namespace(data=data, model=model, data_root=None))
+        return Flags(data=data, model=model).paths
 
     assert paths("imagefolder:s3://bucket/a//b/") == ("s3://bucket/a//b/",)
     assert paths("imagefolder:/a//b/", "checkpoint:w") == ("/a/b", str(Path.cwd() / "w"))
@@ -150,5 +150,5 @@ def test_nodes_are_asked_about_uris_as_they_are_typed():
 
 
 def test_a_listed_sweep_names_no_secret():
-    asked = argparse.Namespace(data="imagefolder:s3://KEY:SECRET@bucket/x", model="lenet")
-    assert state_of(asked)["data"] == "imagefolder:s3://bucket/x"
+    asked = Flags(data="imagefolder:s3://KEY:SECRET@bucket/x", model="lenet")
+    assert Lab(None, asked).state["data"] == "imagefolder:s3://bucket/x"

@@ -8,14 +8,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from search.chain import MEMBERS
 
 import results
 from core.defences import subsets
 from core.defences.ensemble import Ensemble
 from results import stats
+from results import tuned as answers
 from search.engine.bank import Bank
 from search.inputs import loading
+from search.inputs.chains import MEMBERS
 
 ROOT = Path(__file__).resolve().parent.parent
 FLAGS = [

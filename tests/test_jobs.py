@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 import ray
-from search.chain import MEMBERS
 
 import results
-from search import cli
+from search import main
+from search.inputs.chains import MEMBERS
 
 ROOT = Path(__file__).resolve().parent.parent
 ELSEWHERE = {"qtable_search": "test_table_search.py", "ensemble_tune": "test_ensembles.py"}
@@ -42,7 +42,7 @@ def test_smoke_answers_and_stored_rows_answer_the_same(name, tmp_path, capsys, t
     shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
 
     def run(*flags: str) -> tuple[str, str]:
-        code = cli.main(job, ["--smoke", "--store", str(tmp_path), *flags])
+        code = main(job, ["--smoke", "--store", str(tmp_path), *flags])
         said = capsys.readouterr()
         assert code == 0, said.err
         return said.out, said.err

@@ -175,8 +175,7 @@ def test_the_straight_through_derivative_is_that_of_the_linear_steps():
     # The nudges that decide ties cancel in the difference; float32 sums remain.
     torch.testing.assert_close((gradient * step).sum(), slope, rtol=1e-3, atol=1e-3)
     assert torch.equal(
-        jpeg.compress(pixels, *tables, rounding=codec.round_through),
-        jpeg.compress(pixels, *tables),
+        jpeg.compress(pixels, *tables, rounding=codec.round_through), jpeg.compress(pixels, *tables)
     )
 
 

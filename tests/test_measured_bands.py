@@ -15,9 +15,10 @@ from core import codec
 from core.codec import qtable
 from jobs import qtable_search
 from results.files import Root
-from search import cli
+from search import Lab
 from search.engine.bank import Bank
-from search.engine.sweep import Engine
+from search.engine.engine import Engine
+from search.flags import parse
 from search.inputs import loading
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -46,9 +47,9 @@ def searched(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
 
 
 def question(store: Path, *flags: str) -> qtable_search.Question:
-    options = cli.parser_of(qtable_search.JOB).parse_args([*FLAGS, *flags])
+    asked = parse(qtable_search.Asked, name="", question="", argv=[*FLAGS, *flags])
     engine = Engine(results.Store(Root(store)), stored_only=True)
-    return qtable_search.ask(engine, options)
+    return qtable_search.ask(Lab(engine, asked), asked)
 
 
 def rows_of(store: Path, *flags: str) -> pd.DataFrame:
@@ -57,7 +58,7 @@ def rows_of(store: Path, *flags: str) -> pd.DataFrame:
 
 def images_of(store: Path) -> dict[str, loading.Images]:
     """The search's images, benign and adversarial."""
-    made = question(store).pieces("search")
+    made = question(store).of("search")
     return {p.subject: loading.images_of(Bank(Root(store)), p.name) for p in made}
 
 
@@ -90,9 +91,7 @@ def plain_masks(images: dict[str, loading.Images]) -> dict[int, np.ndarray]:
 def test_every_outcome_is_that_of_a_plain_slow_loop(searched):
     store, _ = searched
     images, rows = images_of(store), rows_of(store)
-    network = loading.classifier_of(
-        Bank(Root(store)), question(store).prepared.weights, "cpu", "fp32"
-    )
+    network = loading.classifier_of(Bank(Root(store)), question(store).weights, "cpu", "fp32")
     n_checked = 0
     for k, mask in plain_masks(images).items():
         digits = np.packbits(mask).tobytes().hex()
@@ -161,7 +160,7 @@ def test_best_first_finds_the_same_winner(searched):
 def test_diagonals_are_another_sweep_of_the_same_images(searched):
     store, _ = searched
     measured, diagonal = question(store), question(store, "--bands", "diagonal")
-    assert diagonal.prepared.weights == measured.prepared.weights
+    assert diagonal.weights == measured.weights
     assert "measured" not in diagonal.sweep
     names = [[table.name for row in asked.tables() for table in row] for asked in (
         diagonal, measured)]  # fmt: skip

@@ -1,6 +1,6 @@
 """What is stored keeps its name: sweeps, cells and columns of every job, as they were stored first.
 
-Nothing is trained and nothing runs: `make` and `Engine.sweep` are stood in for, so that no
+Nothing is trained and nothing runs: `make` and `Here.sweep` are stood in for, so that no
 machine's arithmetic counts. GOLDEN=write writes the file anew; a name that changes there is a
 sweep that nobody finds again.
 """
@@ -9,7 +9,6 @@ import hashlib
 import importlib
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,11 @@ import torch
 
 from results.files import Root
 from results.store import Store
-from search import cli, prepare
+from search import lab
 from search.engine.bank import Bank
-from search.engine.sweep import Engine
+from search.engine.here import Here
+from search.flags import parse
+from search.inputs import chains, networks, pictures
 
 GOLDEN = Path(__file__).parent / "golden" / "names.json"
 JOBS = sorted(p.stem for p in (Path(__file__).parent.parent / "jobs").glob("[!_]*.py"))
@@ -48,21 +49,24 @@ def made(cell_id: str, cell: Any) -> pa.Table:
     if qualities:
         names = [f"M{q}" for q in qualities]
         pieces = [piece_of(f"{cell_id} {name}") for name in names]
-        return pa.table({"member": names, "piece": pieces})
+        walls = [1.0] * len(names)
+        return pa.table({"member": names, "piece": pieces, "epoch_wall_s": walls})
     n = getattr(cell, "count", 1)
     whole = list(range(n))
     columns = {"image": whole, "label": [0] * n, "undefended": [0] * n}
-    return pa.table(columns | {"piece": [piece_of(cell_id)] * n})
+    columns |= {"piece": [piece_of(cell_id)] * n, "epoch_wall_s": [1.0] * n}
+    return pa.table(columns)
 
 
-def asked(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+def asked(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Every sweep that the job asks for at its smoke flags, to its own first one."""
-    seen: list[dict[str, Any]] = []
+    seen: dict[str, Any] = {}
 
     def note(study, sweep, ids) -> None:
         columns = [f"{field.name} {field.type}" for field in study.schema()]
-        seen.append({"study": study.name, "version": study.version, "sweep": sweep,
-                     "cells": sorted(ids), "columns": columns})  # fmt: skip
+        kind = seen.setdefault(study.name, {"version": study.version, "columns": columns,
+                                            "sweeps": {}})  # fmt: skip
+        kind["sweeps"][sweep] = sorted({*kind["sweeps"].get(sweep, ()), *ids})
 
     def make(_, study, cells, sweep, **__):
         ids = [study.cell_id(cell) for cell in cells]
@@ -73,24 +77,15 @@ def asked(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict
         note(study, name, plan.cell_ids or ())
         raise Asked("own sweep")
 
-    stand_in(monkeypatch, make, sweep)
-    with pytest.raises((Asked, ValueError), match=r"own sweep|no rows of"):
-        run(name, Store(Root(folder)))
-    return seen
-
-
-def stand_in(monkeypatch: pytest.MonkeyPatch, make: Callable, sweep: Callable) -> None:
-    monkeypatch.setattr(prepare, "make", make)
-    monkeypatch.setattr(Engine, "sweep", sweep)
-    monkeypatch.setattr(Engine, "slots", lambda _: 1)
+    for module in (networks, pictures, chains, lab):
+        monkeypatch.setattr(module, "make", make)
+    monkeypatch.setattr(Here, "sweep", sweep)
     monkeypatch.setattr(Bank, "get", lambda *_: (Blank(), {}))
-
-
-def run(name: str, store: Store) -> None:
     job = importlib.import_module(f"jobs.{name}").JOB
-    parser = cli.parser_of(job)
-    parser.set_defaults(**job.smoke)
-    job.run(Engine(store), parser.parse_args([]))
+    flags = parse(job.asked, name=name, question="", argv=["--smoke"], smoke=job.smoke)
+    with pytest.raises(Asked, match="own sweep"):
+        job.run(lab.Lab(Here(Store(Root(folder))), flags), flags)
+    return seen
 
 
 @pytest.mark.parametrize("name", [job for job in JOBS if job != "ensemble_tune"])

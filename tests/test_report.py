@@ -92,7 +92,9 @@ def test_the_page_holds_state_answer_table_figure_and_origin(store):
     assert found.texts["b"] == ["200"]
     assert runs[1] == ["run1", "abc", "1Z  ended well"]
     (image,) = [a for tag, a in found.tags if tag == "img" and "src" in a]
-    assert base64.b64decode(image["src"].removeprefix("data:image/png;base64,")) == picture()
+    assert base64.b64decode(image["src"].removeprefix("data:image/png;base64,")) == results.png(
+        picture()
+    )
     assert (image["width"], image["height"]) == ("900", "600")  # 150 dpi
     assert "curve" in image["alt"]
     assert "squares, all" in image["alt"]
@@ -202,7 +204,8 @@ def test_what_is_missing_or_torn_is_told_with_the_command_that_mends_it(store):
     for run, flag in (("run1", "--store x"), ("run2", "-v")):  # the state tells of a third
         store.write_log("squares", "w", run, [f"0Z  command: jobs/squares.py {flag}"])
     assert "No answer is stored." in " ".join(read(store).texts["p"])
-    list(results.publish_files(store, "squares", "w", text="t\n", frames={"scores": SCORES}))
+    answer = results.Answer(text="t", frames={"scores": SCORES})
+    list(results.publish(store, "squares", "w", answer))
     assert "jobs/squares.py --store x --figure" in read(store).texts["code"]
     store.put("answers/w/scores.parquet", b"PAR1 torn")
     (rows,) = Path(store.root.uri).glob("rows/*/*/*.parquet")

@@ -88,15 +88,16 @@ def test_what_is_shipped_is_the_sources_alone_and_imports(tmp_path):
     paths = shipping.shipped(tmp_path)
     assert [Path(path).name for path in paths] == list(shipping.PACKAGES)
     assert all(p.suffix == ".py" for p in tmp_path.rglob("*") if p.is_file())
+    code = "import search.cluster.shipping as s"
     told = subprocess.run(
-        [sys.executable, "-c", "import search.shipping as s; print(s.REPOSITORY, s.fingerprint())"],
+        [sys.executable, "-c", f"{code}; print(s.REPOSITORY, s.fingerprint())"],
         env={"PYTHONPATH": str(tmp_path)}, cwd=tmp_path, capture_output=True, text=True,
         check=True,
     ).stdout.split()  # fmt: skip
     assert told == [str(tmp_path), shipping.fingerprint()]
-    (tmp_path / "core" / "codec.py").write_text("")
+    (tmp_path / "core" / "errors.py").write_text("")
     again = subprocess.run(
-        [sys.executable, "-c", "import search.shipping as s; print(s.fingerprint())"],
+        [sys.executable, "-c", f"{code}; print(s.fingerprint())"],
         env={"PYTHONPATH": str(tmp_path)}, cwd=tmp_path, capture_output=True, text=True,
         check=True,
     ).stdout.split()  # fmt: skip

@@ -16,10 +16,10 @@ from results import schema
 from results.__main__ import main as results_main
 from results.files import Root
 from results.store import Found, Store
+from search.engine.engine import Engine
 from search.engine.plan import Grid
 from search.engine.run import Run
-from search.engine.study import Place
-from search.engine.sweep import Engine, evaluate_cell
+from search.engine.task import evaluate_cell
 
 HERE = Path(__file__).parent
 
@@ -61,7 +61,7 @@ def test_rows_equal_those_of_a_plain_loop(store, tmp_path):
     assert (outcome.n_stored, outcome.n_run, outcome.failed) == (0, 7, {})
     plain = Store(Root(tmp_path / "plain"))
     for cell in cells:
-        plain.write("squares", "w", evaluate_cell(SQUARES, cell, plain, Place("cpu", 1)))
+        plain.write("squares", "w", evaluate_cell(SQUARES, cell, plain))
     pd.testing.assert_frame_equal(stored(store), stored(plain))
 
 
@@ -121,7 +121,7 @@ def test_short_cells_that_go_out_together_fail_alone(store, monkeypatch):
         submit(run, cells)
 
     monkeypatch.setattr(Run, "_submit", noted)
-    monkeypatch.setattr("search.run._TASK_S", 10.0)  # however slow this machine is
+    monkeypatch.setattr("search.engine.run._TASK_S", 10.0)  # however slow this machine is
     bad = {250: "bug", 260: "worker"}
     cells = [Cell(number=n, fails=bad.get(n, "")) for n in range(400)]
     outcome = sweep(store, cells)
@@ -157,7 +157,7 @@ def driver(folder: Path, n_cells: int) -> subprocess.Popen:
     code = (
         "import ray\n"
         "from results.files import Root; from results.store import Store\n"
-        "from search.plan import Grid; from search.sweep import Engine\n"
+        "from search.engine.engine import Engine; from search.engine.plan import Grid\n"
         "from studies import SQUARES, Cell\n"
         f"engine = Engine(Store(Root({str(folder)!r})))\n"
         f"cells = [Cell(number=n, sleep_s=0.05) for n in range({n_cells})]\n"

@@ -16,15 +16,17 @@ import torch
 import results
 from core import codec
 from core.codec import qtable
+from core.data import open_data
 from core.defences.transform import TableDefence
 from jobs import qtable_search
 from results import schema
 from results.files import Root
-from search import cli, prepare, stages
+from search import Lab
 from search.engine.bank import Bank
+from search.engine.engine import Engine
 from search.engine.study import Place
-from search.engine.sweep import Engine
-from search.inputs import loading
+from search.flags import parse
+from search.inputs import loading, pictures
 from search.tables.tally import grid
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -59,9 +61,9 @@ def outcomes(store: Path, study: str = "qtable_search", strategy: str = "") -> p
 
 
 def question(store: Path, *flags: str) -> qtable_search.Question:
-    options = cli.parser_of(qtable_search.JOB).parse_args([*FLAGS, *flags])
+    asked = parse(qtable_search.Asked, name="", question="", argv=[*FLAGS, *flags])
     engine = Engine(results.Store(Root(store)), stored_only=True)
-    return qtable_search.ask(engine, options)
+    return qtable_search.ask(Lab(engine, asked), asked)
 
 
 def test_every_outcome_is_that_of_a_plain_slow_loop(searched):
@@ -69,10 +71,10 @@ def test_every_outcome_is_that_of_a_plain_slow_loop(searched):
     store, _ = searched
     asked = question(store)
     bank = Bank(Root(store))
-    network = loading.classifier_of(bank, asked.prepared.weights, "cpu", "fp32")
+    network = loading.classifier_of(bank, asked.weights, "cpu", "fp32")
     rows = outcomes(store)
     n_checked = 0
-    for piece in asked.pieces("search"):
+    for piece in asked.of("search"):
         images = loading.images_of(bank, piece.name)
         for defensive in (t for row in grid((1, 3, 14), (1, 16, 61, 121), 16) for t in row):
             with torch.no_grad():
@@ -90,8 +92,8 @@ def test_every_outcome_is_that_of_a_plain_slow_loop(searched):
 def test_images_are_the_data_sets_and_examples_are_of_correct_images_within_budget(searched):
     store, _ = searched
     asked, bank = question(store), Bank(Root(store))
-    source = cli.source_of(asked.options).open()
-    made = {(p.split, p.subject): loading.images_of(bank, p.name) for p in asked.prepared.pieces}
+    source = open_data("digits")
+    made = {(p.split, p.subject): loading.images_of(bank, p.name) for p in asked.pieces}
     for split in ("search", "report"):
         benign, attacked = made[split, "benign"], made[split, "adversarial"]
         images, labels = source.batch(split, benign.ids.tolist())
@@ -144,7 +146,7 @@ def test_the_report_uses_images_that_the_search_has_not_seen(searched):
     bank = Bank(Root(store))
     pictures = [
         {image.numpy().tobytes() for image in loading.images_of(bank, p.name).images}
-        for p in asked.prepared.pieces
+        for p in asked.pieces
         if p.subject == "benign"
     ]
     assert not pictures[0] & pictures[1]
@@ -203,7 +205,7 @@ def test_a_changed_piece_is_set_aside_and_made_again(searched, tmp_path):
     store, _ = searched
     subprocess.run(["cp", "-r", f"{store}/.", str(tmp_path)], check=True)
     asked = question(tmp_path)
-    piece = next(p for p in asked.prepared.pieces if p.subject == "adversarial")
+    piece = next(p for p in asked.pieces if p.subject == "adversarial")
     path = tmp_path / "bank" / f"{piece.name}.safetensors"
     data = path.read_bytes()
     path.write_bytes(data[:-5] + bytes(5))
@@ -272,13 +274,13 @@ def test_a_float_example_stays_unrounded(searched):
     store, _ = searched
     asked = question(store)
     rows_bank = Bank(Root(store))
-    piece = next(p for p in asked.pieces("search") if p.subject == "benign")
-    cell = prepare.AdversarialCell(
-        **vars(asked.prepared.inputs), weights=asked.prepared.weights, split="search",
+    piece = next(p for p in asked.of("search") if p.subject == "benign")
+    cell = pictures.AdversarialCell(
+        **asked.inputs.fields(), weights=asked.weights, split="search",
         benign=piece.name, count=5, attack="pgd", eps_255=2.0, step_255=0.5, n_steps=3,
         n_restarts=1, eight_bit=False,
     )  # fmt: skip
-    columns = stages.ADVERSARIAL.evaluate(cell, (rows_bank, Place("cpu", 1)))
-    images = loading.images_of(rows_bank, columns["piece"][0]).images
+    study, place = pictures.ADVERSARIAL, Place("cpu", 1, rows_bank, "")
+    images = study.evaluate(cell, study.load(cell, place)).tensors["images"]
     assert images.dtype == torch.float32
     assert ((images * 255).round() != images * 255).any()

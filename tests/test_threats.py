@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from results.ablation import ablation_figure, ablation_text
 from tiny import Linear, lenet
 
 from core import attacks, codec, models, seeds
@@ -14,14 +13,16 @@ from core.attacks import Attack
 from core.codec import qtable
 from core.defences import Defended, defence_by_name
 from core.errors import InputError
-from results import threat_figure
+from jobs.threat_table import check_names
+from results import png
 from results.files import Root
-from results.threats import Column, Outcomes, lines, masked, outcomes, table_text
-from search import threat_plan, threats, victims
+from results.threats import Column, Outcomes, masked, outcomes, threat_answer
+from search import scores
 from search.engine.bank import Bank
 from search.engine.study import Place
+from search.inputs.loading import Victim
+from search.inputs.pictures import EXAMPLES, ExamplesCell
 
-HERE = Place("cpu", 1)
 N = 24
 TABLE = "k3-of16-af51"
 EPS = 8.0
@@ -55,7 +56,7 @@ def pieces(bank, content) -> tuple[str, str]:
     return bank.put(*models.to_tensors(lenet()))[0], bank.put(content)[0]
 
 
-def cell_of(pieces, attack: Attack, **changes) -> threats.ExamplesCell:
+def cell_of(pieces, attack: Attack, **changes) -> ExamplesCell:
     fields = {
         "data": "digits", "side": 8, "fingerprint": "f", "model": "m", "seed": 3,
         "precision": "fp32", "split": "report", "networks": (pieces[0],), "tables": ("",),
@@ -63,13 +64,16 @@ def cell_of(pieces, attack: Attack, **changes) -> threats.ExamplesCell:
         "eps_255": attack.eps_255, "step_255": attack.step_255, "n_steps": attack.n_steps,
         "n_restarts": attack.n_restarts, "n_samples": 0, "eight_bit": True,
     }  # fmt: skip
-    return threats.ExamplesCell(**(fields | changes))
+    return ExamplesCell(**(fields | changes))
 
 
-def made(bank, cell: threats.ExamplesCell) -> tuple[torch.Tensor, dict]:
-    columns = threats.EXAMPLES.evaluate(cell, threats.EXAMPLES.load(cell, bank, HERE))
-    tensors, _ = bank.get(columns["piece"][0])
-    return tensors["images"], columns
+def made(bank, cell: ExamplesCell) -> tuple[torch.Tensor, dict]:
+    made = EXAMPLES.evaluate(cell, EXAMPLES.load(cell, here(bank)))
+    return made.tensors["images"], made.columns
+
+
+def here(bank: Bank) -> Place:
+    return Place("cpu", 1, bank, "")
 
 
 PGD = Attack.with_defaults("pgd", eps_255=16.0, n_steps=4, n_restarts=2)
@@ -103,15 +107,15 @@ def test_blocks_do_not_change_examples(bank, pieces):
 
 
 def test_scores_are_those_of_one_image_at_a_time(bank, content, pieces):
-    victim = threats.Victim((pieces[0], pieces[0]), ("", TABLE), "smooth8")
-    cell = threats.ScoreCell(
+    victim = Victim((pieces[0], pieces[0]), ("", TABLE), "smooth8")
+    cell = scores.Cell(
         data="digits", side=8, fingerprint="f", model="m", seed=3, precision="fp32", defence="d",
         networks=victim.networks, tables=victim.tables, front=victim.front, threat="none",
         attack="none", norm="linf", eps_255=0.0, n_steps=0, n_restarts=0, n_samples=0,
         split="report", piece=pieces[1], first=4, count=12,
     )  # fmt: skip
-    study = threats.score_study("scores")
-    columns = study.evaluate(cell, study.load(cell, bank, HERE))
+    study = scores.study("scores", 2)
+    columns = study.evaluate(cell, study.load(cell, here(bank)))
     network, table, noise = lenet(), qtable.by_name(TABLE), defence_by_name("smooth8")
     expected = []
     with torch.inference_mode():
@@ -135,23 +139,25 @@ def test_scores_are_those_of_one_image_at_a_time(bank, content, pieces):
     ],
 )
 def test_attacks_are_read(text, expected):
-    attack = threat_plan.parse_attack(text, channels=3, side=32)
+    attack = attacks.parse_attack(text, channels=3, side=32)
     assert (attack.name, attack.eps_255, attack.n_steps, attack.n_restarts) == expected
 
 
 @pytest.mark.parametrize("text", ["pgd@", "pgd@8x", "pgd@x5", "nothing@2", "fgsm@2x5", "pgd@-1"])
 def test_other_texts_are_refused(text):
     with pytest.raises(InputError, match="Hint"):
-        threat_plan.parse_attack(text, channels=3, side=32)
+        attacks.parse_attack(text, channels=3, side=32)
 
 
 @pytest.mark.parametrize(
     ("names", "said"),
-    [(("none", "none"), "twice"), ((TABLE, "table"), "twice"), (("nothing",), "no defence")],
+    [(("none", "none"), "each once"), ((), "got none"), (("nothing",), "no defence")],
 )
 def test_defences_are_checked_before_anything_is_trained(names, said):
     with pytest.raises(InputError, match=said):
-        victims.check_names(names, TABLE, ("M",))
+        check_names(names, ("M",))
+    with pytest.raises(InputError, match="expected members among"):
+        check_names(("none",), ("M", "M95"))
 
 
 def column(threat="white", attack="pgd", eps=8.0, steps=10, restarts=1) -> Column:
@@ -238,28 +244,28 @@ def test_rows_become_outcomes_and_the_worst_case_is_per_image():
         np.testing.assert_array_equal(found.right[key], right)
     worst = {c.eps_255: r.tolist() for (_, c), r in found.right.items() if c.threat == "worst"}
     assert worst == {2.0: [1, 1, 1, 0, 0], 8.0: [0, 0, 1, 0, 0]}
-    table = lines(found, {"a": ["why"]}).set_index(["threat", "attack", "eps_255"])
+    table = threat_answer(rows, ["a"], title="t").frames["accuracies"]
+    table = table.set_index(["threat", "attack", "eps_255"])
     assert table.loc[("gray", "fgsm", 8.0), "accuracy"] == 80.0
-    assert set(table["masked"]) == {"why"}
     with pytest.raises(ValueError, match="different predictions"):
         outcomes(pd.concat([rows, rows.iloc[:1].assign(predicted=0)]), ["a"])
     with pytest.raises(ValueError, match="others 5"):
         outcomes(rows.iloc[:-1], ["a"])
 
 
-def test_text_and_figures_show_every_defence_and_mark():
-    own = {(d, c): first(n) for d, n in (("a", 90), ("b", 200)) for c in (GRAY, FEW)}
-    found = Outcomes(own)
-    text = table_text(found, {"b": ["gray beats white"]})
-    assert "b !" in text
-    assert "! b: gray beats white" in text
-    assert "67 [61, 72]" in text  # 200 of 300
-    assert threat_figure.threat_figure(found, {"b": ["x"]}, title="t")[:4] == b"\x89PNG"
-    names = {"j": ("ijg75", "y"), "i": ("ijg75", "rgb"), "u": ("t", "y"), "t": ("t", "rgb")}
-    own = {(d, GRAY): first(50 + 30 * i) for i, d in enumerate(("none", *names))}
-    said = ablation_text(Outcomes(own), names)
-    assert "+10 [+7, +14]" in said
-    assert ablation_figure(Outcomes(own), title="t")[:4] == b"\x89PNG"
+def test_text_and_figure_show_every_defence_and_mark():
+    own = {(d, c): first(n) for d, n in (("a", 90), ("b", 200)) for c in (FEW,)}
+    own |= {("a", GRAY): first(100), ("b", GRAY): first(100)}  # the gray box beats b's white box
+    answer = threat_answer(rows_of(own), ["a", "b"], title="t")
+    assert "b !" in answer.text
+    assert "! b: gray ifgsm 8 breaks more than the white box at that budget" in answer.text
+    assert "67 [61, 72]" in answer.text  # 200 of 300
+    marks = answer.frames["accuracies"].groupby("defence")["masked"].first()
+    assert marks["a"] == ""
+    assert "breaks more" in marks["b"]
+    axes = answer.figures["threat_table"].axes
+    assert sum(not p.get_fill() for each in axes for p in each.patches) == 1  # a red frame
+    assert png(answer.figures["threat_table"])[:4] == b"\x89PNG"
 
 
 def test_scores_are_computed_in_the_precision_that_their_rows_name(bank, pieces):
@@ -269,11 +275,11 @@ def test_scores_are_computed_in_the_precision_that_their_rows_name(bank, pieces)
         "attack": "none", "norm": "linf", "eps_255": 0.0, "n_steps": 0, "n_restarts": 0,
         "n_samples": 0, "split": "report", "piece": pieces[1], "first": 0, "count": N,
     }  # fmt: skip
-    study, pixels = threats.score_study("scores"), images_of(N)["images"] / 255
+    study, pixels = scores.study("scores", 2), images_of(N)["images"] / 255
     outputs = {}
     for precision in ("fp32", "bf16"):
-        cell = threats.ScoreCell(**fields, precision=precision)
-        victim, *_ = study.load(cell, bank, HERE)
+        cell = scores.Cell(**fields, precision=precision)
+        victim, *_ = study.load(cell, here(bank))
         with torch.inference_mode():
             outputs[precision] = victim(pixels)
     assert outputs["bf16"].dtype == torch.float32

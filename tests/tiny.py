@@ -38,7 +38,7 @@ class TinyData:
 
 
 class TinySource:
-    """Stands where search.stages.Source does."""
+    """Stands where search.inputs.networks.Source does."""
 
     def open(self) -> TinyData:
         return TinyData()

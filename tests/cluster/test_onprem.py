@@ -13,14 +13,7 @@ import hosts as hosts_module
 import pytest
 from clusters import BIN, brought_up, processes, ray_processes, wait_for
 from hosts import Hosts
-from searches import (
-    SEARCH,
-    assert_same_rows,
-    copy_prepared,
-    hosts_of,
-    run_here,
-    struck,
-)
+from searches import SEARCH, assert_same_rows, copy_prepared, hosts_of, run_here, struck
 
 pytestmark = hosts_module.needed
 N = 3

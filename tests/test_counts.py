@@ -1,0 +1,90 @@
+"""Counting right answers, and printing them: against plain loops and the intervals' own module."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from results import accuracies, gains, interval, once, signed, text_table, whole
+from results.stats import paired_decline, wilson
+
+outcomes = st.lists(
+    st.tuples(st.sampled_from("ab"), st.integers(0, 9), st.integers(0, 2)), min_size=1
+)
+
+
+def rows_of(found: list[tuple[str, int, int]]) -> pd.DataFrame:
+    """Each image once: defence, image, predicted; the label of an image is its id modulo 3."""
+    known = {(d, i): p for d, i, p in found}
+    lines = [{"defence": d, "image": i, "label": i % 3, "predicted": p}
+             for (d, i), p in known.items()]  # fmt: skip
+    return pd.DataFrame(lines).astype({"defence": "category"})
+
+
+@given(outcomes)
+def test_accuracies_are_counts_with_wilsons_limits(found):
+    rows = rows_of(found)
+    lines = accuracies(pd.concat([rows, rows]), ["defence"])  # measured twice, alike
+    assert lines["defence"].tolist() == list(dict.fromkeys(rows["defence"]))
+    for line in lines.itertuples():
+        own = [r for r in rows.itertuples() if r.defence == line.defence]
+        n_right = sum(r.predicted == r.label for r in own)
+        low, high = wilson(n_right, len(own))
+        assert (line.n, line.n_right) == (len(own), n_right)
+        expected = (100 * n_right / len(own), 100 * float(low), 100 * float(high))
+        assert (line.accuracy, line.low, line.high) == pytest.approx(expected)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=30))
+def test_gains_are_paired_by_image_with_tangos_limits(pairs):
+    rows = pd.DataFrame(
+        {"defence": d, "under": "x", "image": i, "label": 1, "predicted": int(pair[k])}
+        for i, pair in enumerate(pairs)
+        for k, d in enumerate("ab")
+    )
+    (line,) = gains(rows.sample(frac=1, random_state=0), "a", "b", ["under"]).to_dict("records")
+    won = sum(after and not before for before, after in pairs)
+    lost = sum(before and not after for before, after in pairs)
+    low, high = paired_decline(won, lost, len(pairs))
+    assert line["n"] == len(pairs)
+    assert line["gain"] == pytest.approx(100 * (won - lost) / len(pairs))
+    assert (line["low"], line["high"]) == pytest.approx((float(low), float(high)))
+
+
+def test_gains_on_other_images_are_refused():
+    rows = rows_of([("a", 0, 0), ("a", 1, 0), ("b", 0, 0)]).assign(under="x")
+    with pytest.raises(ValueError, match="a and b on the same images, found 2 and 1"):
+        gains(rows, "a", "b", ["under"])
+
+
+def test_the_same_outcome_twice_counts_once_and_others_are_named():
+    rows = rows_of([("a", 0, 1), ("a", 1, 1), ("b", 0, 2)])
+    twice = pd.concat([rows, rows.assign(cell_id="c")])
+    assert (
+        once(twice, ["defence"])[list(rows)]
+        .reset_index(drop=True)
+        .equals(rows.astype({"defence": "str"}))
+    )
+    other = rows.assign(predicted=[1, 0, 2])
+    with pytest.raises(ValueError, match="image 1 under a was measured twice"):
+        once(pd.concat([rows, other]), ["defence"])
+
+
+def test_numbers_are_printed_with_their_limits():
+    line = {"accuracy": 44.54, "gain": 3.2, "low": -0.04, "high": 51.25}
+    assert interval(line) == " 44.5 [  0.0,  51.2]"  # no minus zero
+    assert interval(line | {"accuracy": np.nan}) == "-"
+    assert whole(line) == "45 [-0, 51]"
+    assert signed(line) == "+3 [-0, +51]"
+
+
+def test_a_table_keeps_the_order_of_its_lines_and_leaves_gaps_blank():
+    lines = pd.DataFrame(
+        {"who": ["z", "z", "a"], "what": ["q", "b", "b"], "accuracy": [1.0, 2.0, 3.0]}
+    )
+    text = text_table(lines, "who", "what", cell=lambda line: f"{line['accuracy']:.0f}")
+    assert [line.split() for line in text.splitlines()] == [
+        ["who", "q", "b"], ["z", "1", "2"], ["a", "3"],
+    ]  # fmt: skip
+    assert len({len(line) for line in text.splitlines()}) == 1

@@ -1,0 +1,92 @@
+"""Pictures of accuracies, read back and compared with the lines they show."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from jobs.color_space import best
+from results import bars, curves, heat, png, squares
+
+PANELS = ("benign", "adversarial")
+
+
+def lines_of(x: list, series: tuple[str, ...] = ("rgb", "ycbcr")) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    lines = pd.DataFrame(
+        [(s, v, p) for p in PANELS for s in series for v in x], columns=["space", "x", "subject"]
+    )
+    share = rng.uniform(10, 90, len(lines))
+    return lines.assign(n=40, accuracy=share, low=share - 5, high=share + 5)
+
+
+@pytest.mark.parametrize("x", [[5, 10, 20], ["M", "M90", "M80"]], ids=["numbers", "names"])
+def test_curves_show_every_accuracy(x):
+    lines = lines_of(x)
+    figure = curves(lines, "x", "space", "subject", title="t", across=PANELS)
+    benign, attacked, pair = figure.axes
+    for axes, subject in ((benign, "benign"), (attacked, "adversarial")):
+        assert axes.get_title() == f"{subject} (n 40)"
+        shown = {tuple(line.get_ydata()) for line in axes.lines}
+        for space in ("rgb", "ycbcr"):
+            own = lines[(lines["space"] == space) & (lines["subject"] == subject)]
+            assert tuple(own["accuracy"]) in shown
+    own = lines[lines["space"] == "rgb"]
+    assert (
+        pair.lines[0].get_xdata().tolist() == own[own["subject"] == "benign"]["accuracy"].tolist()
+    )
+    assert png(figure) == png(figure)
+
+
+def test_a_level_is_dotted_in_its_panel_and_a_cross_at_equal_cost():
+    level = pd.DataFrame({"subject": PANELS, "accuracy": [70.0, 30.0]})
+    figure = curves(
+        lines_of([1, 2]), "x", "space", "subject", title="t", levels=level, across=PANELS
+    )
+    assert figure.axes[0].lines[-1].get_ydata() == [70.0, 70.0]
+    cross = figure.axes[2].lines[-1]
+    assert (cross.get_xdata()[0], cross.get_ydata()[0], cross.get_marker()) == (70.0, 30.0, "x")
+
+
+def test_a_map_writes_its_numbers_and_leaves_holes_blank():
+    lines = lines_of([1, 2, 3]).iloc[1:]
+    figure = heat(lines, "space", "x", panel="subject", title="t")
+    for axes, subject in zip(figure.axes, PANELS, strict=False):
+        own = lines[lines["subject"] == subject]
+        texts = sorted(text.get_text() for text in axes.texts)
+        assert texts == sorted(f"{share:.1f}" for share in own["accuracy"])
+    assert np.isnan(figure.axes[0].images[0].get_array().filled(np.nan)).sum() == 1
+
+
+def test_bars_and_squares_show_every_accuracy():
+    lines = lines_of(["fgsm 2", "pgd 8"])
+    lines = lines[lines["subject"] == "benign"].reset_index(drop=True)
+    figure = bars(lines, "x", "space", title="t")
+    heights = sorted(patch.get_height() for patch in figure.axes[0].patches)
+    assert heights == pytest.approx(sorted(lines["accuracy"]))
+    figure = squares(
+        lines, "space", "x", title="t", panels={"white": ["fgsm 2", "pgd 8"]},
+        marked=[("rgb", "pgd 8")],
+    )  # fmt: skip
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    for line in lines.itertuples():
+        assert f"{line.accuracy:.0f}" in texts
+        assert f"{line.low:.0f}-{line.high:.0f}" in texts
+    assert sum(not patch.get_fill() for patch in figure.axes[0].patches) == 1
+
+
+def test_the_best_step_within_the_limit_is_named():
+    losses = {"rgb": (30, 29, 20), "ycbcr": (28, 27, 10)}
+    shown = pd.DataFrame(
+        {"defence": f"{space}{step}", "space": space, "step": step, "subject": subject,
+         "n": 40, "n_right": n, "accuracy": 2.5 * n, "low": 0.0, "high": 100.0}
+        for space, kept in losses.items()
+        for step, n_benign, n_attacked in zip((5, 10, 20), kept, (10, 12, 39), strict=True)
+        for subject, n in (("benign", n_benign), ("adversarial", n_attacked))
+    )  # fmt: skip
+    none = shown.iloc[:2].assign(n_right=[30, 4], accuracy=[75.0, 10.0])
+    # One image of 40 is 2.5 points: below 3 points RGB may lose one, YCbCr loses two or more.
+    text = best(none, shown, 3.0)
+    assert "step  10: benign  72.5 [" in text[2]
+    assert "adversarial  30.0 [" in text[2]
+    assert "none: every step loses more" in text[3]
+    assert "adversarial  10.0 [" in text[0]

@@ -1,0 +1,143 @@
+"""Sweeps in one process, without Ray: rows, failures, interruptions, files of the bank."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from studies import SQUARES, TWOS, Cell, evaluate
+
+from core.digests import digest
+from core.errors import InputError
+from results import schema
+from results.files import Root
+from results.store import Found, Store
+from search.engine.bank import Bank
+from search.engine.here import Here
+from search.engine.plan import Grid
+from search.engine.task import evaluate_cell
+from search.engine.unfinished import Unfinished
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(Root(tmp_path / "store"))
+
+
+def sweep(store, cells, study=SQUARES, **how):
+    plan = Grid(study.cell_id, cells)
+    return Here(store).sweep(study, plan, "w", label=study.name, **how)
+
+
+def rows(store, study=SQUARES):
+    cells = store.cells(study.name, "w", study.schema(), Found(), version=1)
+    return {cell_id: table.drop_columns(list(schema.MEASURED)) for cell_id, table in cells}
+
+
+def test_rows_equal_those_of_a_plain_loop(store):
+    cells = [Cell(number=n) for n in range(5)]
+    outcome = sweep(store, cells)
+    assert (outcome.n_stored, outcome.n_run, outcome.failed) == (0, 5, {})
+    plain = [evaluate_cell(SQUARES, cell, store) for cell in cells]
+    assert rows(store) == {
+        SQUARES.cell_id(cell): table.drop_columns(list(schema.MEASURED))
+        for cell, table in zip(cells, plain, strict=True)
+    }
+    again = sweep(store, [*cells, Cell(number=9)])
+    assert (again.n_stored, again.n_run) == (5, 1)
+
+
+def test_a_failing_cell_is_named_counted_and_retried(store, tmp_path, capsys):
+    cells = [
+        Cell(number=0),
+        Cell(number=1, fails="bug"),
+        Cell(number=2, fails="input"),
+        Cell(number=3, fails=f"once:{tmp_path / 'flag'}"),
+        Cell(number=4),
+    ]
+    outcome = sweep(store, cells, state={"command": "x"})
+    assert outcome.n_run == 2
+    reasons = [outcome.failed[SQUARES.cell_id(cell)].split(":")[0] for cell in cells[1:4]]
+    assert reasons == [
+        "ZeroDivisionError",
+        "expected an even number, found an odd one.\nHint",
+        "RuntimeError",
+    ]
+    assert f"FAILED squares {SQUARES.cell_id(cells[1])}" in capsys.readouterr().err
+    (state,) = store.states()
+    assert (state["state"], state["n_done"], len(state["failed"])) == ("failed", 2, 3)
+    assert state["command"] == "x"
+    ((_, log),) = store.logs("squares", "w")
+    assert "failed: squares: 2/5 cells" in log
+    again = sweep(store, cells)
+    assert (again.n_stored, again.n_run, len(again.failed)) == (2, 1, 2)
+
+
+def test_an_interrupted_sweep_keeps_what_is_stored(store):
+    def interrupted(cell, n_threads):
+        if cell.number == 2:
+            raise KeyboardInterrupt
+        return evaluate(cell, n_threads)
+
+    cells = [Cell(number=n) for n in range(4)]
+    with pytest.raises(KeyboardInterrupt):
+        sweep(store, cells, replace(SQUARES, evaluate=interrupted))
+    assert [state["state"] for state in store.states()] == ["interrupted"]
+    again = sweep(store, cells)
+    assert (again.n_stored, again.n_run) == (2, 2)
+
+
+def test_a_full_disk_stops_the_sweep_and_keeps_what_is_done(store, monkeypatch):
+    cells = [Cell(number=n) for n in range(3)]
+    sweep(store, cells[:2])
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "write_encoded", full)
+        with pytest.raises(InputError, match=r"No space left .*\n?.*2 cells .* are stored"):
+            sweep(store, cells)
+        patch.setattr(Store, "check_writable", full)
+        with pytest.raises(OSError, match="No space left"):
+            sweep(store, cells)
+    assert sweep(store, cells).n_stored == 2
+
+
+def test_stored_only_runs_nothing(store):
+    plan = Grid(SQUARES.cell_id, [Cell(number=1)])
+    with pytest.raises(InputError, match="not all rows are in the store"):
+        Here(store, stored_only=True).sweep(SQUARES, plan, "w", label="squares")
+    assert not rows(store)
+
+
+def test_a_sweep_that_is_not_recorded_leaves_rows_and_nothing_else(store):
+    sweep(store, [Cell(number=1), Cell(number=2, fails="bug")], recorded=False)
+    assert len(rows(store)) == 1
+    assert not store.states()
+    assert not list(store.logs("squares", "w"))
+
+
+def test_what_a_cell_made_is_in_the_bank_and_named_by_its_rows(store):
+    cell = Cell(number=3)
+    kept = Unfinished(Bank(store.root), TWOS.cell_id(cell), print)
+    (reason,) = sweep(store, [cell], TWOS).failed.values()
+    assert reason == "RuntimeError: killed"
+    assert store.root.exists(kept.name)
+    assert sweep(store, [cell], TWOS).failed == {}
+    assert not store.root.exists(kept.name)
+    (made,) = rows(store, TWOS).values()
+    assert made.schema.names[-2:] == ["piece", "piece_bytes"]
+    assert schema.column(made, "position").tolist() == [0, 1]
+    (piece,), (n_bytes,) = (set(schema.column(made, n)) for n in ("piece", "piece_bytes"))
+    bank = Bank(store.root)
+    assert bank.has(piece, n_bytes)
+    tensors, metadata = bank.get(piece)
+    assert tensors["twos"].tolist() == [2.0] * 3
+    assert metadata == {"kind": "twos"}
+
+
+def test_what_is_kept_of_unfinished_work_has_the_digest_that_it_always_had(store):
+    tensors = {"b": torch.arange(6.0).reshape(2, 3).T, "a": torch.tensor(7)}
+    arrays = [tensors[name].numpy() for name in ("a", "b")]
+    ours = Unfinished(Bank(store.root), "c1", print)._digest(tensors, "{}")
+    assert ours == digest("c1", "{}", ["a", "b"], arrays=arrays)
