@@ -6,37 +6,38 @@ of the arithmetic alone.
 """
 
 import time
-from dataclasses import asdict
+from typing import Any
 
 import torch
-from common import claim, prepare
+from common import Bench, claim, prepare
 
 from core import attacks
-from search import threat_plan, threats
-from search.engine.study import Place
-from search.threat_plan import Threat
-from search.threats import ExamplesCell, ScoreCell, Victim
+from results import schema
+from search import Pictures, Study, scores
+from search.engine.study import Made, Place
+from search.inputs.loading import Victim
+from search.inputs.pictures import EXAMPLES, ExamplesCell, Piece
 
 DEFENCES = ("none", "jpeg75", "fd", "shield", "smooth8", "k3-of16-af51", "tvm")
 ATTACKS = ("fgsm@8", "pgd@8x10")
 FLAGS = ("--data", "digits", "--benign", "100", "--adversarial", "20", "--report-benign", "200",
          "--report-adversarial", "20")  # fmt: skip
-SCORES = threats.score_study("bank")
-HERE = Place("cpu", 1)
+SCORES = scores.study("bank")
+N_THREADS = 1
 
 
 def main() -> int:
     """Both ways, interleaved by attack."""
-    torch.set_num_threads(HERE.n_threads)  # a second thread that waits counts as CPU time
+    torch.set_num_threads(N_THREADS)  # a second thread that waits counts as CPU time
     bench = prepare(*FLAGS)
-    found = bench.question.prepared
-    piece = next(p for p in found.pieces if (p.split, p.subject) == ("report", "benign"))
+    found = bench.question
+    piece = next(p for p in found.of("report") if p.subject == "benign")
     victims = {name: Victim((found.weights,), ("",), name) for name in DEFENCES}
     holds = True
     for text in ATTACKS:
-        attack = threat_plan.parse_attack(text, channels=1, side=found.inputs.side)
+        attack = bench.lab.attack(text)
         cell = ExamplesCell(
-            **asdict(found.inputs), networks=(found.weights,), tables=("",), front="none",
+            **found.inputs.fields(), networks=(found.weights,), tables=("",), front="none",
             split="report", images=piece.name, first=0, count=len(piece.images),
             attack=attack.name, eps_255=attack.eps_255, step_255=attack.step_255,
             n_steps=attack.n_steps, n_restarts=attack.n_restarts, n_samples=0, eight_bit=True,
@@ -52,30 +53,36 @@ def main() -> int:
 
 
 def _seconds(
-    bench: object, cell: ExamplesCell, attack: attacks.Attack, victims: dict[str, Victim],
+    bench: Bench, cell: ExamplesCell, attack: attacks.Attack, victims: dict[str, Victim],
     *, again: bool,
 ) -> float:  # fmt: skip
     """Attack and score; `again`: attack before each defence."""
-    threat = Threat("gray", attack, Victim(cell.networks, cell.tables))
     made, total = None, 0.0
     for name, victim in victims.items():
         start = time.process_time()
         if made is None or again:
-            made = _run(bench, threats.EXAMPLES, cell)["piece"][0]
+            made = _attacked(bench, cell, attack)
         total += time.process_time() - start
-        found = bench.question.prepared
-        for score in threat_plan.score_cells(
-            found, {name: victim}, [(threat, cell, made)], block=1000
-        ):
-            if isinstance(score, ScoreCell) and score.threat == "gray":
-                start = time.process_time()
-                _run(bench, SCORES, score)
-                total += time.process_time() - start
+        for score in scores.cells(bench.question.inputs, {name: victim}, [made], block=1000):
+            start = time.process_time()
+            _run(bench, SCORES, score)
+            total += time.process_time() - start
     return total
 
 
-def _run(bench: object, study: object, cell: object) -> dict:
-    return study.evaluate(cell, study.load(cell, bench.bank, HERE))
+def _attacked(bench: Bench, cell: ExamplesCell, attack: attacks.Attack) -> Pictures:
+    """Examples, put into the bank."""
+    made = _run(bench, EXAMPLES, cell)
+    assert isinstance(made, Made)
+    name, _ = bench.bank.put(dict(made.tensors), made.metadata)
+    ids, labels = made.columns["image"], made.columns["label"]
+    piece = Piece(name, cell.split, "adversarial", ids, labels, undefended=labels[:0])
+    return Pictures((piece,), "gray", attack)
+
+
+def _run(bench: Bench, study: Study[Any, Any], cell: Any) -> schema.Columns | Made:
+    place = Place("cpu", N_THREADS, bench.bank, study.cell_id(cell))
+    return study.evaluate(cell, study.load(cell, place))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import sys
 
 from common import claim, count_forwards, plain_loop, prepare
 
-from jobs import qtable_search
+from search.tables.plan import SEARCH
 
 
 def main() -> int:
@@ -22,7 +22,7 @@ def main() -> int:
             for strategy in ("exhaustive", "best-first"):
                 plan, tally = bench.again("--strategy", strategy).plan()
                 forwards = count_forwards(bench.network())
-                wall_s = plain_loop(qtable_search.SEARCH, plan, bench.engine.store)
+                wall_s = plain_loop(SEARCH, plan, bench.engine.store)
                 leader = tally.leader()
                 found[strategy] = (leader and leader.name, forwards(), wall_s)
             (winner, n_all, all_s), (same, n_few, few_s) = found.values()

@@ -10,12 +10,14 @@ import torch
 from jobs import qtable_search
 from results.files import Root
 from results.store import Store
-from search import cli
+from search import Lab
 from search.engine.bank import Bank
+from search.engine.engine import Engine
 from search.engine.plan import Plan
-from search.engine.study import Place
-from search.engine.sweep import Engine, evaluate_cell
+from search.engine.task import evaluate_cell
+from search.flags import parse
 from search.inputs import loading
+from search.tables.plan import Cell, Question
 
 
 @dataclass
@@ -23,7 +25,8 @@ class Bench:
     """A search whose classifier, images and examples are made."""
 
     engine: Engine
-    question: qtable_search.Question
+    lab: Lab
+    question: Question
     flags: list[str]
 
     @property
@@ -33,15 +36,14 @@ class Bench:
 
     def network(self, device: str = "cpu") -> torch.nn.Module:
         """Its classifier, here."""
-        prepared = self.question.prepared
-        return loading.classifier_of(self.bank, prepared.weights, device, prepared.inputs.precision)
+        asked = self.question
+        return loading.classifier_of(self.bank, asked.weights, device, asked.inputs.precision)
 
-    def again(self, *flags: str) -> qtable_search.Question:
+    def again(self, *flags: str) -> Question:
         """The same search with other flags."""
-        options = parse([*self.flags, *flags])
-        return qtable_search.Question(options, self.question.attack, self.question.prepared)
+        return qtable_search.ask(self.lab, asked_by([*self.flags, *flags]))
 
-    def cells(self) -> list[qtable_search.Cell]:
+    def cells(self) -> list[Cell]:
         """Every cell of the exhaustive search."""
         plan, _ = self.question.plan()
         return list(iter(plan.ask, None))
@@ -51,15 +53,17 @@ class Bench:
         return sum(cell.count * len(cell.tables) for cell in self.cells())
 
 
-def parse(flags: list[str]) -> Any:
+def asked_by(flags: list[str]) -> qtable_search.Asked:
     """The table search's flags."""
-    return cli.parser_of(qtable_search.JOB).parse_args(flags)
+    job = qtable_search.JOB
+    return parse(qtable_search.Asked, name=job.name, question=job.question, argv=flags)
 
 
 def prepare(*flags: str) -> Bench:
     """Prepare a search in results/out/bench, where classifiers and images are kept for the next."""
-    engine = Engine(Store(Root("results/out/bench")))
-    return Bench(engine, qtable_search.ask(engine, parse(list(flags))), list(flags))
+    engine, asked = Engine(Store(Root("results/out/bench"))), asked_by(list(flags))
+    lab = Lab(engine, asked)
+    return Bench(engine, lab, qtable_search.ask(lab, asked), list(flags))
 
 
 def plain_loop(
@@ -68,7 +72,7 @@ def plain_loop(
     """Run a plan's cells one after the other in this process; seconds. `keep` gets their rows."""
     start = time.perf_counter()
     while (cell := plan.ask()) is not None:
-        rows = evaluate_cell(study, cell, store, Place("cpu", torch.get_num_threads()))
+        rows = evaluate_cell(study, cell, store, n_threads=torch.get_num_threads())
         keep(rows)
         plan.tell(study.cell_id(cell), study.digest(rows))
     return time.perf_counter() - start

@@ -15,9 +15,9 @@ from PIL import Image
 from sweep_over_forwards import warm
 
 from core.codec import qtable
-from jobs import qtable_search
 from search.engine.plan import Grid
 from search.inputs.loading import images_of
+from search.tables.plan import SEARCH
 
 
 def through_libjpeg(image: np.ndarray, table: list[int]) -> np.ndarray:
@@ -42,11 +42,11 @@ def main() -> int:
     bench.engine.start()
     warm(bench)
     start = time.perf_counter()
-    plan = Grid(qtable_search.SEARCH.cell_id, bench.cells())
-    bench.engine.sweep(qtable_search.SEARCH, plan, f"bench-{time.time_ns()}", label="sweep")
+    plan = Grid(SEARCH.cell_id, bench.cells())
+    bench.engine.sweep(SEARCH, plan, f"bench-{time.time_ns()}", label="sweep")
     ours_s = time.perf_counter() - start
     bench.engine.stop()
-    pieces = bench.question.pieces("search")
+    pieces = bench.question.of("search")
     images = torch.cat([images_of(bench.bank, p.name).images for p in pieces])
     names = sorted({name for cell in bench.cells() for name in cell.tables})
     tables = [qtable.by_name(name).int().flatten().tolist() for name in names]

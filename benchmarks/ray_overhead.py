@@ -15,11 +15,11 @@ import torch
 from common import Bench, claim, plain_loop, prepare
 from sweep_over_forwards import warm
 
-from jobs import qtable_search
 from results.files import Root
 from results.store import Store
 from search.cluster.nodes import WORKER_ENV
 from search.engine.plan import Grid
+from search.tables.plan import SEARCH
 
 
 def on_ray(bench: Bench, n_workers: int) -> float:
@@ -29,8 +29,8 @@ def on_ray(bench: Bench, n_workers: int) -> float:
     for _ in range(n_workers):
         warm(bench)
     start = time.perf_counter()
-    plan = Grid(qtable_search.SEARCH.cell_id, bench.cells())
-    bench.engine.sweep(qtable_search.SEARCH, plan, f"bench-{time.time_ns()}", label="sweep")
+    plan = Grid(SEARCH.cell_id, bench.cells())
+    bench.engine.sweep(SEARCH, plan, f"bench-{time.time_ns()}", label="sweep")
     wall_s = time.perf_counter() - start
     ray.shutdown()
     return wall_s
@@ -40,10 +40,10 @@ def in_process(bench: Bench) -> float:
     """Seconds of a plain loop that also stores the rows."""
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Root(folder))
-        plan = Grid(qtable_search.SEARCH.cell_id, bench.cells())
+        plan = Grid(SEARCH.cell_id, bench.cells())
         return plain_loop(
-            qtable_search.SEARCH, plan, bench.engine.store,
-            keep=lambda rows: store.write("qtable_search", "plain", rows),
+            SEARCH, plan, bench.engine.store,
+            keep=lambda rows: store.write(SEARCH.name, "plain", rows),
         )  # fmt: skip
 
 

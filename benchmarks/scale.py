@@ -26,14 +26,13 @@ import pyarrow.dataset as ds
 from common import claim
 
 from core.codec.qtable import Defensive
-from jobs import qtable_search
 from results import schema
 from results.files import Root
 from results.store import Store
-from search.engine.bank import Bank
+from search.engine.engine import Engine
 from search.engine.plan import Grid
 from search.engine.study import Place, Study
-from search.engine.sweep import Engine
+from search.tables.plan import Cell, Row
 from search.tables.tally import Tally, digest
 
 TABLES = tuple(Defensive(pattern=3, qs_of=16, qs_af=q) for q in range(1, 122, 5))
@@ -53,7 +52,7 @@ class MadeUp:
 _MADE_UP: list[MadeUp] = []
 
 
-def load(_: qtable_search.Cell, __: Bank, ___: Place) -> MadeUp:
+def load(_: Cell, __: Place | None) -> MadeUp:
     """Outcomes like those of a search: most right, some not."""
     if not _MADE_UP:
         random = np.random.default_rng(0)
@@ -78,18 +77,18 @@ def load(_: qtable_search.Cell, __: Bank, ___: Place) -> MadeUp:
     return _MADE_UP[0]
 
 
-def evaluate(_: qtable_search.Cell, made_up: MadeUp) -> schema.Columns:
+def evaluate(_: Cell, made_up: MadeUp) -> schema.Columns:
     """Nothing is computed."""
     return made_up.columns
 
 
-STUDY = Study("scale", 1, qtable_search.Cell, qtable_search.Row, load, evaluate, digest)
+STUDY = Study("scale", 1, Cell, Row, load, evaluate, digest)
 
 
-def cells(n_cells: int) -> Iterator[qtable_search.Cell]:
+def cells(n_cells: int) -> Iterator[Cell]:
     """As many cells, each of a block of its own."""
     for i in range(n_cells):
-        yield qtable_search.Cell(
+        yield Cell(
             data="made-up", side=224, fingerprint="f" * 64, model="resnet50", seed=0,
             precision="bf16", weights="w" * 64, attack="fgsm", eps_255=2.0, split="search",
             subject="benign", piece="p" * 64, first=N_IMAGES * i, count=N_IMAGES,
@@ -166,7 +165,7 @@ def main() -> int:
         assert (outcome.n_run, outcome.failed) == (n_cells, {})
         start = time.perf_counter()
         n_rows, n_right = read_back(engine.store)
-        made_up = load(next(cells(1)), None, None).columns
+        made_up = load(next(cells(1)), None).columns
         assert n_rows == N_IMAGES * len(TABLES) * n_cells
         assert n_rows == sum(c.n_benign for c in tally.counts.values())
         assert n_right == n_cells * (made_up["label"] == made_up["predicted"]).sum()

@@ -18,11 +18,10 @@ from common import Bench, claim, prepare
 
 from core import codec, models
 from core.models import Blueprint, Normalised, architecture, save_checkpoint
-from jobs import qtable_search
-from search.engine.bank import Bank
 from search.engine.plan import Grid
 from search.engine.study import Place, Study
 from search.inputs import loading
+from search.tables.plan import SEARCH, Cell, Row
 
 FEW = ("--benign", "250", "--adversarial", "50", "--report-benign", "50",
        "--report-adversarial", "10")  # fmt: skip
@@ -41,7 +40,7 @@ SIZES = {
 }  # fmt: skip
 
 
-def bare(batch_size: int, cell: qtable_search.Cell, inputs: tuple) -> dict:
+def bare(batch_size: int, cell: Cell, inputs: tuple) -> dict:
     """The network alone, once per table, on the undefended images."""
     images, network = inputs
     pixels = codec.to_pixels(images.images)
@@ -55,16 +54,16 @@ def bare(batch_size: int, cell: qtable_search.Cell, inputs: tuple) -> dict:
             "qs_of": [None], "qs_af": [None], "predicted": [forwards_us]}  # fmt: skip
 
 
-def load_opened(cell: qtable_search.Cell, bank: Bank, place: Place) -> tuple:
+def load_opened(cell: Cell, place: Place) -> tuple:
     """The cell's images, and the network as whoever opens it has it."""
-    images, _ = loading.load_block(cell, bank, place)
-    return images, models.from_tensors(*bank.get(cell.weights))
+    images, _ = loading.load_block(cell, place)
+    return images, models.from_tensors(*place.bank.get(cell.weights))
 
 
 def bare_study(*, opened: bool, batch_size: int) -> Study:
     """The bare network, as it was opened or as the sweep makes it ready."""
     load = load_opened if opened else loading.load_block
-    return Study("bare", 1, qtable_search.Cell, qtable_search.Row, load, partial(bare, batch_size))
+    return Study("bare", 1, Cell, Row, load, partial(bare, batch_size))
 
 
 class Timed(Grid):
@@ -126,8 +125,8 @@ def main() -> int:
         warm(bench)
         before = [bare_s(bench, **how) for how in BARE]
         start = time.perf_counter()
-        plan = Grid(qtable_search.SEARCH.cell_id, bench.cells())
-        bench.engine.sweep(qtable_search.SEARCH, plan, f"bench-{time.time_ns()}", label="sweep")
+        plan = Grid(SEARCH.cell_id, bench.cells())
+        bench.engine.sweep(SEARCH, plan, f"bench-{time.time_ns()}", label="sweep")
         sweep_s = time.perf_counter() - start
         after = [bare_s(bench, **how) for how in reversed(BARE)]
         ready, small, claimed = ((x + y) / 2 for x, y in zip(before, reversed(after), strict=True))

@@ -9,7 +9,7 @@ import time
 
 from common import claim, prepare
 
-from jobs import qtable_search
+from search.tables.plan import SEARCH
 
 FLAGS = ["--data", "digits", "--eps-255", "4"]
 
@@ -19,7 +19,7 @@ def second() -> None:
     bench = prepare(*FLAGS)
     question = bench.again("--patterns", "14", "--qs-af", f"{200 + time.time_ns() % 50}")
     plan, _ = question.plan()
-    bench.engine.sweep(qtable_search.SEARCH, plan, f"bench-{time.time_ns()}", label="sweep")
+    bench.engine.sweep(SEARCH, plan, f"bench-{time.time_ns()}", label="sweep")
     assert set(bench.engine.first_cell_at) == {"qtable_search"}, "something was prepared again"
     print(bench.engine.first_cell_at["qtable_search"] - bench.engine.ready_at)
     bench.engine.stop()

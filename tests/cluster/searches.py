@@ -28,8 +28,8 @@ STUDIES = (*PREPARED, "qtable_search", "qtable_report")
 # One CPU, as each host has: a network trained by more threads has other last digits.
 _HERE = (
     "import ray, sys; ray.init(num_cpus=1, include_dashboard=False)\n"
-    "from jobs.qtable_search import JOB; from search import cli\n"
-    "raise SystemExit(cli.main(JOB, sys.argv[1:]))\n"
+    "from jobs.qtable_search import JOB; from search import main\n"
+    "raise SystemExit(main(JOB, sys.argv[1:]))\n"
 )
 
 
