@@ -28,11 +28,9 @@ class Asked(flags.Searched):
     steps: tuple[int, ...] = flag(
         tuple(range(5, 101, 5)), "quantiser steps, such as 5-100/5", "STEP"
     )
+    block: int = flag(250, "images per cell")
     max_decline: float = flag(
-        1.0,
-        "a step is feasible when it costs less benign accuracy",
-        "POINTS",
-        parse=flags.positive,
+        1.0, "a step is feasible when it costs less benign accuracy", "POINTS", parse=flags.positive
     )
 
 

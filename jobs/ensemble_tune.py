@@ -45,8 +45,7 @@ class Asked(flags.Searched):
     trials: int | None = flag(None, "so many more trials [12]")
     until: int | None = flag(None, "so many trials in all")
     membership: Literal["enumerate", "optuna"] = flag(
-        "enumerate",
-        "all subsets of each chain, exactly; or eight booleans that are searched",
+        "enumerate", "all subsets of each chain, exactly; or eight booleans that are searched"
     )
     objectives: Literal["single", "multi"] = flag(
         "single", "adversarial images right; or those, benign ones and few members"
@@ -73,8 +72,7 @@ class Asked(flags.Searched):
     )
     rule: Literal["mean", "vote"] = flag("mean", "mean softmax, or majority vote")
     chain_epochs: int = flag(
-        1,
-        "of each of the seven fine-tuned members; the paper has 2 or 4 (14 or 28 in all)",
+        1, "of each of the seven fine-tuned members; the paper has 2 or 4 (14 or 28 in all)"
     )
     max_decline: float = flag(
         1.0,

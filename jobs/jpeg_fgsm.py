@@ -1,8 +1,8 @@
 """How much JPEG, against how much FGSM?
 
     python jobs/jpeg_fgsm.py --smoke
-    python jobs/jpeg_fgsm.py --data mnist --model lenet --download
-    python jobs/jpeg_fgsm.py --data mnist --model lenet --figure    # from stored rows
+    python jobs/jpeg_fgsm.py --data mnist --download
+    python jobs/jpeg_fgsm.py --data mnist --figure    # from stored rows
 
 FGSM over a range of budgets on the undefended network (gray box), JPEG over a range of qualities:
 the accuracy of each pair. It says nothing of an attacker who goes through JPEG.

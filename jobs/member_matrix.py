@@ -50,12 +50,7 @@ def run(lab: Lab, asked: Asked) -> Answer:
             text_table(own, "member", "quality", cell=lambda line: f"{line['accuracy']:.1f}")
         )
     figure = heat(
-        lines,
-        "member",
-        "quality",
-        panel="subject",
-        title=title,
-        xlabel="quality of the images",
+        lines, "member", "quality", panel="subject", title=title, xlabel="quality of the images"
     )
     return Answer(text="\n".join(text), frames={"matrix": lines}, figures={"matrix": figure})
 

@@ -27,7 +27,6 @@ from results.tables.answer import table_answer
 from results.tables.winner import BASELINES
 from search import Job, Lab, flag, flags, main
 from search.engine.plan import Grid
-from search.inputs.making import sweep_name
 from search.measures import frequencies
 from search.progress import say
 from search.tables.plan import REPORT, SEARCH, Question
@@ -120,17 +119,7 @@ def ask(lab: Lab, asked: Asked) -> Question:
 def run(lab: Lab, asked: Asked) -> Answer:
     """Search, and report the winner on held-out images."""
     question = ask(lab, asked)
-    attack, best_first = question.attack, asked.strategy == "best-first"
-    words = [
-        lab.inputs.data,
-        str(lab.inputs.side),
-        *["measured"] * (question.ratio is not None),
-        lab.inputs.model,
-        attack.name,
-        f"eps{attack.eps_255:g}",
-        *["best-first"] * best_first,
-    ]
-    sweep = sweep_name(words, question.asked())
+    attack, sweep = question.attack, question.sweep
     plan, tally = question.plan()
     rows = lab.run(SEARCH, plan, sweep, label="table search")
     winner, report, export = tally.leader(), None, ""
@@ -146,7 +135,7 @@ def run(lab: Lab, asked: Asked) -> Answer:
         report,
         title=f"{lab.title}, {attack.name} {attack.budget}{bands}",
         max_decline_points=asked.max_decline,
-        partial=best_first,
+        partial=question.best_first,
         bands=question.bands,
         export=export,
     )

@@ -115,11 +115,7 @@ def rows_table(
     unknown = set(columns) - set(schema.names)
     if unknown:
         raise ValueError(f"columns {sorted(unknown)} are not fields of Row")
-    footer = {
-        "cell_id": constants["cell_id"],
-        "study": study,
-        "cell": json.dumps(vars(cell)),
-    }
+    footer = {"cell_id": constants["cell_id"], "study": study, "cell": json.dumps(vars(cell))}
     return pa.Table.from_arrays(arrays, schema=schema.with_metadata(footer))
 
 

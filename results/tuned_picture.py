@@ -23,11 +23,7 @@ _MOST_LABELS = 14  # numbers in a map's cells are left out beyond so many lines
 
 
 def tuning_figure(
-    found: Tuned,
-    importances: Mapping[str, float],
-    *,
-    title: str,
-    max_decline_points: float = 1.0,
+    found: Tuned, importances: Mapping[str, float], *, title: str, max_decline_points: float = 1.0
 ) -> Figure:
     """Four panels: history, importance, front, and the best Def by sigma and number of members.
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from core import models
+from core.attacks import NAMES
 from core.data import KNOWN, is_uri
 from core.errors import InputError
 from core.training import noisy
@@ -121,9 +122,7 @@ class Flags:
     )
     data: str = flag("digits", f"data set: {', '.join(KNOWN)}", "NAME")
     side: int | None = flag(
-        None,
-        "side of the images; what the data set has unless given (photos: 32, 64 or 224)",
-        "PX",
+        None, "side of the images; what the data set has unless given (photos: 32, 64 or 224)", "PX"
     )
     data_root: str | None = flag(None, "where mnist and cifar lie", "DIR")
     download: bool = flag(False, "fetch mnist or cifar if they are not there")
@@ -162,7 +161,7 @@ class Flags:
 class Attacked(Flags):
     """An attack on the undefended network."""
 
-    attack: str = flag("fgsm", f"how examples are made: {ATTACK}", "ATTACK")
+    attack: str = flag("fgsm", f"how examples are made: {ATTACK}; {', '.join(NAMES)}", "ATTACK")
     eps_255: float | None = flag(
         2.0, "budget of the attack where --attack names none, L-infinity, in 1/255", "EPS"
     )
@@ -174,7 +173,6 @@ class Searched(Attacked):
 
     benign: int | None = flag(None, "benign images; 1000 or all there are")
     adversarial: int = flag(200, "adversarial examples")
-    block: int = flag(250, "images per cell")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -219,7 +219,9 @@ class Lab:
         cells = list(scores.cells(self.inputs, victims, pictures, block=block))
         rows = self.sweep(study, cells, *words, label="scores")
         place = {study.cell_id(cell): i for i, cell in enumerate(cells)}
-        rows = rows.sort_values("cell_id", key=lambda ids: ids.astype(str).map(place), kind="stable")
+        rows = rows.sort_values(
+            "cell_id", key=lambda ids: ids.astype(str).map(place), kind="stable"
+        )
         return rows.assign(subject=np.where(rows["threat"] == "none", "benign", "adversarial"))
 
     def name(self, words: Sequence[str], asked: object) -> str:

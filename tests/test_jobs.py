@@ -1,7 +1,7 @@
 """Every job with --smoke: it answers, and answers the same from stored rows, running nothing.
 
-The jobs run in this process on one Ray, whose workers have torch already, and a job finds the
-networks that those before it trained. `test_table_search` runs the search's command as users do.
+The jobs run in this process, without Ray, and a job finds the networks that those before it
+trained. `test_table_search` runs the search's command as users do.
 """
 
 import importlib
@@ -10,7 +10,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-import ray
 
 import results
 from search import main
@@ -19,16 +18,6 @@ from search.inputs.chains import MEMBERS
 ROOT = Path(__file__).resolve().parent.parent
 ELSEWHERE = {"qtable_search": "test_table_search.py", "ensemble_tune": "test_ensembles.py"}
 JOBS = sorted(path.stem for path in (ROOT / "jobs").glob("[!_]*.py"))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def local_ray():
-    ray.init(
-        address="local", num_cpus=2, include_dashboard=False, logging_level="warning",
-        runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}},
-    )  # fmt: skip
-    yield
-    ray.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +31,7 @@ def test_smoke_answers_and_stored_rows_answer_the_same(name, tmp_path, capsys, t
     shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
 
     def run(*flags: str) -> tuple[str, str]:
-        code = main(job, ["--smoke", "--store", str(tmp_path), *flags])
+        code = main(job, ["--smoke", "--here", "--store", str(tmp_path), *flags])
         said = capsys.readouterr()
         assert code == 0, said.err
         return said.out, said.err

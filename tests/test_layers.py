@@ -1,6 +1,7 @@
 """Which layer may import what: the table of docs/design.md, enforced."""
 
 import ast
+import importlib
 import sys
 from pathlib import Path
 
@@ -14,7 +15,7 @@ MAY = {
     "results": {"pandas", "pyarrow", "matplotlib", "numpy", "fsspec", "scipy", "jinja2"},
     "search": {"core", "results", "ray", "optuna", "torch", "numpy", "safetensors", "tqdm",
                "psycopg", "yaml"},
-    "jobs": {"core", "results", "search", "torch", "numpy"},
+    "jobs": {"core", "results", "search", "torch", "numpy", "pandas"},
 }  # fmt: skip
 
 
@@ -73,3 +74,77 @@ def test_nothing_is_unpickled():
                 assert not called.startswith(("pickle.", "cloudpickle.", "joblib.", "dill.")), path
                 assert called != "torch.load" or "weights_only=True" in ast.unparse(node), path
                 assert "allow_pickle=True" not in ast.unparse(node), path
+
+
+SEARCH = [  # from below; what stands in one line does not import its neighbours
+    {"flags", "progress"},
+    {"cluster"},
+    {"engine"},
+    {"inputs"},
+    {"scores", "measures", "tables", "tuning"},
+    {"lab"},
+    {"job"},
+    {"__init__", "__main__"},
+]
+
+
+def graph(folder: str) -> dict[str, set[str]]:
+    """Which module of ours imports which, the contents of packages' own files left out."""
+    files = {
+        str(path.relative_to(ROOT).with_suffix("")).replace("/", "."): path
+        for path in (ROOT / folder).rglob("*.py")
+    }
+    return {name: imported(path) & set(files) for name, path in files.items()}
+
+
+def test_the_folders_of_search_import_downwards_alone():
+    height = {name: i for i, names in enumerate(SEARCH) for name in names}
+    for module, others in graph("search").items():
+        own = ([*module.split("."), "__init__"])[1]
+        for other in others - {module}:
+            theirs = ([*other.split("."), "__init__"])[1]
+            assert own == theirs or height[theirs] < height[own], f"{module} imports {other}"
+
+
+@pytest.mark.parametrize("layer", sorted(OURS))
+def test_no_modules_import_each_other(layer):
+    edges = {
+        name: {other for other in others if not other.endswith("__init__")}
+        for name, others in graph(layer).items()
+    }
+
+    def reached(start: str) -> set[str]:
+        seen: set[str] = set()
+        left = list(edges[start])
+        while left:
+            name = left.pop()
+            if name not in seen:
+                seen.add(name)
+                left += edges[name]
+        return seen
+
+    circles = [name for name in edges if name in reached(name)]
+    assert not circles
+
+
+def test_the_engine_has_never_heard_of_an_image():
+    for path in (ROOT / "search" / "engine").glob("*.py"):
+        text = path.read_text().lower()
+        assert not {word for word in ("image", "network", "classifier") if word in text}, path
+
+
+def test_argparse_is_known_where_command_lines_are_read():
+    homes = {"search/flags.py", "search/__main__.py", "results/__main__.py"}
+    for path in sorted(p for layer in OURS for p in (ROOT / layer).rglob("*.py")):
+        if any(name.partition(".")[0] == "argparse" for name in imported(path)):
+            assert str(path.relative_to(ROOT)) in homes, path
+
+
+@pytest.mark.parametrize(
+    ("old", "name"), [("core.defence", "TableDefence"), ("core.ensemble", "Ensemble")]
+)
+def test_earlier_paths_go_on_working_with_a_warning(old, name):
+    sys.modules.pop(old, None)
+    with pytest.warns(DeprecationWarning, match="is now core.defences"):
+        module = importlib.import_module(old)
+    assert getattr(module, name) is getattr(importlib.import_module("core.defences"), name)

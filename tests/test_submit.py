@@ -95,7 +95,7 @@ def test_what_is_shipped_is_the_sources_alone_and_imports(tmp_path):
         check=True,
     ).stdout.split()  # fmt: skip
     assert told == [str(tmp_path), shipping.fingerprint()]
-    (tmp_path / "core" / "errors.py").write_text("")
+    (tmp_path / "jobs" / "ablation.py").write_text("")
     again = subprocess.run(
         [sys.executable, "-c", f"{code}; print(s.fingerprint())"],
         env={"PYTHONPATH": str(tmp_path)}, cwd=tmp_path, capture_output=True, text=True,
@@ -105,7 +105,7 @@ def test_what_is_shipped_is_the_sources_alone_and_imports(tmp_path):
 
 
 SUBMITTED = (
-    "import sys; from search import shipping\n"
+    "import sys; from search.cluster import shipping\n"
     "from core.errors import InputError\n"
     "try: shipping.check_arguments(sys.argv[0], sys.argv[1:])\n"
     "except InputError as error: print('refused:', error, flush=True); raise SystemExit(2)\n"

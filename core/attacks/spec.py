@@ -201,7 +201,7 @@ def parse_attack(
     name, eps, steps, restarts = match.groups()
     eps_255 = eps_255 if eps is None else float(eps)
     if eps_255 is None and name.partition(":")[0] == "bpda":
-        eps_255 = round(255 * BPDA_RMS * math.sqrt(channels * side**2))
+        eps_255 = float(round(255 * BPDA_RMS * math.sqrt(channels * side**2)))
     return Attack.with_defaults(
         name,
         eps_255=eps_255,

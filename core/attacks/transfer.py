@@ -83,11 +83,7 @@ def difgsm(
 
 
 def shrunk_and_shifted(
-    pixels: Pixels,
-    generators: Sequence[torch.Generator],
-    *,
-    probability: float,
-    smallest: float,
+    pixels: Pixels, generators: Sequence[torch.Generator], *, probability: float, smallest: float
 ) -> Pixels:
     """With `probability`, each image at a random size from `smallest` of its side, on black.
 

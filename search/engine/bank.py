@@ -1,4 +1,4 @@
-"""The bank: weights and images that are expensive and shared, stored by content, never pickled.
+"""The bank: tensors that are expensive and shared, stored by content, never pickled.
 
 A piece is a safetensors file named by the SHA-256 of its bytes. Whoever reads it checks that.
 """

@@ -42,7 +42,7 @@ class Engine:
         n_cpus, n_gpus = (sum(numbers) for numbers in zip(*have, strict=True))
         say(
             f"Ray ready in {duration(self.ready_at - begin)}: {len(have)} nodes, {n_cpus:g} CPUs, "
-            f"{n_gpus:g} GPUs; {self.cpus:g} CPU and {self.gpus:g} GPU a task",
+            f"{n_gpus:g} GPUs; {self.cpus:g} CPU and {self.gpus:g} GPU a task"
         )
         self._warn(have, joined=joined)
         if joined:

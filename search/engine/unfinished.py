@@ -61,7 +61,7 @@ class Unfinished:
         root.move(self.name, aside)
         self.say(
             f"warning: {root.path(self.name)} cannot be used ({reason}); moved to "
-            f"{root.path(aside)}, training starts from the beginning"
+            f"{root.path(aside)}, the cell starts from the beginning"
         )
 
     def remove(self) -> None:

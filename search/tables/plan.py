@@ -11,6 +11,7 @@ from results import MeasuredBands, schema
 from search.engine.plan import Grid, Plan
 from search.engine.study import Study
 from search.inputs.loading import BlockCell, Images, Inputs, load_block
+from search.inputs.making import sweep_name
 from search.inputs.pictures import Block, Piece, blocks
 from search.tables.best_first import BLOCKS_PER_SUBJECT, BestFirst
 from search.tables.tally import Tally, digest, grid, measured_bands, measured_grid
@@ -132,9 +133,14 @@ class Question:
         )
         return Grid(SEARCH.cell_id, cells, watch=tally.add, best=tally.best), tally
 
-    def asked(self) -> list[object]:
-        """All that decides the answer: another question is another sweep."""
-        asked = [
+    @property
+    def sweep(self) -> str:
+        """The search's name in the store: another question is another sweep."""
+        inputs, attack = self.inputs, self.attack
+        words = [inputs.data, str(inputs.side), *["measured"] * (self.ratio is not None)]
+        words += [inputs.model, attack.name, f"eps{attack.eps_255:g}"]
+        words += ["best-first"] * self.best_first
+        asked: list[object] = [
             asdict(self.inputs),
             self.weights,
             asdict(self.attack),
@@ -150,4 +156,4 @@ class Question:
             asked.append(self.max_decline_points)
         if self.ratio is not None:
             asked.append([row[0].name for row in self.tables()])
-        return asked
+        return sweep_name(words, asked)
