@@ -76,7 +76,12 @@ def curves(
             more = panels[-1].get_legend_handles_labels()
             handles, labels = handles + more[0], labels + more[1]
         figure.legend(
-            handles, labels, loc="outside lower center", ncols=min(6, len(labels)), frameon=False
+            handles,
+            labels,
+            title=series,
+            loc="outside lower center",
+            ncols=min(6, len(labels)),
+            frameon=False,
         )
         figure.suptitle(title, fontsize=10)
     return figure

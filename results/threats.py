@@ -142,19 +142,23 @@ def threat_answer(rows: Rows, defences: Sequence[str], *, title: str) -> Answer:
 
 
 def _figure(found: Outcomes, marks: Mapping[str, list[str]], title: str) -> Figure:
-    columns = {c: c.text() for c in found.columns}
-    lines = _lines(found, {}).assign(column=[f"{c.threat}/{c.text()}" for _, c in found.right])
+    columns = {c: _short(c) for c in found.columns}
+    lines = _lines(found, {}).assign(column=[f"{c.threat}/{_short(c)}" for _, c in found.right])
     panels = {
         name: [f"{c.threat}/{text}" for c, text in columns.items() if c.threat in threats]
         for name, threats in _PANELS.items()
     }
     masked_squares = [
-        (d, f"{c.threat}/{c.text()}") for d, c in found.right if d in marks and c.threat == "white"
+        (d, f"{c.threat}/{_short(c)}") for d, c in found.right if d in marks and c.threat == "white"
     ]
     note = "; red: masked gradient, no lower bound" if marks else ""
     said = f"{title}\naccuracy in %, 95 % interval below; budgets (eps) in 1/255{note}"
     panels = {name: wanted for name, wanted in panels.items() if wanted}
     return squares(lines, "defence", "column", title=said, panels=panels, marked=masked_squares)
+
+
+def _short(column: Column) -> str:
+    return f"worst ≤ {column.eps_255:g}" if column.threat == "worst" else column.text()
 
 
 def _lines(found: Outcomes, marks: Mapping[str, list[str]]) -> pd.DataFrame:
