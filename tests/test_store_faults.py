@@ -119,6 +119,7 @@ def test_a_writer_killed_at_any_moment_leaves_whole_files_only(tmp_path):
         "from stored import *\n"
         "from results.files import Root\n"
         f"store = Store(Root({str(tmp_path)!r}))\n"
+        "store.write('s', 'w', rows_of(0, n_rows=2000))  # however slow this machine is\n"
         "print('go', flush=True)\n"
         "for block in range(100000): store.write('s', 'w', rows_of(block % 50, n_rows=2000))\n"
     )
