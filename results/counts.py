@@ -54,7 +54,7 @@ def gains(rows: Rows, first: str, second: str, by: Sequence[str], *, of: str = "
     seen = seen.assign(right=seen["predicted"] == seen["label"])
     key = [*by, "image"]
     before, after = (seen[seen[of] == name].set_index(key)["right"] for name in (first, second))
-    if len(before) != len(after) or not before.index.isin(after.index).all():
+    if before.empty or len(before) != len(after) or not before.index.isin(after.index).all():
         raise ValueError(
             f"expected {first} and {second} on the same images, found {len(before)} and "
             f"{len(after)}.\nHint: run the study again; it computes what is missing."

@@ -10,6 +10,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from results.words import check_places
+
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # ships with matplotlib: the same picture everywhere
     "font.size": 8.0,
@@ -55,6 +57,7 @@ def curves(
             series compare at equal cost.
     """
     kinds, names = (list(dict.fromkeys(lines[name])) for name in (panel, series))
+    order = list(dict.fromkeys(lines[x]))
     n_panels = len(kinds) + (across is not None)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(max(5.0, 3.4 * n_panels), 3.6), layout="constrained")
@@ -63,14 +66,14 @@ def curves(
             for i, name in enumerate(names):
                 own = lines[(lines[panel] == kind) & (lines[series] == name)]
                 shift = (i - (len(names) - 1) / 2) * 0.12
-                _curve(axes, own, x=x, name=name, look=_look(i), shift=shift)
+                _curve(axes, own, x=x, name=name, order=order, look=_look(i), shift=shift)
             for _, level in () if levels is None else levels[levels[panel] == kind].iterrows():
                 axes.axhline(level["accuracy"], color="0.4", linestyle=":", linewidth=1)
             n = lines[lines[panel] == kind]["n"].iloc[0]
             axes.set(title=f"{kind} (n {n})", xlabel=xlabel or x, ylabel="accuracy (%)")
             axes.grid(axis="y", color="0.92")
         if across is not None:
-            _across(panels[-1], lines, series=series, panel=panel, kinds=across, levels=levels)
+            _across(panels[-1], lines, x=x, series=series, panel=panel, kinds=across, levels=levels)
         handles, labels = panels[0].get_legend_handles_labels()
         if across is not None and levels is not None:
             more = panels[-1].get_legend_handles_labels()
@@ -92,24 +95,34 @@ def _look(i: int) -> dict[str, Any]:
 
 
 def _curve(
-    axes: Axes, own: pd.DataFrame, *, x: str, name: object, look: dict[str, Any], shift: float
+    axes: Axes,
+    own: pd.DataFrame,
+    *,
+    x: str,
+    name: object,
+    order: list[str],
+    look: dict[str, Any],
+    shift: float,
 ) -> None:
+    if pd.api.types.is_numeric_dtype(own[x]):
+        own = own.sort_values(x)
     low, high = own["accuracy"] - own["low"], own["high"] - own["accuracy"]
     if pd.api.types.is_numeric_dtype(own[x]):
         axes.plot(own[x], own["accuracy"], label=str(name), linewidth=1, **look)
         axes.fill_between(own[x], own["low"], own["high"], color=look["color"], alpha=0.15)
         return
-    at = [i + shift for i in range(len(own))]  # intervals beside each other
+    at = [order.index(value) + shift for value in own[x]]  # intervals beside each other
     axes.errorbar(
         at, own["accuracy"], yerr=[low, high], label=str(name), capsize=2, linewidth=1.2, **look
     )
-    axes.set_xticks(range(len(own)), own[x])
+    axes.set_xticks(range(len(order)), order)
 
 
 def _across(
     axes: Axes,
     lines: pd.DataFrame,
     *,
+    x: str,
     series: str,
     panel: str,
     kinds: tuple[str, str],
@@ -117,8 +130,8 @@ def _across(
 ) -> None:
     for i, name in enumerate(dict.fromkeys(lines[series])):
         own = lines[lines[series] == name]
-        cost, gain = (own[own[panel] == kind]["accuracy"] for kind in kinds)
-        axes.plot(cost, gain, linewidth=0.7, **_look(i))
+        cost, gain = (own[own[panel] == kind].set_index(x)["accuracy"] for kind in kinds)
+        axes.plot(cost, gain.reindex(cost.index), linewidth=0.7, **_look(i))
     if levels is not None:
         cost, gain = (levels[levels[panel] == kind]["accuracy"] for kind in kinds)
         axes.plot(cost, gain, "kx", label="no defence")
@@ -143,6 +156,7 @@ def heat(
         figure = Figure(figsize=(max(5.0, size[0]), size[1]), layout="constrained")
         for axes, kind in zip(figure.subplots(1, len(kinds), squeeze=False)[0], kinds, strict=True):
             own = lines[lines[panel] == kind] if panel else lines
+            check_places(own, [down, across])
             grid = own.pivot_table(index=down, columns=across, values="accuracy", sort=False)
             values = grid.reindex(index=rows, columns=columns).to_numpy(dtype=float)
             _map(axes, values)

@@ -1,6 +1,7 @@
 """Accuracies of defences under threats, and the signs of a masked gradient."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -118,11 +119,11 @@ def threat_answer(rows: Rows, defences: Sequence[str], *, title: str) -> Answer:
     marks = masked(found)
     lines = _lines(found, marks)
     heads = {name: f"{name}{' !' if name in marks else ''}" for name in found.defences}
+    named = _distinct(found.columns, lambda c: c.text() if c.threat == "none" else _named(c))
     shown = lines.assign(
-        attacked=[_named(c) if c.threat != "none" else c.text() for _, c in found.right],
-        head=lines["defence"].map(heads),
+        attacked=[named[c] for _, c in found.right], head=lines["defence"].map(heads)
     )
-    order = {_named(c) if c.threat != "none" else c.text(): i for i, c in enumerate(found.columns)}
+    order = {named[c]: i for i, c in enumerate(found.columns)}
     shown = shown.sort_values("attacked", key=lambda s: s.map(order), kind="stable")
     n = lines["n"].iloc[0]
     text = [
@@ -142,15 +143,13 @@ def threat_answer(rows: Rows, defences: Sequence[str], *, title: str) -> Answer:
 
 
 def _figure(found: Outcomes, marks: Mapping[str, list[str]], title: str) -> Figure:
-    columns = {c: _short(c) for c in found.columns}
-    lines = _lines(found, {}).assign(column=[f"{c.threat}/{_short(c)}" for _, c in found.right])
+    columns = _distinct(found.columns, lambda c: f"{c.threat}/{_short(c)}")
+    lines = _lines(found, {}).assign(column=[columns[c] for _, c in found.right])
     panels = {
-        name: [f"{c.threat}/{text}" for c, text in columns.items() if c.threat in threats]
+        name: [text for c, text in columns.items() if c.threat in threats]
         for name, threats in _PANELS.items()
     }
-    masked_squares = [
-        (d, f"{c.threat}/{_short(c)}") for d, c in found.right if d in marks and c.threat == "white"
-    ]
+    masked_squares = [(d, columns[c]) for d, c in found.right if d in marks and c.threat == "white"]
     note = "; red: masked gradient, no lower bound" if marks else ""
     said = f"{title}\naccuracy in %, 95 % interval below; budgets (eps) in 1/255{note}"
     panels = {name: wanted for name, wanted in panels.items() if wanted}
@@ -159,6 +158,16 @@ def _figure(found: Outcomes, marks: Mapping[str, list[str]], title: str) -> Figu
 
 def _short(column: Column) -> str:
     return f"worst ≤ {column.eps_255:g}" if column.threat == "worst" else column.text()
+
+
+def _distinct(columns: Sequence[Column], name: Callable[[Column], str]) -> dict[Column, str]:
+    """A name for each column; where two would have one, their steps behind it."""
+    names = {column: name(column) for column in columns}
+    taken = Counter(names.values())
+    return {
+        column: text if taken[text] == 1 else f"{text} {column.n_steps} steps"
+        for column, text in names.items()
+    }
 
 
 def _lines(found: Outcomes, marks: Mapping[str, list[str]]) -> pd.DataFrame:

@@ -24,10 +24,21 @@ def signed(line: Any, name: str = "gain") -> str:
     return f"{line[name]:+.0f} [{line['low']:+.0f}, {line['high']:+.0f}]"
 
 
+def check_places(lines: pd.DataFrame, by: list[str]) -> None:
+    """ValueError where two lines want one place of a table or a map."""
+    again = lines[lines.duplicated(by)]
+    if not again.empty:
+        raise ValueError(
+            f"expected one line for each of {', '.join(by)}, found two for "
+            f"{again[by].iloc[0].to_dict()}.\nHint: count by these columns alone."
+        )
+
+
 def text_table(
     lines: pd.DataFrame, down: str, across: str, *, cell: Callable[[Any], str] = interval
 ) -> str:
     """A line for each value of `down`, a column for each of `across`, as they first come."""
+    check_places(lines, [down, across])
     texts = {(line[down], line[across]): cell(line) for _, line in lines.iterrows()}
     rows, columns = (list(dict.fromkeys(lines[name])) for name in (down, across))
     shown = {c: [texts.get((r, c), "") for r in rows] for c in columns}

@@ -88,3 +88,11 @@ def test_a_table_keeps_the_order_of_its_lines_and_leaves_gaps_blank():
         ["who", "q", "b"], ["z", "1", "2"], ["a", "3"],
     ]  # fmt: skip
     assert len({len(line) for line in text.splitlines()}) == 1
+
+
+def test_two_lines_for_one_place_and_defences_never_measured_are_refused():
+    lines = pd.DataFrame({"who": ["z", "z"], "what": ["q", "q"], "accuracy": [1.0, 2.0]})
+    with pytest.raises(ValueError, match="found two for"):
+        text_table(lines, "who", "what", cell=str)
+    with pytest.raises(ValueError, match="found 0 and 0"):
+        gains(rows_of([("a", 0, 0)]).assign(under="x"), "c", "d", ["under"])

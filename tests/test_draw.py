@@ -90,3 +90,29 @@ def test_the_best_step_within_the_limit_is_named():
     assert "adversarial  30.0 [" in text[2]
     assert "none: every step loses more" in text[3]
     assert "adversarial  10.0 [" in text[0]
+
+
+def test_points_of_one_x_stay_together_whatever_the_order_of_lines():
+    lines = lines_of(["M", "M9", "M8"])
+    first = (lines["space"] == "rgb") & (lines["x"] == "M")
+    lines = lines[~first].iloc[::-1]
+    figure = curves(lines, "x", "space", "subject", title="t", across=PANELS)
+    ticks = [tick.get_text() for tick in figure.axes[0].get_xticklabels()]
+    own = lines[(lines["space"] == "rgb") & (lines["subject"] == "adversarial")]
+    shown = next(c for c in figure.axes[0].containers if c.get_label() == "rgb").lines[0]
+    assert [ticks[round(at)] for at in shown.get_xdata()] == own["x"].tolist()
+    pair = figure.axes[2].lines[
+        1 if shown.get_color() != figure.axes[2].lines[0].get_color() else 0
+    ]
+    benign = lines[(lines["space"] == "rgb") & (lines["subject"] == "benign")].set_index("x")
+    expected = {
+        (benign.loc[v, "accuracy"], a) for v, a in zip(own["x"], own["accuracy"], strict=True)
+    }
+    found = set(zip(pair.get_xdata(), pair.get_ydata(), strict=True))
+    assert found in (expected, {pair[::-1] for pair in expected})
+
+
+def test_two_lines_for_one_place_are_refused():
+    lines = lines_of([1, 2])
+    with pytest.raises(ValueError, match="found two for"):
+        heat(pd.concat([lines, lines]), "space", "x", panel="subject", title="t")
