@@ -15,8 +15,9 @@ from core import attacks
 from results import schema
 from search import Pictures, Study, scores
 from search.engine.study import Made, Place
+from search.inputs.images import EXAMPLES, ExamplesCell
 from search.inputs.loading import Victim
-from search.inputs.pictures import EXAMPLES, ExamplesCell, Piece
+from search.inputs.pictures import Piece
 
 DEFENCES = ("none", "jpeg75", "fd", "shield", "smooth8", "k3-of16-af51", "tvm")
 ATTACKS = ("fgsm@8", "pgd@8x10")
@@ -81,7 +82,7 @@ def _attacked(bench: Bench, cell: ExamplesCell, attack: attacks.Attack) -> Pictu
 
 
 def _run(bench: Bench, study: Study[Any, Any], cell: Any) -> schema.Columns | Made:
-    place = Place("cpu", N_THREADS, bench.bank, study.cell_id(cell))
+    place = Place("cpu", N_THREADS, bench.bank, str)
     return study.evaluate(cell, study.load(cell, place))
 
 

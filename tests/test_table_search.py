@@ -26,7 +26,8 @@ from search.engine.bank import Bank
 from search.engine.engine import Engine
 from search.engine.study import Place
 from search.flags import parse
-from search.inputs import loading, pictures
+from search.inputs import images as made_of
+from search.inputs import loading
 from search.tables.tally import grid
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -275,12 +276,12 @@ def test_a_float_example_stays_unrounded(searched):
     asked = question(store)
     rows_bank = Bank(Root(store))
     piece = next(p for p in asked.of("search") if p.subject == "benign")
-    cell = pictures.AdversarialCell(
+    cell = made_of.AdversarialCell(
         **asked.inputs.fields(), weights=asked.weights, split="search",
         benign=piece.name, count=5, attack="pgd", eps_255=2.0, step_255=0.5, n_steps=3,
         n_restarts=1, eight_bit=False,
     )  # fmt: skip
-    study, place = pictures.ADVERSARIAL, Place("cpu", 1, rows_bank, "")
+    study, place = made_of.ADVERSARIAL, Place("cpu", 1, rows_bank, str)
     images = study.evaluate(cell, study.load(cell, place)).tensors["images"]
     assert images.dtype == torch.float32
     assert ((images * 255).round() != images * 255).any()

@@ -20,8 +20,8 @@ from results.threats import Column, Outcomes, masked, outcomes, threat_answer
 from search import scores
 from search.engine.bank import Bank
 from search.engine.study import Place
+from search.inputs.images import EXAMPLES, ExamplesCell
 from search.inputs.loading import Victim
-from search.inputs.pictures import EXAMPLES, ExamplesCell
 
 N = 24
 TABLE = "k3-of16-af51"
@@ -73,7 +73,7 @@ def made(bank, cell: ExamplesCell) -> tuple[torch.Tensor, dict]:
 
 
 def here(bank: Bank) -> Place:
-    return Place("cpu", 1, bank, "")
+    return Place("cpu", 1, bank, str)
 
 
 PGD = Attack.with_defaults("pgd", eps_255=16.0, n_steps=4, n_restarts=2)

@@ -8,14 +8,13 @@ from core.errors import InputError
 from results.store import Store
 from search.cluster import nodes
 from search.cluster.examine import Request, check
-from search.engine.plan import Plan
 from search.engine.run import Run
-from search.engine.study import Outcome, Study
+from search.engine.sweep import Sweep, Sweeper
 from search.progress import duration, say
 
 
 @dataclass
-class Engine:
+class Engine(Sweeper):
     """Where sweeps run and what each task gets. Ray starts with the first cell that must run."""
 
     store: Store
@@ -87,32 +86,9 @@ class Engine:
         self.start()
         return nodes.slots(self.cpus, self.gpus or 0.0)
 
-    def sweep(
-        self,
-        study: Study[Any, Any],
-        plan: Plan,
-        name: str,
-        *,
-        label: str,
-        state: dict[str, Any] | None = None,
-        whole_node: bool = False,
-        recorded: bool = True,
-    ) -> Outcome:
-        """As `search.engine.sweep.Sweeper.sweep`."""
-
-        def share() -> tuple[float, float]:
-            self.start()
-            return self.whole_node_cpus() if whole_node else self.cpus, self.gpus or 0.0
-
-        return Run(
-            store=self.store,
-            stored_only=self.stored_only,
-            study=study,
-            plan=plan,
-            outcome=Outcome(study.name, name),
-            state=state,
-            recorded=recorded,
-            label=label,
-            share=share,
-            started=lambda: self.first_cell_at.setdefault(study.name, time.monotonic()),
-        ).go()
+    def _run(self, sweep: Sweep, cell: Any, *, whole_node: bool) -> None:
+        self.start()
+        cpus = self.whole_node_cpus() if whole_node else self.cpus
+        name, at = sweep.study.name, self.first_cell_at
+        run = Run(sweep, cpus, self.gpus or 0.0, lambda: at.setdefault(name, time.monotonic()))
+        run.go(cell)

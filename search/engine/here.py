@@ -8,14 +8,12 @@ import torch
 
 from results.store import Store
 from search.cluster import provenance
-from search.engine.plan import Plan
-from search.engine.study import Outcome, Study
-from search.engine.sweep import Sweep
+from search.engine.sweep import Sweep, Sweeper
 from search.engine.task import Failed, Task, run_cell
 
 
 @dataclass
-class Here:
+class Here(Sweeper):
     """Each cell evaluated, stored and told, one after the other."""
 
     store: Store
@@ -29,52 +27,34 @@ class Here:
     def stop(self) -> None:
         """Nothing was started."""
 
-    def sweep(
-        self,
-        study: Study[Any, Any],
-        plan: Plan,
-        name: str,
-        *,
-        label: str,
-        state: dict[str, Any] | None = None,
-        whole_node: bool = False,
-        recorded: bool = True,
-    ) -> Outcome:
-        """As `Sweeper.sweep`, with as many threads as a Ray task has: training depends on them."""
+    def _run(self, sweep: Sweep, cell: Any | None, *, whole_node: bool) -> None:
+        """With as many threads as a Ray task has: training's bytes depend on them."""
         before, n_threads = torch.get_num_threads(), max(1, int(self.cpus))
         if whole_node:
             n_threads = len(os.sched_getaffinity(0))
-        outcome = Outcome(study.name, name)
-        run = _Run(self.store, self.stored_only, study, plan, outcome, state, recorded, label)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        commit, versions = provenance.commit(), provenance.versions()
+        task = Task(sweep.study, sweep.store, n_threads, device, commit, versions)
+        sweep.note_start()
         torch.set_num_threads(n_threads)
         try:
-            return run.go()
+            while cell is not None:
+                _one(sweep, task, cell)
+                cell = sweep.plan.ask()
         finally:
             torch.set_num_threads(before)
 
 
-class _Run(Sweep):
-    def run(self, cell: Any) -> None:
-        self.note_start()
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        task = Task(
-            self.study,
-            self.store,
-            torch.get_num_threads(),
-            device,
-            provenance.commit(),
-            provenance.versions(),
-        )
-        for each in self.asked(cell):
-            result = run_cell(task, each)
-            if isinstance(result, Failed):
-                self.failed(each, result.reason)
-                continue
-            cell_id = self.study.cell_id(each)
-            try:
-                self.write(cell_id, result.data)
-            except OSError as error:
-                raise self.unwritable(error) from error
-            self.stored(cell_id, result.digest)
-            if self.record is not None and self.record.due():
-                self.note("running")
+def _one(sweep: Sweep, task: Task, cell: Any) -> None:
+    result = run_cell(task, cell)
+    if isinstance(result, Failed):
+        sweep.failed(cell, result.reason)
+        return
+    cell_id = sweep.study.cell_id(cell)
+    try:
+        sweep.write(cell_id, result.data)
+    except OSError as error:
+        raise sweep.unwritable(error) from error
+    sweep.stored(cell_id, result.digest)
+    if sweep.record is not None and sweep.record.due():
+        sweep.note("running")

@@ -44,11 +44,13 @@ def run_cells(task: Task, cells: Sequence[Any]) -> list[Done | Failed]:
     return [run_cell(task, cell) for cell in cells]
 
 
-@dataclass(kw_only=True)
-class Run(Sweep):
+@dataclass
+class Run:
     """One sweep while it runs on a cluster."""
 
-    share: Callable[[], tuple[float, float]]  # CPUs and GPUs of a task, once Ray is ready
+    sweep: Sweep
+    cpus: float  # of a task
+    gpus: float
     started: Callable[[], object]  # is told of cells that go out
     in_flight: dict[Any, list[tuple[str, Any]]] = field(default_factory=dict)
     n_in_flight: int = 0  # cells
@@ -56,7 +58,7 @@ class Run(Sweep):
     looked_at: float = -1e9
     n_slots: int = 1
 
-    def run(self, cell: Any) -> None:
+    def go(self, cell: Any) -> None:
         """Have this cell and all after it evaluated; cancel what is in flight where that ends."""
         self._prepare_tasks()
         try:
@@ -67,18 +69,15 @@ class Run(Sweep):
                 ray.cancel(ref, force=True)
 
     def _prepare_tasks(self) -> None:
-        self.cpus, self.gpus = self.share()
-        size = {"num_cpus": self.cpus, "num_gpus": self.gpus}
+        sweep, size = self.sweep, {"num_cpus": self.cpus, "num_gpus": self.gpus}
         self.remote = run_cells.options(**size)
         # Cells that lose their process together go out again alone: Ray need not try them before.
         self.remote_together = run_cells.options(**size, max_retries=0)
-        device = "cuda" if self.gpus else "cpu"
-        n_threads, commit = max(1, int(self.cpus)), provenance.commit()
-        self.task = ray.put(
-            Task(self.study, self.store, n_threads, device, commit, provenance.versions())
-        )
-        self.n_nodes = 0
-        self.note_start()
+        device, n_threads = "cuda" if self.gpus else "cpu", max(1, int(self.cpus))
+        commit, versions = provenance.commit(), provenance.versions()
+        self.task = ray.put(Task(sweep.study, sweep.store, n_threads, device, commit, versions))
+        sweep.n_nodes = 0
+        sweep.note_start()
 
     def _look(self) -> None:
         """At the cluster, now and then."""
@@ -87,26 +86,26 @@ class Run(Sweep):
         self.looked_at = time.monotonic()
         self.n_slots = nodes.slots(self.cpus, self.gpus)
         n_nodes = len(nodes.nodes())
-        if n_nodes != self.n_nodes:
-            self.log(f"nodes: {self.n_nodes} -> {n_nodes}")
-            if self.n_nodes:
-                self.progress.say(f"nodes: {self.n_nodes} -> {n_nodes}")
-            self.n_nodes = n_nodes
+        if n_nodes != self.sweep.n_nodes:
+            self.sweep.log(f"nodes: {self.sweep.n_nodes} -> {n_nodes}")
+            if self.sweep.n_nodes:
+                self.sweep.progress.say(f"nodes: {self.sweep.n_nodes} -> {n_nodes}")
+            self.sweep.n_nodes = n_nodes
 
     def _room(self) -> int:
         """How many more cells may be in flight: few, but enough that no slot waits."""
-        ahead = int(self.progress.pace_per_s * _AHEAD_S)
+        ahead = int(self.sweep.progress.pace_per_s * _AHEAD_S)
         most = self.n_slots * _MOST_PER_SLOT
         wanted = min(max(self.n_slots * _CELLS_PER_SLOT, ahead), most)
-        if not self.plan.eager:
+        if not self.sweep.plan.eager:
             wanted = self.n_slots
         return wanted - self.n_in_flight - max(0, len(self.writing) - _WRITERS)
 
     def _per_task(self) -> int:
         """How many cells go out together: more than one only where they are short."""
-        if not self.plan.eager:
+        if not self.sweep.plan.eager:
             return 1
-        per_slot = self.progress.pace_per_s / self.n_slots
+        per_slot = self.sweep.progress.pace_per_s / self.n_slots
         return max(1, min(int(per_slot * _TASK_S), _MOST_PER_TASK))
 
     def _loop(self, cell: Any) -> None:
@@ -117,20 +116,20 @@ class Run(Sweep):
                 cells: list[Any] = []
                 while cell is not None and len(cells) < together:
                     cells.append(cell)
-                    cell = self.plan.ask()
+                    cell = self.sweep.plan.ask()
                 self._submit(cells)
                 room -= len(cells)
             self._collect()
             if cell is None:
-                cell = self.plan.ask()
-            if self.record is not None and self.record.due():
-                self.note("running")
+                cell = self.sweep.plan.ask()
+            if self.sweep.record is not None and self.sweep.record.due():
+                self.sweep.note("running")
 
     def _submit(self, cells: list[Any]) -> None:
         self.started()
         remote = self.remote_together if len(cells) > 1 else self.remote
         ref = remote.remote(self.task, cells)
-        self.in_flight[ref] = [(self.study.cell_id(cell), cell) for cell in cells]
+        self.in_flight[ref] = [(self.sweep.study.cell_id(cell), cell) for cell in cells]
         self.n_in_flight += len(cells)
 
     def _collect(self) -> None:
@@ -160,17 +159,18 @@ class Run(Sweep):
             results = [Failed(reason_of(getattr(error, "cause", None) or error))]
         for (cell_id, cell), result in zip(sent, results, strict=True):
             if isinstance(result, Failed):
-                self.failed(cell, result.reason)
+                self.sweep.failed(cell, result.reason)
             else:
                 self._write(cell_id, result)
 
     def _write(self, cell_id: str, done: Done) -> None:
-        self.writing[self.writers.submit(self.write, cell_id, done.data)] = (cell_id, done.digest)
+        future = self.writers.submit(self.sweep.write, cell_id, done.data)
+        self.writing[future] = (cell_id, done.digest)
 
     def _stored(self, future: "Future[None]") -> None:
         cell_id, digest = self.writing.pop(future)
         try:
             future.result()
         except OSError as error:
-            raise self.unwritable(error) from error
-        self.stored(cell_id, digest)
+            raise self.sweep.unwritable(error) from error
+        self.sweep.stored(cell_id, digest)

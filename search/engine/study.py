@@ -22,13 +22,13 @@ class Place:
     device: str  # "cpu" or "cuda"
     n_threads: int
     bank: Bank
-    cell_id: str
+    identity: Callable[[], str]  # the cell's id, for who needs it
     say: Callable[[str], None] = say
 
     @property
     def kept(self) -> Unfinished:
         """Of this cell: work that is under way, where an earlier attempt left it."""
-        return Unfinished(self.bank, self.cell_id, self.say)
+        return Unfinished(self.bank, self.identity(), self.say)
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ The driver alone writes rows; a cell is done when its rows are stored, so a run 
 at any moment goes on where it was. `Engine` runs cells as Ray tasks, `Here` in this process.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Protocol
+import abc
+from dataclasses import dataclass, field
+from typing import Any
 
 from core.errors import InputError
 from results.store import Found, Store
@@ -16,10 +16,11 @@ from search.engine.study import Outcome, Study
 from search.progress import Progress, duration, say
 
 
-class Sweeper(Protocol):
+class Sweeper(abc.ABC):
     """Where sweeps run."""
 
     store: Store
+    stored_only: bool  # run nothing: a cell that is not stored is an error
 
     def sweep(
         self,
@@ -37,12 +38,40 @@ class Sweeper(Protocol):
         `state` is what a reader of the store should know of the sweep; one without is listed
         only while it is not complete; one that is not `recorded` leaves neither state nor log.
         `whole_node` gives each cell all CPUs of a node. A failing cell is counted and named and
-        does not stop the others.
+        does not stop the others. InputError where nothing can be stored.
         """
+        sweep = Sweep(self.store, study, plan, Outcome(study.name, name), state, recorded)
+        sweep.tell_stored()
+        cell, ended = plan.ask(), "interrupted"
+        sweep.progress = Progress(label, plan.n_cells, sweep.outcome.n_stored)
+        try:
+            if cell is not None:
+                if self.stored_only:
+                    raise InputError(
+                        f"{label}: not all rows are in the store {self.store.root.uri}.\n"
+                        "Hint: run the same command without --figure first."
+                    )
+                self.store.check_writable()
+                self._run(sweep, cell, whole_node=whole_node)
+            ended = "failed" if sweep.outcome.failed else "complete"
+        finally:
+            sweep.end(ended)
+        outcome = sweep.outcome
+        say(
+            f"{label}: {outcome.n_run} cells run in {duration(sweep.progress.wall_s)}, "
+            f"{outcome.n_stored} were stored before, {len(outcome.failed)} failed"
+        )
+        return outcome
 
+    @abc.abstractmethod
+    def _run(self, sweep: "Sweep", cell: Any, *, whole_node: bool) -> None:
+        """Have this cell and all after it evaluated."""
+
+    @abc.abstractmethod
     def slots(self) -> int:
         """How many cells run at a time, at least 1."""
 
+    @abc.abstractmethod
     def stop(self) -> None:
         """Let go of what was started."""
 
@@ -52,43 +81,27 @@ class Sweep:
     """One sweep while it runs, wherever: what is stored, told and recorded."""
 
     store: Store
-    stored_only: bool  # run nothing: a cell that is not stored is an error
     study: Study[Any, Any]
     plan: Plan
     outcome: Outcome
     state: dict[str, Any] | None
     recorded: bool
-    label: str
     record: Record | None = None
+    progress: Progress = field(init=False)
     n_nodes: int = 1
 
-    def begin(self) -> Any | None:
-        """Tell the plan what is stored; the first cell that must run, None where none must.
-
-        InputError where nothing may run or nothing can be stored.
-        """
-        found = Found()
+    def tell_stored(self) -> None:
+        """Tell the plan what is stored, and the user what could not be used."""
+        found, study = Found(), self.study
+        how: dict[str, Any] = {"version": study.version, "only": self.plan.cell_ids}
         name = self.outcome.sweep
-        for cell_id, rows in self.store.cells(
-            self.study.name, name, self.study.schema(), found, version=self.study.version,
-            only=self.plan.cell_ids,
-        ):  # fmt: skip
-            self.outcome.n_stored += self.plan.tell(cell_id, self.study.digest(rows))
+        for cell_id, rows in self.store.cells(study.name, name, study.schema(), found, **how):
+            self.outcome.n_stored += self.plan.tell(cell_id, study.digest(rows))
         for aside in found.set_aside:
             say(
                 f"warning: {aside.name} cannot be used ({aside.reason}); moved to "
                 f"{aside.moved_to}, its cell is computed again"
             )
-        cell = self.plan.ask()
-        self.progress = Progress(self.label, self.plan.n_cells, self.outcome.n_stored)
-        if cell is not None and self.stored_only:
-            raise InputError(
-                f"{self.label}: not all rows are in the store {self.store.root.uri}.\n"
-                "Hint: run the same command without --figure first."
-            )
-        if cell is not None:
-            self.store.check_writable()
-        return cell
 
     def note_start(self) -> None:
         """From now on the store says that this sweep is running."""
@@ -161,33 +174,3 @@ class Sweep:
         """Remove the bar; write the last state."""
         self.progress.close()
         self.note(ended)
-
-    def summarise(self) -> None:
-        """Say how it went."""
-        outcome = self.outcome
-        say(
-            f"{self.label}: {outcome.n_run} cells run in {duration(self.progress.wall_s)}, "
-            f"{outcome.n_stored} were stored before, {len(outcome.failed)} failed"
-        )
-
-    def go(self) -> Outcome:
-        """Run to the end; InputError where nothing can be stored."""
-        cell, ended = self.begin(), "interrupted"
-        try:
-            if cell is not None:
-                self.run(cell)
-            ended = "failed" if self.outcome.failed else "complete"
-        finally:
-            self.end(ended)
-        self.summarise()
-        return self.outcome
-
-    def run(self, cell: Any) -> None:
-        """Have this cell and all after it evaluated."""
-        raise NotImplementedError
-
-    def asked(self, cell: Any | None) -> Iterator[Any]:
-        """This cell and all that the plan asks for after it."""
-        while cell is not None:
-            yield cell
-            cell = self.plan.ask()

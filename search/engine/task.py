@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from core.errors import InputError
@@ -77,7 +78,7 @@ def evaluate_cell(
     """One cell, here and now: its typed rows as an Arrow table."""
     start = time.perf_counter()
     bank = Bank(store.root)
-    place = Place(device, n_threads, bank, study.cell_id(cell), say)
+    place = Place(device, n_threads, bank, partial(study.cell_id, cell), say)
     columns = study.evaluate(cell, study.load(cell, place))
     if isinstance(columns, Made):
         columns = _put(columns, bank)
