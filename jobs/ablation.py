@@ -14,7 +14,6 @@ to 7 points; the searched table is no better than JPEG's at quality 75.
 
 from dataclasses import dataclass
 
-from core.defences import defence_by_name
 from results import Answer, accuracies, bars, gains, signed, text_table, whole
 from search import Job, Lab, Threat, flag, flags, main, scores
 
@@ -38,10 +37,8 @@ def run(lab: Lab, asked: Asked) -> Answer:
     attacks = [lab.attack(text) for text in asked.attacks]
     jpeg, table = f"ijg{asked.quality}", asked.table
     names = [f"jpeg{asked.quality}", f"{jpeg}@rgb", f"{table}@ycbcr420", f"{table}@rgb"]
-    for name in names:
-        defence_by_name(name)  # an unknown one is said before anything is trained
-    victims = {name: lab.victim(name) for name in ("none", *names)}
-    benign = lab.benign("report", asked.report_benign)
+    victims = lab.victims(("none", *names))
+    benign = lab.benign(report=asked.report_benign)
     threats = [Threat("gray", attack, victims["none"]) for attack in attacks]
     gray = lab.threatened(benign, threats, block=asked.block)
     words = f"{len(victims)}-defences"

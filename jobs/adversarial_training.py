@@ -41,7 +41,7 @@ class Asked(flags.Chained, flags.HeldOut):
 
 def run(lab: Lab, asked: Asked) -> Answer:
     """Train all, attack all, and score all."""
-    benign = lab.benign("report", asked.report_benign)
+    benign = lab.benign(report=asked.report_benign)
     baselines = [(method, eps) for eps in asked.eps_255 for method in METHODS]
     recipes = [f"{method}:eps={eps:g}" for method, eps in baselines]
     trained = lab.trained(recipes, epochs=asked.at_epochs)

@@ -39,8 +39,8 @@ def run(lab: Lab, asked: Asked) -> Answer:
     lab.needs_colour()
     attack = lab.attack(asked.attack, eps_255=asked.eps_255)
     names = {f"uniform{step}@{space}": (space, step) for space in SPACES for step in asked.steps}
-    victims = {name: lab.victim(name) for name in ("none", *names)}
-    benign = lab.benign("search", asked.benign)
+    victims = lab.victims(("none", *names))
+    benign = lab.benign(search=asked.benign)
     gray = lab.attacked(benign, attack, first_right=asked.adversarial)
     words = (attack.name, f"eps{attack.eps_255:g}")
     rows = lab.score(STUDY, victims, [benign, *gray], *words, block=asked.block)

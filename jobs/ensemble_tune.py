@@ -25,10 +25,10 @@ from search.engine.record import Record
 from search.inputs.chains import MEMBERS
 from search.inputs.making import sweep_name
 from search.tuning import storage
-from search.tuning.answer import answer, starts
+from search.tuning.answer import Told, answer, starts
 from search.tuning.driver import Driver, Tuning
+from search.tuning.ensembles import STUDY, Ensembles, Recipe
 from search.tuning.space import Axis, Space
-from search.tuning.subsets import STUDY, Ensembles, Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +103,7 @@ def ask(lab: Lab, asked: Asked) -> tuple[Ensembles, Tuning]:
     axes = (Axis(name, getattr(asked, name)) for name in ("sigma_255", "xi_percent", "qs_af"))
     space = Space(tuple(axes), MEMBERS if asked.membership == "optuna" else ())
     attack = lab.attack(asked.attack, eps_255=asked.eps_255)
-    benign = lab.benign("search", asked.benign) + lab.benign("report", asked.report_benign)
+    benign = lab.benign(search=asked.benign, report=asked.report_benign)
     n = {"search": asked.adversarial, "report": asked.report_adversarial}
     (gray,) = lab.attacked(benign, attack, first_right=n)
     ensembles = Ensembles(
@@ -148,11 +148,12 @@ def run(lab: Lab, asked: Asked) -> Answer:
             finally:
                 ensembles.note("stopped")
             ensembles.note("complete")
-        if not ensembles.settled():
-            raise InputError(f"no trial of {asked.study!r} is complete.\nHint: --trials 12")
-        attack = ensembles.attack
-        title = f"{lab.title}, {attack.name} {attack.budget} on M, {asked.rule}"
-        return answer(ensembles, driver, title=title, storage=opened.name)
+        told = Told(driver.importances(), driver.failed(), opened.name)
+    if not ensembles.settled():
+        raise InputError(f"no trial of {asked.study!r} is complete.\nHint: --trials 12")
+    attack = ensembles.attack
+    title = f"{lab.title}, {attack.name} {attack.budget} on M, {asked.rule}"
+    return answer(ensembles, tuning, told, title=title)
 
 
 JOB = Job(

@@ -28,9 +28,9 @@ class Asked(flags.HeldOut):
 
 def run(lab: Lab, asked: Asked) -> Answer:
     """Every quality on benign images, and on the same attacked with every budget."""
-    victims = {n: lab.victim(n) for n in ("none", *(f"jpeg{q}" for q in asked.qualities))}
-    benign = lab.benign("report", asked.report_benign)
     attacks = [lab.attack(f"fgsm@{eps}") for eps in asked.budgets_255]
+    victims = lab.victims(("none", *(f"jpeg{q}" for q in asked.qualities)))
+    benign = lab.benign(report=asked.report_benign)
     threats = [Threat("gray", attack, victims["none"]) for attack in attacks]
     attacked = lab.threatened(benign, threats, block=asked.block)
     rows = lab.score(STUDY, victims, [benign, *attacked], "fgsm", block=asked.block)

@@ -29,7 +29,7 @@ class Asked(flags.Tried):
 def run(lab: Lab, asked: Asked) -> Answer:
     """Train the chain, and try every member at every quality."""
     attack = lab.attack(asked.attack, eps_255=asked.eps_255)
-    benign = lab.benign("report", asked.report_benign)
+    benign = lab.benign(report=asked.report_benign)
     tried = [benign, *lab.attacked(benign, attack, first_right=asked.report_adversarial)]
     (chain,) = lab.chains([lab.chain_cell(asked, asked.sigma_255)])
     victims = {

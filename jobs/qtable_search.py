@@ -89,7 +89,7 @@ def ask(lab: Lab, asked: Asked) -> Question:
                 f"{attack.eps_255:g}.\nHint: --float keeps them unrounded."
             )
         say(f"note: rounded to 8 bits, a budget of {attack.eps_255:g} uses {int(attack.eps_255)}")
-    benign = lab.benign("search", asked.benign) + lab.benign("report", asked.report_benign)
+    benign = lab.benign(search=asked.benign, report=asked.report_benign)
     n = {"search": asked.adversarial, "report": asked.report_adversarial}
     (gray,) = lab.attacked(benign, attack, first_right=n, eight_bit=not asked.float)
     ratio = None

@@ -86,7 +86,7 @@ def run(lab: Lab, asked: Asked) -> Answer:
         for name, behind in victims.items()
         for attack in white
     ]
-    benign = lab.benign("report", asked.report_benign)
+    benign = lab.benign(report=asked.report_benign)
     attacked = lab.threatened(benign, threats, block=asked.block, n_draws=asked.eot)
     words = f"{len(victims)}-defences"
     rows = lab.score(STUDY, victims, [benign, *attacked], words, block=asked.block)

@@ -5,7 +5,7 @@ another study is found.
 """
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 import results
 from core import attacks, training
 from core.data import Data
+from core.defences import defence_by_name
 from core.errors import InputError
 from core.models import needs_training
 from core.seeds import derived
@@ -152,13 +153,11 @@ class Lab:
 
     # pictures
 
-    def benign(self, split: str, n: int | None) -> Pictures:
-        """Images as they are; None: 1000 or all there are."""
-        flag = {"search": "--benign", "report": "--report-benign"}[split]
-        count = pictures.n_of(self.data, split, n, flag)
-        return pictures.benign(
-            self.engine, self.source, self.inputs, self.classifier, split=split, n=count
-        )
+    def benign(self, **splits: int | None) -> Pictures:
+        """So many images of each split as they are; None: 1000 or all there are."""
+        flag = {"search": "--benign", "report": "--report-benign"}
+        n = {name: pictures.n_of(self.data, name, k, flag[name]) for name, k in splits.items()}
+        return pictures.benign(self.engine, self.source, self.inputs, self.classifier, n=n)
 
     def attack(self, text: str, **given: Any) -> attacks.Attack:
         """The attack that a text names, on images of these data; as `attacks.parse_attack`."""
@@ -200,6 +199,13 @@ class Lab:
         networks, tables = zip(*((m.weights, m.table) for m in members), strict=True)
         return Victim(networks, tables, front)
 
+    def victims(self, fronts: Iterable[str]) -> dict[str, Victim]:
+        """The network behind each of some defences; an unknown one is said before all training."""
+        names = list(fronts)
+        for name in names:
+            defence_by_name(name)
+        return {name: self.victim(name) for name in names}
+
     def network(self, weights: str) -> Victim:
         """Another network of the bank, without a defence."""
         return Victim((weights,), ("",))
@@ -219,9 +225,9 @@ class Lab:
         cells = list(scores.cells(self.inputs, victims, pictures, block=block))
         rows = self.sweep(study, cells, *words, label="scores")
         place = {study.cell_id(cell): i for i, cell in enumerate(cells)}
-        rows = rows.sort_values(
-            "cell_id", key=lambda ids: ids.astype(str).map(place), kind="stable"
-        )
+        ids = rows["cell_id"].cat  # a text for each cell, not for each row
+        order = ids.categories.map(place).to_numpy()[ids.codes].argsort(kind="stable")
+        rows = rows.iloc[order]
         return rows.assign(subject=np.where(rows["threat"] == "none", "benign", "adversarial"))
 
     def name(self, words: Sequence[str], asked: object) -> str:

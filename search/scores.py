@@ -10,8 +10,9 @@ from core import codec, seeds
 from core.defences.guarded import Guarded
 from results import schema
 from search.engine.study import Place, Study
+from search.inputs.images import BATCH_SIZE
 from search.inputs.loading import Inputs, Victim, tensors_of, victim_of
-from search.inputs.pictures import BATCH_SIZE, Pictures, blocks
+from search.inputs.pictures import Pictures, blocks
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,6 +24,7 @@ BAD = [
     (["--qs-af", "1-99999999999"], "at most 10000 numbers"),
     (["--patterns", "a"], "expected numbers like"),
     (["--benign", "601"], "1..600"),
+    (["--report-benign", "401"], "1..400"),
     (["--benign", "0"], "above 0"),
     (["--eps-255", "-1"], "at least 0"),
     (["--eps-255", "256"], "0..255"),
