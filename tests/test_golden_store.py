@@ -6,12 +6,10 @@ for by empty files of their size: whoever finds rows asks no more of a piece tha
 """
 
 import importlib
-import json
 import re
 import tarfile
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
@@ -23,8 +21,8 @@ from results.store import Store
 from search import Lab, main
 from search.engine.here import Here
 from search.flags import parse
+from search.tuning.ensembles import Ensembles
 from search.tuning.space import Setting
-from search.tuning.subsets import Ensembles
 
 GOLDEN = Path(__file__).parent / "golden" / "store.tar.xz"
 STUDIES = {  # rows, and how many of them are right; by the code that stored them
@@ -103,13 +101,15 @@ def test_a_stored_sweep_answers_again_with_the_same_numbers(store, name, capsys)
         for path in Path(store.root.uri).glob("answers/*")
         if (Path(store.root.uri) / f"rows/study={name}/sweep={path.name}").exists()
     )
-    before = numbers(kept.read_text())
-    assert before or name == "frequency_analysis"
+    before = kept.read_text()
     assert smoke(store, name, "--figure") == 0
-    said = capsys.readouterr()
-    assert not re.search(r": [1-9]\d* cells run", said.err)
-    # A line may stand elsewhere than it did; what is measured may not change.
-    assert sorted(numbers(kept.read_text())) == sorted(before)
+    assert not re.search(r": [1-9]\d* cells run", capsys.readouterr().err)
+    if name in ("qtable_search", "frequency_analysis"):
+        assert kept.read_text() == before
+        return
+    # Words and lines may stand elsewhere than they did; what is measured may not change.
+    assert len(numbers(before)) > 10
+    assert sorted(numbers(kept.read_text())) == sorted(numbers(before))
 
 
 def test_a_stored_search_goes_on_where_a_cell_lacks(store, capsys):
@@ -145,4 +145,3 @@ def cell_id(ensembles: Ensembles, setting: Setting) -> str:
 def test_the_archive_holds_single_files_and_compacted_ones(store):
     kinds = {path.name.startswith("compact-") for path in Path(store.root.uri).glob("rows/*/*/*")}
     assert kinds == {True, False}
-    assert np.all([json.dumps(state) for state in store.states()])

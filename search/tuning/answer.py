@@ -1,5 +1,6 @@
 """What a tuned study says: its winner and others on held-out images, and what choosing costs."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,21 @@ from results import Answer
 from results import tuned as answers
 from results.tuned_picture import tuning_figure
 from search.inputs.chains import MEMBERS
-from search.tuning.driver import Driver
+from search.tuning.driver import Tuning
+from search.tuning.ensembles import REPORT, STUDY, Chosen, Ensembles
 from search.tuning.space import Space
-from search.tuning.subsets import REPORT, STUDY, Chosen, Ensembles
 
 STARTS = (32, 16, 48, 0)  # sigma_255 of the first trials: the middle, its halves, and no noise
 PAPER_XI = 90  # percent
+
+
+@dataclass(frozen=True)
+class Told:
+    """What Optuna's study says, once its driver has let go of it."""
+
+    importances: dict[str, float]
+    failed: dict[int, str]
+    storage: str
 
 
 def starts(space: Space, qs_af: int) -> tuple[dict[str, int], ...]:
@@ -30,10 +40,9 @@ def starts(space: Space, qs_af: int) -> tuple[dict[str, int], ...]:
     return tuple(found)
 
 
-def answer(ensembles: Ensembles, driver: Driver, *, title: str, storage: str) -> Answer:
+def answer(ensembles: Ensembles, tuning: Tuning, told: Told, *, title: str) -> Answer:
     """Report the chosen ensembles on held-out images, and say what the rows say."""
-    store, tuning = ensembles.engine.store.root, driver.tuning
-    limit = tuning.max_decline_points
+    store, limit = ensembles.engine.store.root, tuning.max_decline_points
     rows = results.load(STUDY, sweep=ensembles.sweep, store=store)
     counts = ("n_benign_right", "n_adversarial_right", "n_members")
     front = subsets.front(*(rows[name].to_numpy(dtype=np.int64) for name in counts))
@@ -54,13 +63,13 @@ def answer(ensembles: Ensembles, driver: Driver, *, title: str, storage: str) ->
     report = answers.by_role(held_out, asked)
     text = answers.answer_text(found, report, expected, max_decline_points=limit)
     title = f"{title}: {len(found.trials)} chains of study {tuning.study}"
-    figure = tuning_figure(found, driver.importances(), title=title, max_decline_points=limit)
+    figure = tuning_figure(found, told.importances, title=title, max_decline_points=limit)
     return Answer(
-        text=f"{title}\n{text}\nstudy kept in {storage}",
+        text=f"{title}\n{text}\nstudy kept in {told.storage}",
         frames={"trials": found.trials, "front": found.front},
         figures={"tuning": figure},
         files={"ensemble.safetensors": ensembles.export(roles["tuned"])},
-        failed={f"trial {number}": error for number, error in driver.failed().items()},
+        failed={f"trial {number}": error for number, error in told.failed.items()},
     )
 
 

@@ -1,43 +1,20 @@
-"""What tuning asks of a setting: train its chain, keep its members' outputs, score all subsets.
+"""All subsets of a chain's members, and chosen ones on held-out images, as cells."""
 
-Chains and outputs are cells and lie in the bank by content: a setting that was asked before, by
-this study or another, costs a look.
-"""
-
-import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import partial
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from core import attacks
-from core.codec import qtable
-from core.defences import Ensemble, subsets
+from core.defences import subsets
 from core.defences.ensemble import combined
-from core.training import noisy
 from results import schema
 from search.engine.bank import Bank
-from search.engine.plan import Grid
-from search.engine.record import Record
-from search.engine.study import CellsFailed, Place, Study
-from search.engine.sweep import Sweeper
-from search.inputs import chains
-from search.inputs.chains import MEMBERS, ChainCell, Member, chain_id
-from search.inputs.loading import Images, Inputs, images_of, members_of
-from search.inputs.networks import Source
-from search.inputs.pictures import Piece
-from search.tuning.driver import Failed
-from search.tuning.space import Setting
-
-STUDY, REPORT = "ensemble_tune", "ensemble_report"
-_KINDS = (("search", "benign"), ("search", "adversarial"))
-Outputs = Mapping[tuple[Member, str], str]  # the bank's piece of each member's softmax outputs
+from search.engine.study import Place
+from search.inputs.chains import MEMBERS
+from search.inputs.loading import Images, Inputs, images_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,30 +75,6 @@ class ReportRow:
     predicted: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """What all chains of a study have in common."""
-
-    table: qtable.Defensive  # quality 50; its qs_af is tuned
-    rule: str
-    epochs: int  # of each member
-    learning_rate: float = noisy.LEARNING_RATE
-    decay: float = noisy.DECAY
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """Some members of the chain of a setting."""
-
-    setting: Setting
-    members: str  # such as M+M90+M50
-
-    @property
-    def names(self) -> list[str]:
-        """The members' names."""
-        return self.members.split("+")
-
-
 @dataclass(frozen=True)
 class Said:
     """What a chain's members make of some images, and what is true."""
@@ -138,23 +91,26 @@ class Said:
 Found = Mapping[str, Mapping[str, tuple[str, ...]]]  # chain -> piece of images -> outputs
 
 
-def _load(found: Found, cell: SubsetsCell | ReportCell, place: Place) -> list[Said]:
+def load(found: Found, cell: SubsetsCell | ReportCell, place: Place) -> list[Said]:
     """Of each piece of images: what the chain's members say."""
-    return [_said(place.bank, piece, found[cell.chain][piece]) for piece in cell.pieces]
+    return [said(place.bank, piece, found[cell.chain][piece]) for piece in cell.pieces]
 
 
-def _said(bank: Bank, piece: str, outputs: Sequence[str]) -> Said:
+def said(bank: Bank, piece: str, outputs: Sequence[str]) -> Said:
+    """What members make of a piece of images, from the bank's pieces of their outputs."""
     whole = torch.stack([bank.get(name)[0]["outputs"] for name in outputs])
     return Said(whole, [images_of(bank, piece)])
 
 
-def _together(said: Sequence[Said]) -> Said:
+def together(said: Sequence[Said]) -> Said:
+    """All images as one."""
     outputs = torch.cat([part.outputs for part in said], dim=1)
     return Said(outputs, [image for part in said for image in part.images])
 
 
-def _score(n_benign_pieces: int, cell: SubsetsCell, said: list[Said]) -> schema.Columns:
-    benign, attacked = _together(said[:n_benign_pieces]), _together(said[n_benign_pieces:])
+def score(n_benign_pieces: int, cell: SubsetsCell, said: list[Said]) -> schema.Columns:
+    """Count what every subset gets right; benign pieces stand first."""
+    benign, attacked = together(said[:n_benign_pieces]), together(said[n_benign_pieces:])
     counts = subsets.score(
         benign.outputs.numpy(),
         benign.joined("labels"),
@@ -176,8 +132,9 @@ def _score(n_benign_pieces: int, cell: SubsetsCell, said: list[Said]) -> schema.
     }
 
 
-def _predict(cell: ReportCell, said: list[Said]) -> schema.Columns:
-    whole = _together(said)
+def predict(cell: ReportCell, said: list[Said]) -> schema.Columns:
+    """What the chosen members take each image for."""
+    whole = together(said)
     picked = whole.outputs[[MEMBERS.index(name) for name in cell.members.split("+")]]
     return {
         "image": whole.joined("ids"),
@@ -198,197 +155,3 @@ def scores_of(rows: schema.Table) -> subsets.Scores:
         int(schema.column(rows, name)[0]) for name in ("n_benign", "n_adversarial")
     )
     return subsets.Scores(n_members, n_benign_right, n_adversarial_right, n_benign, n_adversarial)
-
-
-@dataclass(frozen=True)
-class Ensembles:
-    """Answers settings of a study, on an engine."""
-
-    engine: Sweeper
-    source: Source
-    inputs: Inputs
-    weights: str  # the piece of M
-    pieces: tuple[Piece, ...]  # of both splits
-    attack: attacks.Attack
-    recipe: Recipe
-    sweep: str = ""  # of the rows
-    record: Record | None = None  # what `python -m results` lists
-
-    def note(self, state: str) -> None:
-        """Tell the store how far the study is."""
-        if self.record is None:
-            return
-        n_done = len(self.engine.store.root.sizes(self.engine.store.folder(STUDY, self.sweep)))
-        self.record.write(
-            {"state": state, "n_cells": None, "n_done": n_done, "failed": {}, "best": ""}
-        )
-
-    def __call__(self, settings: Sequence[Setting]) -> list[subsets.Scores | Failed]:
-        """Every subset's counts for each setting; Failed where its own cells fail."""
-        try:
-            return list(self._scored(settings))
-        except CellsFailed as failure:
-            if len(settings) == 1:
-                return [Failed(next(iter(failure.outcome.failed.values())))]
-        # One failed: what the others made is kept, so asking each alone costs nothing.
-        return [answer for setting in settings for answer in self([setting])]
-
-    def chain_cell(self, setting: Setting) -> ChainCell:
-        """The chain of a setting."""
-        recipe = self.recipe
-        return ChainCell(
-            **self.inputs.fields(),
-            weights=self.weights,
-            table=replace(recipe.table, qs_af=int(setting["qs_af"])).name,
-            codec="ours",
-            sigma_255=float(setting["sigma_255"]),
-            xi=int(setting["xi_percent"]) / 100,
-            epochs=recipe.epochs,
-            learning_rate=recipe.learning_rate,
-            decay=recipe.decay,
-        )
-
-    def chains(self, settings: Sequence[Setting]) -> list[tuple[Member, ...]]:
-        """Each setting's members, M first, trained where they are not stored."""
-        cells = [self.chain_cell(setting) for setting in settings]
-        return [made.members for made in chains.make_chains(self.engine, self.source, cells)]
-
-    def found(
-        self, settings: Sequence[Setting], kinds: Sequence[tuple[str, str]]
-    ) -> dict[str, dict[str, tuple[str, ...]]]:
-        """Where the outputs of each setting's chain lie, made where they are not stored."""
-        made = self.chains(settings)
-        everyone = list(dict.fromkeys(member for members in made for member in members))
-        outputs: dict[tuple[Member, str], str] = {}
-        for split, subject in kinds:
-            pieces, label = self.of(split, subject), f"outputs, {split} {subject}"
-            outputs |= chains.make_outputs(self.engine, self.inputs, everyone, pieces, label=label)
-        names = [piece.name for kind in kinds for piece in self.of(*kind)]
-        return {
-            chain_id(self.chain_cell(setting)): {
-                name: tuple(outputs[member, name] for member in members) for name in names
-            }
-            for setting, members in zip(settings, made, strict=True)
-        }
-
-    def said(self, settings: Sequence[Setting], split: str, subject: str) -> list[Said]:
-        """What each setting's members make of the images of a kind."""
-        found, bank = self.found(settings, [(split, subject)]), Bank(self.engine.store.root)
-        return [
-            _together([_said(bank, piece, outputs) for piece, outputs in found[chain].items()])
-            for chain in (chain_id(self.chain_cell(setting)) for setting in settings)
-        ]
-
-    def of(self, split: str, subject: str) -> list[Piece]:
-        """The images of a kind."""
-        return [p for p in self.pieces if (p.split, p.subject) == (split, subject)]
-
-    def undefended(self) -> int:
-        """How many benign images that tune M alone gets right."""
-        return sum(int(piece.right.sum()) for piece in self.of("search", "benign"))
-
-    def settled(self) -> bool:
-        """Whether some setting's rows are stored."""
-        store = self.engine.store
-        return bool(store.root.sizes(store.folder(STUDY, self.sweep)))
-
-    def question(self) -> dict[str, Any]:
-        """All that decides the answers, in plain words."""
-        recipe = asdict(self.recipe) | {"table": self.recipe.table.name}
-        pieces = {
-            f"images: {split} {subject}": [p.name for p in self.of(split, subject)]
-            for split, subject in _KINDS
-        }
-        parts = {"data": asdict(self.inputs), "attack": asdict(self.attack)}
-        named = {f"{n}: {k}": v for n, part in parts.items() for k, v in part.items()}
-        made = {"made: chains": chains.VERSION, "made: outputs": chains.OUTPUTS.version}
-        return named | pieces | {"model: weights": self.weights} | made | recipe
-
-    def _scored(self, settings: Sequence[Setting]) -> list[subsets.Scores]:
-        found = self.found(settings, _KINDS)
-        n_benign = len(self.of(*_KINDS[0]))
-        study = Study(
-            STUDY, 1, SubsetsCell, SubsetRow, partial(_load, found), partial(_score, n_benign)
-        )
-        cells = [self._subsets_cell(setting) for setting in settings]
-        scores: dict[str, subsets.Scores] = {}
-        plan = _Told(study.cell_id, cells, scores)
-        outcome = self.engine.sweep(study, plan, self.sweep, label="subsets", recorded=False)
-        if outcome.failed:
-            raise CellsFailed(outcome)
-        self.note("running")
-        return [scores[study.cell_id(cell)] for cell in cells]
-
-    def _subsets_cell(self, setting: Setting) -> SubsetsCell:
-        chain = self.chain_cell(setting)
-        return SubsetsCell(
-            **self.inputs.fields(),
-            weights=chain.weights,
-            table=chain.table,
-            qs_af=int(setting["qs_af"]),
-            sigma_255=chain.sigma_255,
-            xi=chain.xi,
-            chain=chain_id(chain),
-            attack=self.attack.name,
-            eps_255=self.attack.eps_255,
-            rule=self.recipe.rule,
-            pieces=tuple(p.name for kind in _KINDS for p in self.of(*kind)),
-        )
-
-    def report(self, chosen: Sequence[Chosen]) -> list[str]:
-        """Store every held-out image's outcome; the chains' cells, by which rows tell them."""
-        kinds = (("report", "adversarial"), ("report", "benign"))
-        found = self.found([one.setting for one in chosen], kinds)
-        study = Study(REPORT, 1, ReportCell, ReportRow, partial(_load, found), _predict)
-        cells = [self._report_cell(one, *kind) for kind in kinds for one in chosen]
-        plan = Grid(study.cell_id, cells)
-        outcome = self.engine.sweep(study, plan, self.sweep, label="held-out report")
-        if outcome.failed:
-            raise CellsFailed(outcome)
-        return [chain_id(self.chain_cell(one.setting)) for one in chosen]
-
-    def _report_cell(self, one: Chosen, split: str, subject: str) -> ReportCell:
-        chain = self.chain_cell(one.setting)
-        return ReportCell(
-            **self.inputs.fields(),
-            weights=chain.weights,
-            table=chain.table,
-            sigma_255=chain.sigma_255,
-            xi=chain.xi,
-            chain=chain_id(chain),
-            members=one.members,
-            rule=self.recipe.rule,
-            attack=self.attack.name,
-            eps_255=self.attack.eps_255,
-            split=split,
-            subject=subject,
-            pieces=tuple(piece.name for piece in self.of(split, subject)),
-        )
-
-    def export(self, one: Chosen) -> bytes:
-        """The ensemble as one safetensors file, which `core.defences.Ensemble.load` reads."""
-        (chain,) = self.chains([one.setting])
-        chosen = [member for member in chain if member.name in one.names]
-        names, weights, tables = zip(*((m.name, m.weights, m.table) for m in chosen), strict=True)
-        behind = members_of(Bank(self.engine.store.root), names, weights, tables)
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "ensemble.safetensors"
-            Ensemble(behind, rule=self.recipe.rule).save(path)
-            return path.read_bytes()
-
-
-class _Told(Grid):
-    """Cells whose counts are kept as they are told."""
-
-    def __init__(
-        self, cell_id: Any, cells: Sequence[SubsetsCell], scores: dict[str, subsets.Scores]
-    ) -> None:
-        super().__init__(cell_id, cells)
-        self._scores = scores
-
-    def tell(self, cell_id: str, rows: Any | None) -> bool:
-        """Keep the counts."""
-        known = super().tell(cell_id, rows)
-        if known and rows is not None:
-            self._scores[cell_id] = scores_of(rows)
-        return known
