@@ -18,6 +18,7 @@ from core.attacks.gradients import Differentiable
 from core.attacks.norms import LINF, Norm
 from core.errors import InputError
 from core.shapes import Labels, Pixels
+from core.spec import read
 
 NAMES = tuple(FAMILIES)
 BPDA_RMS = 0.05  # of a pixel in [0, 1]: the budget of Athalye et al. (2018), section 5.2.3
@@ -213,7 +214,7 @@ def parse_attack(
 
 def parse(name: str) -> tuple[str, Mapping[str, Any]]:
     """The attack's bare name and all its settings; InputError for what it does not have."""
-    head, colon, text = name.partition(":")
+    head, given = read(name)
     if head not in FAMILIES:
         raise InputError(
             f"the attack must be one of {', '.join(NAMES)}, got {name!r}.\n"
@@ -221,11 +222,10 @@ def parse(name: str) -> tuple[str, Mapping[str, Any]]:
         )
     known = FAMILIES[head].settings
     values: dict[str, Any] = {key: setting.default for key, setting in known.items()}
-    for pair in text.split(",") if colon else ():
-        key, _, value = pair.partition("=")
+    for key, value in given.items():
         if key not in known:
             raise InputError(
-                f"{head} has the settings {', '.join(known) or '(none)'}, got {pair!r}.\n"
+                f"{head} has the settings {', '.join(known) or '(none)'}, got {key!r}.\n"
                 "Hint: as in cw:confidence=5,searches=6."
             )
         values[key] = _value(head, key, value)
