@@ -11,6 +11,7 @@ python -m results report                   # answers, figures, provenance: all i
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,18 @@ from results.page.page import write_report
 from results.query import DEFAULT_STORE, STORE_VARIABLE, default_store, load
 from results.store import Store
 from results.tables.winner import summary
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A command line."""
+
+    store: str | None
+    command: str | None
+    sweep: str = ""
+    study: str | None = None
+    to: Path = Path()
+    out: Path | None = None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -54,14 +67,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(argv)
     try:
-        _run(options)
+        _run(Asked(**vars(options)))
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
 
 
-def _run(options: argparse.Namespace) -> None:
+def _run(options: Asked) -> None:
     store = Store(_root(options.store))
     if options.command == "report":
         print(f"{'report':>9}  {write_report(store, options.out)}")

@@ -29,4 +29,5 @@ def publish(store: Store, study: str, sweep: str, answer: Answer) -> Iterator[tu
     files |= {f"{name}.png": png(figure) for name, figure in answer.figures.items()}
     files |= answer.files
     for name, data in files.items():
-        yield name.partition(".")[0], store.put(f"answers/{sweep}/{name}", data)
+        what = "figure" if name.endswith(".png") else name.partition(".")[0]
+        yield what, store.put(f"answers/{sweep}/{name}", data)

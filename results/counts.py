@@ -13,11 +13,10 @@ Rows = pd.DataFrame
 def once(rows: Rows, key: Sequence[str]) -> Rows:
     """Each image once for every value of `key`: two drivers may have measured some twice.
 
-    Texts of `key` come back as plain ones. ValueError where two rows disagree.
+    ValueError where two rows disagree.
     """
-    plain = rows.astype({name: str for name in key if rows[name].dtype == "category"})
     names = [*key, "image"]
-    distinct = plain.drop_duplicates([*names, "predicted"])
+    distinct = rows.drop_duplicates([*names, "predicted"])
     again = distinct.duplicated(names)
     if again.any():
         image = distinct[again].iloc[0]
@@ -36,7 +35,9 @@ def accuracies(rows: Rows, by: Sequence[str]) -> Rows:
     """
     seen = once(rows, by)
     right = seen.assign(right=seen["predicted"] == seen["label"])
-    lines = right.groupby(list(by), sort=False)["right"].agg(n="size", n_right="sum").reset_index()
+    groups = right.groupby(list(by), sort=False, observed=True)["right"]
+    lines = groups.agg(n="size", n_right="sum").reset_index()
+    lines = lines.astype({name: str for name in by if lines[name].dtype == "category"})
     hits, trials = (lines[name].to_numpy(dtype=np.int64) for name in ("n_right", "n"))
     low, high = wilson(hits, trials)
     return lines.assign(accuracy=100 * hits / trials, low=100 * low, high=100 * high)
@@ -61,7 +62,7 @@ def gains(rows: Rows, first: str, second: str, by: Sequence[str], *, of: str = "
         )
     after = after.reindex(before.index)
     pairs = pd.DataFrame({"won": ~before & after, "lost": before & ~after})
-    lines = pairs.groupby(list(by), sort=False).agg(
+    lines = pairs.groupby(list(by), sort=False, observed=True).agg(
         n=("won", "size"), won=("won", "sum"), lost=("lost", "sum")
     )
     won, lost, n = (lines.pop(name).to_numpy(dtype=np.int64) for name in ("won", "lost", "n"))

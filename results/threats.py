@@ -83,7 +83,8 @@ def outcomes(rows: pd.DataFrame, defences: Sequence[str]) -> Outcomes:
     Raises:
         ValueError: an image measured twice with different predictions, or not by every column.
     """
-    seen = once(rows, [*KEY, "defence"]).sort_values("image")
+    texts = dict.fromkeys(("threat", "attack", "norm", "defence"), str)
+    seen = once(rows.astype(texts), [*KEY, "defence"]).sort_values("image")
     images = np.sort(seen["image"].unique())
     right: dict[tuple[str, Column], np.ndarray] = {}
     groups: Any = seen.groupby([*KEY, "defence"], sort=False)

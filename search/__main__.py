@@ -38,7 +38,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if options.command == "submit":
             return submit(options.cluster, options.script, options.arguments, tmux=options.tmux)
-        return _doctor(options)
+        if options.cluster:
+            return check_files(options.cluster)
+        asked = Questions(
+            store=default_store() if options.store is None else options.store,
+            data=options.data,
+            data_root=options.data_root,
+            paths=paths_of(options.data, options.model, options.data_root),
+            gpus=options.gpus,
+        )
+        return _doctor(asked)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_INPUT
@@ -54,16 +63,7 @@ def _doctor_flags(parser: argparse.ArgumentParser) -> None:
     add("--cluster", nargs="+", metavar="FILE", help="check cluster files instead, nothing else")
 
 
-def _doctor(options: argparse.Namespace) -> int:
-    if options.cluster:
-        return check_files(options.cluster)
-    asked = Questions(
-        store=default_store() if options.store is None else options.store,
-        data=options.data,
-        data_root=options.data_root,
-        paths=paths_of(options.data, options.model, options.data_root),
-        gpus=options.gpus,
-    )
+def _doctor(asked: Questions) -> int:
     n_wrong = 0
     for finding in findings(asked):
         print(finding.text(), flush=True)

@@ -135,6 +135,8 @@ def test_the_engine_has_never_heard_of_an_image():
 
 def test_argparse_is_known_where_command_lines_are_read():
     homes = {"search/flags.py", "search/__main__.py", "results/__main__.py"}
+    files = sorted(p for layer in OURS for p in (ROOT / layer).rglob("*.py"))
+    assert not [path for path in files if "argparse.Namespace" in path.read_text()]
     for path in sorted(p for layer in OURS for p in (ROOT / layer).rglob("*.py")):
         if any(name.partition(".")[0] == "argparse" for name in imported(path)):
             assert str(path.relative_to(ROOT)) in homes, path
