@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from results.words import check_places
+from results.words import check_places, plain
 
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # ships with matplotlib: the same picture everywhere
@@ -160,8 +160,8 @@ def heat(
             grid = own.pivot_table(index=down, columns=across, values="accuracy", sort=False)
             values = grid.reindex(index=rows, columns=columns).to_numpy(dtype=float)
             _map(axes, values)
-            axes.set_xticks(range(len(columns)), [str(c) for c in columns])
-            axes.set_yticks(range(len(rows)), [str(r) for r in rows])
+            axes.set_xticks(range(len(columns)), [plain(c) for c in columns])
+            axes.set_yticks(range(len(rows)), [plain(r) for r in rows])
             n = " ".join(f"{n}" for n in sorted(set(own["n"])))
             name = f"{kind} images" if kind else "accuracy (%)"
             axes.set(title=f"{name} (n {n})", xlabel=xlabel or across, ylabel=ylabel or down)

@@ -24,6 +24,11 @@ def signed(line: Any, name: str = "gain") -> str:
     return f"{line[name]:+.0f} [{line['low']:+.0f}, {line['high']:+.0f}]"
 
 
+def plain(value: object) -> str:
+    """A head of a table or a map: whole numbers without their zeros."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def check_places(lines: pd.DataFrame, by: list[str]) -> None:
     """ValueError where two lines want one place of a table or a map."""
     again = lines[lines.duplicated(by)]
@@ -42,9 +47,11 @@ def text_table(
     texts = {(line[down], line[across]): cell(line) for _, line in lines.iterrows()}
     rows, columns = (list(dict.fromkeys(lines[name])) for name in (down, across))
     shown = {c: [texts.get((r, c), "") for r in rows] for c in columns}
-    widths = {c: 2 + max(len(str(c)), *map(len, shown[c])) for c in columns}
-    first = 2 + max(len(down), *(len(str(r)) for r in rows))
-    out = [f"{down:<{first}}" + "".join(f"{c!s:>{widths[c]}}" for c in columns)]
+    widths = {c: 2 + max(len(plain(c)), *map(len, shown[c])) for c in columns}
+    first = 2 + max(len(down), *(len(plain(r)) for r in rows))
+    out = [f"{down:<{first}}" + "".join(f"{plain(c):>{widths[c]}}" for c in columns)]
     for i, row in enumerate(rows):
-        out.append(f"{row!s:<{first}}" + "".join(f"{shown[c][i]:>{widths[c]}}" for c in columns))
+        out.append(
+            f"{plain(row):<{first}}" + "".join(f"{shown[c][i]:>{widths[c]}}" for c in columns)
+        )
     return "\n".join(out)
