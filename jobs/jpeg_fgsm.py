@@ -7,8 +7,8 @@
 FGSM over a range of budgets on the undefended network (gray box), JPEG over a range of qualities:
 the accuracy of each pair. It says nothing of an attacker who goes through JPEG.
 
-Last answer, digits, 300 images: at 16/255 JPEG of quality 10 keeps 71.0 % where nothing keeps 28.7 %,
-quality 90 30.7 %; none costs more than 0.3 benign points. At 32/255 none keeps more than 7 %.
+Last answer, digits, 300 images: at 16/255 JPEG of quality 10 keeps 71.0 %, of quality 90 30.7 %,
+no defence 28.7 %; none costs more than 0.3 benign points. At 32/255 none keeps more than 7 %.
 """
 
 from dataclasses import dataclass
