@@ -56,7 +56,7 @@ class Bench:
 def asked_by(flags: list[str]) -> qtable_search.Asked:
     """The table search's flags."""
     job = qtable_search.JOB
-    return parse(qtable_search.Asked, name=job.name, question=job.question, argv=flags)
+    return parse(qtable_search.Asked, name=job.name, question="", argv=flags)
 
 
 def prepare(*flags: str) -> Bench:

@@ -60,19 +60,8 @@ def run(lab: Lab, asked: Asked) -> Answer:
     return Answer(text="\n".join(text), frames={"accuracies": lines}, figures={"ablation": figure})
 
 
-JOB = Job(
-    name="ablation",
-    question=__doc__ or "",
-    asked=Asked,
-    run=run,
-    smoke={
-        "data": "photos",
-        "epochs": 1,
-        "report_benign": 20,
-        "block": 20,
-        "attacks": ("fgsm@8", "ifgsm@8x2"),
-    },
-)
+SMOKE = "--data photos --epochs 1 --report-benign 20 --block 20 --attacks fgsm@8 ifgsm@8x2"
+JOB = Job(__file__, __doc__, Asked, run, smoke=SMOKE)
 
 if __name__ == "__main__":
     raise SystemExit(main(JOB))

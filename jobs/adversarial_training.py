@@ -85,22 +85,11 @@ def side_by_side(lines: Rows) -> str:
     return text_table(pd.concat(shown), "method", "under")
 
 
-JOB = Job(
-    name="adversarial_training",
-    question=__doc__ or "",
-    asked=Asked,
-    run=run,
-    smoke={
-        "eps_255": (2.0,),
-        "at_epochs": 1,
-        "attack_steps": 2,
-        "restarts": 2,
-        "report_benign": 20,
-        "block": 20,
-        "epochs": 2,
-        "chain_epochs": 1,
-    },
+SMOKE = (
+    "--eps-255 2 --at-epochs 1 --attack-steps 2 --restarts 2 --report-benign 20 --block 20 "
+    "--epochs 2 --chain-epochs 1"
 )
+JOB = Job(__file__, __doc__, Asked, run, smoke=SMOKE)
 
 if __name__ == "__main__":
     raise SystemExit(main(JOB))

@@ -88,13 +88,8 @@ def best(none: Rows, shown: Rows, limit: float) -> list[str]:
     return out
 
 
-JOB = Job(
-    name="color_space",
-    question=__doc__ or "",
-    asked=Asked,
-    run=run,
-    smoke={"data": "photos", "steps": (30,), "benign": 60, "adversarial": 10, "epochs": 1},
-)
+SMOKE = "--data photos --epochs 1 --steps 30 --benign 60 --adversarial 10"
+JOB = Job(__file__, __doc__, Asked, run, smoke=SMOKE)
 
 if __name__ == "__main__":
     raise SystemExit(main(JOB))

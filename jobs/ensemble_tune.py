@@ -156,23 +156,11 @@ def run(lab: Lab, asked: Asked) -> Answer:
     return answer(ensembles, tuning, told, title=title)
 
 
-JOB = Job(
-    name="ensemble_tune",
-    question=__doc__ or "",
-    asked=Asked,
-    run=run,
-    smoke={
-        "trials": 2,
-        "benign": 60,
-        "adversarial": 20,
-        "report_benign": 60,
-        "report_adversarial": 20,
-        "epochs": 2,
-        "sigma_255": (0, 32),
-        "xi_percent": (90,),
-        "qs_af": (116,),
-    },
+SMOKE = (
+    "--trials 2 --sigma-255 0,32 --xi-percent 90 --qs-af 116 --epochs 2 --benign 60 "
+    "--adversarial 20 --report-benign 60 --report-adversarial 20"
 )
+JOB = Job(__file__, __doc__, Asked, run, smoke=SMOKE)
 
 if __name__ == "__main__":
     raise SystemExit(main(JOB))

@@ -64,13 +64,8 @@ def bands_text(ratio: frequency.Map) -> str:
     return "\n".join(out)
 
 
-JOB = Job(
-    name="frequency_analysis",
-    question=__doc__ or "",
-    asked=Asked,
-    run=run,
-    smoke={"benign": 60, "attacked": 20, "epochs": 2},
-)
+SMOKE = "--epochs 2 --benign 60 --attacked 20"
+JOB = Job(__file__, __doc__, Asked, run, smoke=SMOKE)
 
 if __name__ == "__main__":
     raise SystemExit(main(JOB))

@@ -44,8 +44,8 @@ def run(lab: Lab, asked: Asked) -> Answer:
     )
 
 
-SMOKE = {"report_benign": 40, "block": 40, "epochs": 2, "budgets_255": (8, 32)}
-JOB = Job(name="jpeg_fgsm", question=__doc__ or "", asked=Asked, run=run, smoke=SMOKE)
+SMOKE = "--epochs 2 --budgets-255 8,32 --report-benign 40 --block 40"
+JOB = Job(__file__, __doc__, Asked, run, smoke=SMOKE)
 
 if __name__ == "__main__":
     raise SystemExit(main(JOB))

@@ -55,9 +55,7 @@ def run(lab: Lab, asked: Asked) -> Answer:
     return Answer(text="\n".join(text), frames={"matrix": lines}, figures={"matrix": figure})
 
 
-JOB = Job(
-    name="member_matrix", question=__doc__ or "", asked=Asked, run=run, smoke=flags.SMOKE_TRIED
-)
+JOB = Job(__file__, __doc__, Asked, run, smoke=flags.SMOKE_TRIED)
 
 if __name__ == "__main__":
     raise SystemExit(main(JOB))

@@ -141,21 +141,11 @@ def run(lab: Lab, asked: Asked) -> Answer:
     )
 
 
-JOB = Job(
-    name="qtable_search",
-    question=__doc__ or "",
-    asked=Asked,
-    run=run,
-    smoke={
-        "patterns": (3,),
-        "qs_af": (51, 121),
-        "benign": 50,
-        "adversarial": 20,
-        "report_benign": 50,
-        "report_adversarial": 20,
-        "epochs": 2,
-    },
+SMOKE = (
+    "--patterns 3 --qs-af 51,121 --epochs 2 --benign 50 --adversarial 20 "
+    "--report-benign 50 --report-adversarial 20"
 )
+JOB = Job(__file__, __doc__, Asked, run, smoke=SMOKE)
 
 if __name__ == "__main__":
     raise SystemExit(main(JOB))

@@ -131,24 +131,11 @@ def check_names(fronts: Sequence[str], members: Sequence[str]) -> None:
         )
 
 
-JOB = Job(
-    name="threat_table",
-    question=__doc__ or "",
-    asked=Asked,
-    run=run,
-    smoke={
-        "epochs": 2,
-        "chain_epochs": 1,
-        "report_benign": 12,
-        "block": 12,
-        "defences": ("none", "smooth8", TABLE, OURS),
-        "gray": ("fgsm@8",),
-        "black": ("difgsm@8x2",),
-        "white": ("bpda@400x2", "pgd@8x2"),
-        "eot": 2,
-        "members": "M+M90",
-    },
+SMOKE = (
+    "--defences none smooth8 table ours --gray fgsm@8 --black difgsm@8x2 --white bpda@400x2 pgd@8x2"
+    " --eot 2 --members M+M90 --epochs 2 --chain-epochs 1 --report-benign 12 --block 12"
 )
+JOB = Job(__file__, __doc__, Asked, run, smoke=SMOKE)
 
 if __name__ == "__main__":
     raise SystemExit(main(JOB))

@@ -61,13 +61,8 @@ def run(lab: Lab, asked: Asked) -> Answer:
     )
 
 
-JOB = Job(
-    name="train_chain",
-    question=__doc__ or "",
-    asked=Asked,
-    run=run,
-    smoke=flags.SMOKE_TRIED | {"sigma_255": (8.0,)},
-)
+SMOKE = f"{flags.SMOKE_TRIED} --sigma-255 8"
+JOB = Job(__file__, __doc__, Asked, run, smoke=SMOKE)
 
 if __name__ == "__main__":
     raise SystemExit(main(JOB))

@@ -22,7 +22,7 @@ from core.training import noisy
 
 T = TypeVar("T")
 Parse = Callable[[str], Any]
-SMOKE_TRIED = {"report_benign": 60, "report_adversarial": 20, "epochs": 2, "chain_epochs": 1}
+SMOKE_TRIED = "--epochs 2 --chain-epochs 1 --report-benign 60 --report-adversarial 20"
 ATTACK = "NAME[:SETTINGS][@EPS[xSTEPS[xRESTARTS]]], eps in 1/255, such as fgsm@2 pgd@8x50x5 cw"
 _MOST_NUMBERS = 10_000
 
@@ -228,9 +228,9 @@ def parse(
     name: str,
     question: str,
     argv: Sequence[str] | None = None,
-    smoke: Mapping[str, Any] | None = None,
+    smoke: str = "",
 ) -> Asked:
-    """The command line as an `asked`; with --smoke its defaults are those of `smoke`.
+    """The command line as an `asked`; with --smoke its defaults are those that `smoke` gives.
 
     Ends the process with exit code 2 where argparse finds a flag wrong. InputError for --smoke
     with a throwaway store and --figure.
@@ -243,8 +243,10 @@ def parse(
                 "--smoke --figure has no rows to draw: a smoke run's store is thrown away.\n"
                 "Hint: give --store to both, or leave --figure out."
             )
-        trains = models.needs_training(options.model)
-        parser.set_defaults(**{k: v for k, v in (smoke or {}).items() if trains or k != "epochs"})
+        usual, small = (vars(parser.parse_args(words)) for words in ([], smoke.split()))
+        if not models.needs_training(options.model):
+            del small["epochs"]
+        parser.set_defaults(**{k: v for k, v in small.items() if v != usual[k]})
         options = parser.parse_args(argv)
     return asked(**vars(options))
 

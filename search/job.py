@@ -4,8 +4,9 @@ import contextlib
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from core.errors import InputError
@@ -26,19 +27,24 @@ EXIT_INPUT = 2
 EXIT_INTERRUPTED = 130
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Job:
     """One question on the command line.
 
-    `run` answers it with a lab and an instance of `asked`. `smoke` are the flags' values for two
-    small cells.
+    `run` answers it with a lab and an instance of `asked`. `smoke` are the flags for two small
+    cells, as on a command line.
     """
 
-    name: str
-    question: str  # the module's docstring
+    file: str
+    question: str | None  # the module's docstring
     asked: type[flags.Flags]
     run: Callable[[Lab, Any], Answer]
-    smoke: Mapping[str, Any] = field(default_factory=dict)
+    smoke: str
+
+    @property
+    def name(self) -> str:
+        """The file's."""
+        return Path(self.file).stem
 
 
 def main(job: Job, argv: Sequence[str] | None = None) -> int:
@@ -50,9 +56,8 @@ def main(job: Job, argv: Sequence[str] | None = None) -> int:
     try:
         check_script()
         check_arguments(arguments=sys.argv[1:])
-        asked = flags.parse(
-            job.asked, name=job.name, question=job.question, argv=argv, smoke=job.smoke
-        )
+        said = job.question or ""
+        asked = flags.parse(job.asked, name=job.name, question=said, argv=argv, smoke=job.smoke)
         with _store(asked) as store:
             return _answer(job, asked, store)
     except CellsFailed as failure:
