@@ -19,7 +19,6 @@ from core.defences import defence_by_name
 from core.errors import InputError
 from core.models import needs_training
 from core.seeds import derived
-from core.training.epochs import BATCH_SIZE
 from core.training.recipes import Recipe
 from results.files import redacted
 from search import flags, scores
@@ -117,13 +116,14 @@ class Lab:
 
     def trained(self, recipes: Sequence[str], *, epochs: int | None = None) -> list[Trained]:
         """Networks that recipes train from random weights."""
+        usual = training.schedule(self.asked.model)
         cells = [
             networks.TrainCell(
                 **self.inputs.fields(),
                 recipe=Recipe(recipe).text,
                 epochs=epochs or training.default_epochs(self.asked.data),
-                learning_rate=training.LEARNING_RATE,
-                batch_size=BATCH_SIZE,
+                learning_rate=usual.learning_rate,
+                batch_size=usual.batch_size,
             )
             for recipe in recipes
         ]

@@ -135,6 +135,7 @@ def test_a_stored_chain_with_a_lost_member_counts_as_missing(tmp_path):
     bank = Bank(Root(tmp_path))
     cell = cell_of(tmp_path)
     assert Found(bank, STUDY, [cell]).tell(STUDY.cell_id(cell), rows)
+    assert not Found(bank, STUDY, [cell], lambda _: False).tell(STUDY.cell_id(cell), rows)
     last = rows.column("piece").to_pylist()[-1]
     (tmp_path / "bank" / f"{last}.safetensors").unlink()
     assert not Found(bank, STUDY, [cell]).tell(STUDY.cell_id(cell), rows)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 
+import pyarrow as pa
 import pytest
 import torch
 from PIL import Image
@@ -11,6 +12,8 @@ from core.data import Data, open_data
 from core.errors import InputError
 from core.models import Normalised, architecture, to_tensors
 from core.training import default_epochs, fit, one_cycle, train_classifier
+from core.training.epochs import EpochRecord, nothing_learned
+from search.inputs import networks
 
 
 @pytest.fixture(autouse=True)
@@ -80,8 +83,46 @@ def test_the_rate_rises_to_the_whole_and_falls_to_nothing():
 
 def test_a_loss_that_diverges_is_an_error():
     data = open_data("digits")
-    with pytest.raises(InputError, match=r"finite loss[^$]*\nHint: lower the learning rate"):
+    with pytest.raises(InputError, match=r"finite loss[^$]*\nHint: try another --seed"):
         fit(data, "lenet", epochs=2, learning_rate=1e12)
+
+
+def test_lenet_reads_digits_with_a_seed_that_used_to_diverge():
+    data = open_data("digits", seed=1)
+    model, _ = fit(data, "lenet", epochs=4, seed=1)
+    assert accuracy(model, data, "report") >= 0.95
+
+
+def test_a_network_that_learned_nothing_is_an_error():
+    data = open_data("digits")
+    with pytest.raises(InputError, match=r"768 training images right, as by guessing 10.*\nHint"):
+        fit(data, "lenet", epochs=1, learning_rate=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("right", "losses", "said"),
+    [
+        ((50, 129), (2.3, 2.29), ""),  # of 1000, ten classes: 128.5 is three errors above chance
+        ((50, 128), (2.3, 2.29), "128 of 1000"),
+        ((900, 900), (0.5, 0.6), "a loss of 0.600 after one of 0.500"),
+        ((900, 900), (0.5, 0.5), ""),
+    ],
+)
+def test_what_shows_that_nothing_was_learned(right, losses, said):
+    records = [
+        EpochRecord(epoch=i + 1, loss=losses[i], n_correct=right[i], n_images=1000, wall_s=1.0)
+        for i in range(2)
+    ]
+    found = nothing_learned(records, 10)
+    assert found.startswith(said) if said else not found
+    columns = {name: [getattr(r, name) for r in records] for name in ("epoch", "loss", "n_correct")}
+    rows = pa.table(columns | {"n_images": [1000, 1000]})
+    assert networks.learned(rows, 10) == (not said)  # so that it is trained again
+
+
+def test_a_network_that_was_opened_needs_no_training():
+    rows = pa.table({"epoch": [0], "loss": [0.0], "n_correct": [0], "n_images": [0]})
+    assert networks.learned(rows, 10)
 
 
 def test_impossible_requests_are_errors(tmp_path):

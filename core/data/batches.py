@@ -23,9 +23,18 @@ class Batches:
     """
 
     def __init__(
-        self, data: Data, *, batch_size: int, generator: torch.Generator, device: torch.device
+        self,
+        data: Data,
+        *,
+        batch_size: int,
+        generator: torch.Generator,
+        device: torch.device,
+        shift: int = 0,
     ) -> None:
-        """Prepare batches of at most the split's size; the remainder of an epoch is left out."""
+        """Prepare batches of at most the split's size; the remainder of an epoch is left out.
+
+        Half of the images are moved by up to `shift` pixels, all of data that are always moved.
+        """
         kind = data.spec.partition(":")[0]
         self.data = data
         self.n_images = data.size("train")
@@ -33,7 +42,8 @@ class Batches:
         self.generator = generator
         self.device = device
         self.mirrored = kind in MIRRORED
-        self.shift = SHIFTS.get(kind, 0)
+        self.always = kind in SHIFTS
+        self.shift = SHIFTS.get(kind, shift)
         self.held: tuple[Images8, Labels] | None = None
         if kind != "imagefolder":
             images, labels = data.batch("train", range(self.n_images))
@@ -66,6 +76,8 @@ class Batches:
             )
         if self.shift:
             moves = torch.randint(2 * self.shift + 1, (2, n), generator=self.generator)
+            if not self.always:
+                moves[:, torch.rand(n, generator=self.generator) < 0.5] = self.shift
             images = shifted(images, moves.to(self.device), by=self.shift)
         return images
 

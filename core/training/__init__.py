@@ -7,6 +7,7 @@ from core.training.classifier import (
     fit,
     fresh,
     one_cycle,
+    schedule,
     train_classifier,
 )
 
@@ -17,5 +18,6 @@ __all__ = [
     "fit",
     "fresh",
     "one_cycle",
+    "schedule",
     "train_classifier",
 ]

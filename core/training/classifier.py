@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -10,7 +11,14 @@ from core.data import Data
 from core.data.batches import statistics
 from core.errors import InputError
 from core.models import Blueprint, Normalised, architecture, input_channels, parse_spec
-from core.training.epochs import BATCH_SIZE, EpochRecord, Rate, Training, check_trainable
+from core.training.epochs import (
+    BATCH_SIZE,
+    EpochRecord,
+    Rate,
+    Training,
+    check_learned,
+    check_trainable,
+)
 from core.training.steps import PlainStep
 
 EPOCHS = {"digits": 12, "photos": 8, "mnist": 5, "cifar10": 30, "cifar100": 30, "imagefolder": 30}
@@ -18,6 +26,24 @@ LEARNING_RATE = 0.1
 WARM_UP = 0.25  # share of all steps in which the learning rate rises
 
 Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How an architecture is usually trained from random weights."""
+
+    learning_rate: float = LEARNING_RATE
+    batch_size: int = BATCH_SIZE
+    shift: int = 0  # half of the images are moved by up to so many pixels
+
+
+# LeNet has no batch norm to hold it at the usual rate.
+LENET = Schedule(learning_rate=0.05, batch_size=32, shift=4)
+
+
+def schedule(spec: str) -> Schedule:
+    """The usual one of a model's architecture."""
+    return LENET if parse_spec(spec).name == "lenet" else Schedule()
 
 
 def default_epochs(data_spec: str) -> int:
@@ -40,16 +66,16 @@ def fit(
     spec: str,
     *,
     epochs: int | None = None,
-    batch_size: int = BATCH_SIZE,
-    learning_rate: float = LEARNING_RATE,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
     seed: int = 0,
     device: str | torch.device = "cpu",
     progress: Progress | None = None,
 ) -> tuple[Normalised, list[EpochRecord]]:
     """Train the architecture that `spec` names from random weights; returned in eval mode.
 
-    Epochs are `default_epochs(data.spec)` if None; the seed fixes the first weights, the order and
-    the augmentation; the model stays on the device; `progress` is given a line per epoch.
+    What is None is usual (`default_epochs`, `schedule`); the seed fixes the first weights, the
+    order and the augmentation; the model stays on the device; `progress` is given a line per epoch.
 
     Raises:
         InputError: a model that has weights already, or as `train_classifier`.
@@ -60,7 +86,10 @@ def fit(
             f"expected a model to train, got {spec!r}, which has weights.\n"
             "Hint: small_resnet, or train:NAME, starts from random ones."
         )
+    usual = schedule(spec)
     epochs = default_epochs(data.spec) if epochs is None else epochs
+    batch_size = usual.batch_size if batch_size is None else batch_size
+    learning_rate = usual.learning_rate if learning_rate is None else learning_rate
     _check(data, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
     model = fresh(data, parsed.name, seed)
     records = train_classifier(
@@ -69,6 +98,7 @@ def fit(
         epochs=epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,
+        shift=usual.shift,
         seed=seed,
         device=device,
         progress=progress,
@@ -83,6 +113,7 @@ def train_classifier(
     epochs: int,
     batch_size: int = BATCH_SIZE,
     learning_rate: float = LEARNING_RATE,
+    shift: int = 0,
     seed: int = 0,
     device: str | torch.device = "cpu",
     progress: Progress | None = None,
@@ -90,18 +121,25 @@ def train_classifier(
     """Train in place by SGD (Nesterov momentum, weight decay, one cycle) and leave in eval mode.
 
     The rate rises linearly to `learning_rate` over a quarter of the steps and falls to 0 along a
-    cosine. Photographs and folders are mirrored at random, CIFAR also shifted; digits are taken as
-    they are. An epoch leaves out what does not fill a batch. On a CPU, the same seed and number of
-    threads give the same bytes; torch's global generators are left as they were.
+    cosine. Photographs and folders are mirrored at random, CIFAR also shifted; of other data half
+    of the images are moved by up to `shift` pixels. An epoch leaves out what does not fill a batch.
+    On a CPU, the same seed and number of threads give the same bytes; torch's global generators are
+    left as they were.
 
     Raises:
-        InputError: no training images, numbers out of range, or a loss that is not finite.
+        InputError: no training images, numbers out of range, or a network that learned nothing.
     """
     _check(data, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
     training = Training(
-        model, data, step=PlainStep(), rate=cycle(learning_rate, epochs), batch_size=batch_size,
-        seed=seed, device=device,
-    )  # fmt: skip
+        model,
+        data,
+        step=PlainStep(),
+        rate=cycle(learning_rate, epochs),
+        batch_size=batch_size,
+        shift=shift,
+        seed=seed,
+        device=device,
+    )
     for _ in range(epochs):
         record = training.epoch()
         if progress is not None:
@@ -110,6 +148,7 @@ def train_classifier(
                 f"{record.n_images} training images right, {record.wall_s:.1f} s"
             )
     model.eval()
+    check_learned(training.records, len(data.classes))
     return training.records
 
 

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 
 import torch
@@ -16,6 +16,10 @@ from core.training.steps import State, Step
 
 BATCH_SIZE = 64
 MOMENTUM, WEIGHT_DECAY = 0.9, 5e-4
+TRY = (
+    "Hint: try another --seed, more --epochs or --model small_resnet; for a chain a lower "
+    "--learning-rate."
+)
 
 Rate = Callable[[int, int], float]  # of a step, counted from 0, and of the steps in an epoch
 
@@ -40,6 +44,31 @@ def check_trainable(data: Data) -> None:
         )
 
 
+def nothing_learned(records: Sequence[EpochRecord], n_classes: int) -> str:
+    """What shows that a network learned nothing from its training, in words; empty where it did.
+
+    Its last epoch gets no more images right than guessing does (three standard errors above
+    1 / classes), or its loss is above the first epoch's. Of fewer than 100 images nobody can tell.
+    """
+    first, last = records[0], records[-1]
+    n, chance = last.n_images, 1 / n_classes
+    if n < 100:
+        return ""
+    if last.n_correct <= n * chance + 3 * math.sqrt(n * chance * (1 - chance)):
+        return f"{last.n_correct} of {n} training images right, as by guessing {n_classes} classes"
+    if last.loss > first.loss:
+        return f"a loss of {last.loss:.3f} after one of {first.loss:.3f} in the first epoch"
+    return ""
+
+
+def check_learned(records: Sequence[EpochRecord], n_classes: int) -> None:
+    """Raise an `InputError` for a network that learned nothing."""
+    if found := nothing_learned(records, n_classes):
+        raise InputError(
+            f"the network learned nothing: after epoch {records[-1].epoch} {found}.\n{TRY}"
+        )
+
+
 class Training:
     """A network in training, in place, by SGD with Nesterov momentum and weight decay.
 
@@ -58,6 +87,7 @@ class Training:
         step: Step,
         rate: Rate,
         batch_size: int = BATCH_SIZE,
+        shift: int = 0,
         seed: int = 0,
         device: str | torch.device = "cpu",
     ) -> None:
@@ -72,7 +102,7 @@ class Training:
         self.records: list[EpochRecord] = []
         self._order = torch.Generator().manual_seed(seed)
         self._batches = Batches(
-            data, batch_size=batch_size, generator=self._order, device=self.device
+            data, batch_size=batch_size, shift=shift, generator=self._order, device=self.device
         )
         self._optimiser = torch.optim.SGD(
             model.parameters(), momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, nesterov=True
@@ -95,8 +125,7 @@ class Training:
             self._global = self._global_state()
         if not math.isfinite(record.loss):
             raise InputError(
-                f"expected a finite loss, got {record.loss} in epoch {record.epoch}.\n"
-                "Hint: lower the learning rate."
+                f"expected a finite loss, got {record.loss} in epoch {record.epoch}.\n{TRY}"
             )
         self.records.append(record)
         return record

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from core.errors import InputError
@@ -13,13 +13,21 @@ from search.engine.plan import Grid
 from search.engine.study import CellsFailed, Study
 from search.engine.sweep import Sweeper
 
+Usable = Callable[[schema.Table], bool]
+
 
 class Found(Grid):
-    """Bank cells. One of whose pieces one is lost counts as missing, though its rows are there."""
+    """Bank cells. One whose piece is lost or not usable counts as missing, though it has rows."""
 
-    def __init__(self, bank: Bank, study: Study[Any, Any], cells: Sequence[Any]) -> None:
+    def __init__(
+        self,
+        bank: Bank,
+        study: Study[Any, Any],
+        cells: Sequence[Any],
+        usable: Usable = lambda _: True,
+    ) -> None:
         super().__init__(study.cell_id, cells)
-        self._bank = bank
+        self._bank, self._usable = bank, usable
         self.rows: dict[str, Any] = {}
 
     def tell(self, cell_id: str, rows: Any | None) -> bool:
@@ -27,7 +35,8 @@ class Found(Grid):
         if rows is not None:
             pieces, sizes = (schema.column(rows, name) for name in ("piece", "piece_bytes"))
             stored = dict(zip(pieces, sizes, strict=True))
-            if not all(self._bank.has(piece, int(size)) for piece, size in stored.items()):
+            there = all(self._bank.has(piece, int(size)) for piece, size in stored.items())
+            if not (there and self._usable(rows)):
                 return False
             self.rows[cell_id] = rows
         return super().tell(cell_id, rows)
@@ -41,12 +50,14 @@ def make(
     *,
     label: str,
     whole_node: bool = False,
+    usable: Usable = lambda _: True,
 ) -> list[Any]:
     """The rows of bank cells, in their order, each made if it or its piece is missing.
 
-    CellsFailed where a cell fails: all else stands on it.
+    So are those whose stored rows are not `usable`. CellsFailed where a cell fails: all else
+    stands on it.
     """
-    plan = Found(Bank(engine.store.root), study, list(dict.fromkeys(cells)))
+    plan = Found(Bank(engine.store.root), study, list(dict.fromkeys(cells)), usable)
     outcome = engine.sweep(study, plan, sweep, label=label, whole_node=whole_node)
     if outcome.failed:
         raise CellsFailed(outcome)

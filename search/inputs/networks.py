@@ -9,7 +9,7 @@ from typing import NamedTuple
 from core import models, training
 from core.data import PUBLISHED, Data, open_data
 from core.errors import InputError
-from core.training.epochs import EpochRecord, Training
+from core.training.epochs import EpochRecord, Training, check_learned, nothing_learned
 from core.training.recipes import Recipe
 from results import schema
 from results.files import redacted
@@ -149,8 +149,28 @@ def classifier(engine: Sweeper, source: Source, cell: ClassifierCell, *, label: 
     study = Study(
         "classifier", 2, ClassifierCell, ClassifierRow, _here, partial(_classifier, source)
     )
-    (rows,) = make(engine, study, [cell], shared_sweep(cell), label=label, whole_node=True)
+    n_classes = len(source.open().classes)
+    (rows,) = make(
+        engine,
+        study,
+        [cell],
+        shared_sweep(cell),
+        label=label,
+        whole_node=True,
+        usable=lambda rows: learned(rows, n_classes),
+    )
     return str(schema.column(rows, "piece")[0])
+
+
+def learned(rows: schema.Table, n_classes: int) -> bool:
+    """Whether stored training came to something; a network that was opened has none."""
+    names = ("epoch", "loss", "n_correct", "n_images")
+    epochs = zip(*(schema.column(rows, name).tolist() for name in names), strict=True)
+    records = [
+        EpochRecord(epoch=epoch, loss=loss, n_correct=right, n_images=n, wall_s=0.0)
+        for epoch, loss, right, n in epochs
+    ]
+    return records[0].epoch == 0 or not nothing_learned(records, n_classes)
 
 
 def _here(_: ClassifierCell | TrainCell, place: Place) -> Place:
@@ -219,6 +239,7 @@ def _train(source: Source, cell: TrainCell, place: Place) -> Made:
             f"{cell.recipe}: epoch {record.epoch}/{cell.epochs}: loss {record.loss:.3f}, "
             f"{record.n_correct} of {record.n_images} right, {record.wall_s:.1f} s"
         )
+    check_learned(run.records, len(source.open().classes))
     assert isinstance(run.model, models.Normalised)
     columns = _columns(run.records) | {"epoch_wall_s": [r.wall_s for r in run.records]}
     return Made(columns, *models.to_tensors(run.model), unfinished=kept)
