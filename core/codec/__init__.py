@@ -1,29 +1,107 @@
-"""The codec: images through JPEG-style quantization, exactly (`rgb`); libjpeg's JPEG (`jpeg`)."""
+"""The paper's codec: JPEG without colour transform, subsampling or entropy coder.
 
-from core.codec.rgb import (
-    Rounding,
-    blocks,
-    coefficients,
-    compress,
-    decode,
-    planes,
-    quantise,
-    quantise_,
-    round_through,
-    to_images8,
-    to_pixels,
-)
+One 8x8 table serves every channel. Levels and coefficients are float64: on 8-bit images every step
+is exact (see `core.codec.dct`): the same image and table give the same bits on every machine.
 
-__all__ = [
-    "Rounding",
-    "blocks",
-    "coefficients",
-    "compress",
-    "decode",
-    "planes",
-    "quantise",
-    "quantise_",
-    "round_through",
-    "to_images8",
-    "to_pixels",
-]
+Beside it: libjpeg's own JPEG (`jpeg`), tables (`qtable`), many tables at once (`scoring`).
+
+Source: "defensive quantization table" paper, section 3.1; ITU-T T.81 (1992), A.3.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from core.codec.dct import dct8, idct8
+from core.shapes import Coefficients, Images8, Levels, Pixels, QTable
+
+Rounding = Callable[[Tensor], Tensor]
+
+
+def round_through(values: Tensor) -> Tensor:
+    """Rounded, with the derivative of the identity: the `rounding` of an attack on the codec.
+
+    The value is torch.round's to the bit: `round(x) - x` is exact, and so is its sum with x.
+
+    Source: Athalye, Carlini and Wagner (2018), 4.1 (backward pass differentiable approximation).
+    """
+    return values + (values.round() - values).detach()
+
+
+def blocks(planes: Tensor) -> Levels:
+    """Cut [n, c, h, w] samples in 0..255 into level-shifted [n, c, h/8, w/8, 8, 8] blocks.
+
+    Sides that are no multiple of 8 are padded by repeating the last row or column, as
+    libjpeg's encoder does (jcprepct.c, expand_bottom_edge; jccolor's right edge likewise).
+    """
+    height, width = planes.shape[-2:]
+    levels = planes.to(torch.float64)
+    if height % 8 or width % 8:
+        levels = functional.pad(levels, (0, -width % 8, 0, -height % 8), mode="replicate")
+    n, c, rows, columns = levels.shape
+    return levels.reshape(n, c, rows // 8, 8, columns // 8, 8).transpose(3, 4) - 128
+
+
+def planes(levels: Levels, height: int, width: int) -> Tensor:
+    """Inverse of `blocks`: [n, c, height, width] samples around 0..255, padding cropped."""
+    return _joined(levels, height, width) + 128
+
+
+def _joined(blocks: Tensor, height: int, width: int) -> Tensor:
+    return blocks.transpose(3, 4).flatten(4).flatten(2, 3)[..., :height, :width]
+
+
+def coefficients(images: Images8 | Pixels) -> Coefficients:
+    """The DCT of every block of 8-bit images or pixels: float64 [n, c, rows, columns, 8, 8]."""
+    samples = images if images.dtype == torch.uint8 else images.to(torch.float32) * 255
+    return dct8(blocks(samples))
+
+
+def quantise(
+    values: Coefficients, steps: Tensor, *, rounding: Rounding = torch.round
+) -> Coefficients:
+    """`round(c / step) * step`; `steps` is a QTable or broadcasts against the coefficients.
+
+    Ties go to the even multiple. `rounding` is torch.round, or a function with the same
+    value and another derivative.
+    """
+    return rounding(values / steps) * steps
+
+
+def quantise_(values: Coefficients, steps: Tensor) -> Coefficients:
+    """`quantise` in place, for coefficients that are a copy anyway."""
+    return values.div_(steps).round_().mul_(steps)
+
+
+def decode(values: Coefficients, height: int, width: int) -> Pixels:
+    """Dequantised coefficients to pixels: float32 in [0, 1], whole multiples of 1/255."""
+    samples = idct8(values).add_(128).round_().to(torch.float32)
+    return _joined(samples, height, width).clamp_(0, 255).div_(255)
+
+
+def compress(pixels: Pixels, table: QTable, *, rounding: Rounding = torch.round) -> Pixels:
+    """Pixels through the codec, float32 in [0, 1] in and out, whole multiples of 1/255 out.
+
+    `rounding` replaces both roundings (of coefficients and of samples), so that a gradient
+    can be taken through the codec; torch.round's own derivative is zero.
+    """
+    height, width = pixels.shape[-2:]
+    values = coefficients(pixels)
+    rounded = quantise(values, table.to(values), rounding=rounding)
+    samples = rounding(planes(idct8(rounded), height, width)).clamp(0, 255)
+    return (samples / 255).to(torch.float32)
+
+
+def to_pixels(images: Images8 | Pixels) -> Pixels:
+    """8-bit images as float32 pixels in [0, 1]; what is pixels already stays.
+
+    Times 255 in float32, each gives its whole level again, exactly.
+    """
+    return images if images.dtype != torch.uint8 else images.to(torch.float32).div_(255)
+
+
+def to_images8(pixels: Pixels) -> Images8:
+    """The nearest 8-bit images."""
+    return (pixels * 255).round().clamp(0, 255).to(torch.uint8)

@@ -33,11 +33,8 @@ class Moments:
     total_squares: PerCoefficient
 
     def __add__(self, other: "Moments") -> "Moments":
-        return Moments(
-            self.n_blocks + other.n_blocks,
-            self.total + other.total,
-            self.total_squares + other.total_squares,
-        )
+        squares = self.total_squares + other.total_squares
+        return Moments(self.n_blocks + other.n_blocks, self.total + other.total, squares)
 
     def deviation(self) -> PerCoefficient:
         """Standard deviation over blocks, in levels: delta_b or delta_a of the paper."""
@@ -46,12 +43,9 @@ class Moments:
 
 
 def of_images(images: Images8 | Pixels) -> Moments:
-    """Moments of images; channels as `CHANNELS`, gray has one.
-
-    Blocks at the right and lower edge are padded as the codec pads them.
-    """
+    """Moments of images, padded as the codec pads them; channels as `CHANNELS`, gray has one."""
     parts = torch.split(images, max(1, _BATCH_SAMPLES // images[0].numel()))
-    moments = [_moments(to_pixels(part).to(torch.float64) * 255) for part in parts]
+    moments = [_moments(to_pixels(part).double() * 255) for part in parts]
     return sum(moments[1:], moments[0])
 
 
@@ -59,10 +53,7 @@ def of_distortion(attacked: Images8 | Pixels, images: Images8 | Pixels) -> Momen
     """Moments of attacked minus benign images, in levels."""
     size = max(1, _BATCH_SAMPLES // images[0].numel())
     pairs = zip(torch.split(attacked, size), torch.split(images, size), strict=True)
-    moments = [
-        _moments((to_pixels(a).to(torch.float64) - to_pixels(b).to(torch.float64)) * 255)
-        for a, b in pairs
-    ]
+    moments = [_moments((to_pixels(a).double() - to_pixels(b).double()) * 255) for a, b in pairs]
     return sum(moments[1:], moments[0])
 
 

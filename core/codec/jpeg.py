@@ -1,8 +1,7 @@
 """JPEG in YCbCr, as libjpeg encodes and decodes it: the same bytes for every picture and table.
 
-That is libjpeg-turbo with its defaults, which are Pillow's: the accurate integer DCT, 4:2:0
-with the triangle filter, tables of the IJG. Batched, on any device. The entropy coder is
-left out: it loses nothing.
+That is libjpeg-turbo with its defaults, which are Pillow's: the accurate integer DCT, 4:2:0 with
+the triangle filter, tables of the IJG. The entropy coder is left out: it loses nothing.
 """
 
 from typing import Literal, get_args
@@ -41,30 +40,26 @@ def compress(
 
     Pixels are first rounded to 8 bits, as an encoder takes no others. Gray has no chrominance.
     `fancy` chooses the decoder's chroma filter (`core.codec.chroma.double`). `rounding` replaces
-    every rounding, so that a gradient can be taken: with `codec.round_through` the derivative
-    is that of all linear steps and of the clamps to 0..255.
-
-    Raises:
-        InputError: neither 1 nor 3 channels, or an unknown sampling.
+    every rounding, so that a gradient can be taken: with `codec.round_through` the derivative is
+    that of all linear steps and of the clamps. InputError: other channels or another sampling.
     """
     if sampling not in get_args(Sampling) or pixels.shape[1] not in (1, 3):
         raise InputError(
             f"expected 1 or 3 channels and a sampling of 444 or 420, got {pixels.shape[1]} "
             f"channels and {sampling!r}.\nHint: pixels are [n, c, h, w]; sampling is a text."
         )
-    height, width = pixels.shape[-2:]
     levels = rounding(pixels.to(torch.float64) * 255)
     if pixels.shape[1] == 1:
-        return _pixels(_coded(levels, luminance, rounding))
+        return _coded(levels, luminance, rounding).to(torch.float32) / 255
     planes = color.encode(levels, rounding=rounding)
-    luma = _coded(planes[:, :1], luminance, rounding)
-    small = planes[:, 1:]
+    luma, small = _coded(planes[:, :1], luminance, rounding), planes[:, 1:]
     if sampling == "420":
-        small = chroma.halve(small, rounding=rounding)
-    small = _coded(small, chrominance, rounding)
-    if sampling == "420":
-        small = chroma.double(small, height, width, fancy=fancy, rounding=rounding)
-    return _pixels(color.decode(torch.cat([luma, small], dim=1), rounding=rounding))
+        small = _coded(chroma.halve(small, rounding=rounding), chrominance, rounding)
+        small = chroma.double(small, *pixels.shape[-2:], fancy=fancy, rounding=rounding)
+    else:
+        small = _coded(small, chrominance, rounding)
+    rgb = color.decode(torch.cat([luma, small], dim=1), rounding=rounding)
+    return rgb.to(torch.float32) / 255
 
 
 def _coded(planes: Tensor, table: QTable, rounding: Rounding) -> Tensor:
@@ -74,7 +69,3 @@ def _coded(planes: Tensor, table: QTable, rounding: Rounding) -> Tensor:
     values = islow.dct8(codec.blocks(planes), rounding=rounding) / steps
     rounded = islow.half_away(values, rounding) * steps
     return codec.planes(islow.idct8(rounded, rounding=rounding), height, width).clamp(0, 255)
-
-
-def _pixels(levels: Tensor) -> Pixels:
-    return levels.to(torch.float32) / 255

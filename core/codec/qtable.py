@@ -122,15 +122,6 @@ class Defensive:
         return check(torch.where(favoured, float(self.qs_of), float(self.qs_af)))
 
 
-def parse_defensive(name: str) -> Defensive | None:
-    """The defensive table of that name, or None where the name is of another kind."""
-    match = re.fullmatch(r"k(\d{1,2})-of(\d{1,3})-af(\d{1,3})", name)
-    if match is None:
-        return None
-    pattern, qs_of, qs_af = (int(group) for group in match.groups())
-    return Defensive(pattern=pattern, qs_of=qs_of, qs_af=qs_af)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Banded:
     """Two steps like `Defensive`, but any coefficients may be the finely quantised ones."""
@@ -165,8 +156,7 @@ class Banded:
     @property
     def pattern(self) -> int | None:
         """The k whose diagonals hold as many coefficients; None where no k does."""
-        sizes = {n_in_diagonals(k): k for k in range(1, N_DIAGONALS + 1)}
-        return sizes.get(self.n_favoured)
+        return {n_in_diagonals(k): k for k in range(1, N_DIAGONALS + 1)}.get(self.n_favoured)
 
     def table(self) -> QTable:
         """The 8x8 steps; InputError for a step outside 1..255."""
@@ -174,20 +164,24 @@ class Banded:
         return check(torch.where(favoured, float(self.qs_of), float(self.qs_af)))
 
 
-def parse_banded(name: str) -> Banded | None:
-    """The banded table of that name, or None where the name is of another kind."""
-    match = re.fullmatch(r"m([0-9a-f]{16})-of(\d{1,3})-af(\d{1,3})", name)
-    if match is None:
-        return None
-    return Banded(mask=int(match[1], 16), qs_of=int(match[2]), qs_af=int(match[3]))
-
-
 TwoStep = Defensive | Banded
 
 
 def parse_two_step(name: str) -> TwoStep | None:
     """The table of one of these two families by that name, or None where it is of neither."""
-    return parse_defensive(name) or parse_banded(name)
+    match = re.fullmatch(r"(k\d{1,2}|m[0-9a-f]{16})-of(\d{1,3})-af(\d{1,3})", name)
+    if match is None:
+        return None
+    band, qs_of, qs_af = match[1], int(match[2]), int(match[3])
+    if band.startswith("k"):
+        return Defensive(pattern=int(band[1:]), qs_of=qs_of, qs_af=qs_af)
+    return Banded(mask=int(band[1:], 16), qs_of=qs_of, qs_af=qs_af)
+
+
+def parse_defensive(name: str) -> Defensive | None:
+    """The defensive table of that name, or None where the name is of another kind."""
+    found = parse_two_step(name)
+    return found if isinstance(found, Defensive) else None
 
 
 def by_name(name: str) -> QTable | None:
@@ -206,16 +200,14 @@ def by_name(name: str) -> QTable | None:
         table = by_name(base)
         assert table is not None
         return scaled(table, int(quality))
-    two_step = parse_two_step(name)
-    if two_step is not None:
+    if two_step := parse_two_step(name):
         return two_step.table()
-    match = re.fullmatch(r"(ijg|uniform)(\d{1,3})", name)
-    if match is None:
-        raise InputError(
-            f"no table is called {name!r}.\n"
-            "Hint: names are none, ijg75, uniform16, k3-of16-af51 or k3-of16-af51@q70."
-        )
-    return (ijg if match[1] == "ijg" else uniform)(int(match[2]))
+    if match := re.fullmatch(r"(ijg|uniform)(\d{1,3})", name):
+        return (ijg if match[1] == "ijg" else uniform)(int(match[2]))
+    raise InputError(
+        f"no table is called {name!r}.\n"
+        "Hint: names are none, ijg75, uniform16, k3-of16-af51 or k3-of16-af51@q70."
+    )
 
 
 def to_text(table: QTable, *, comment: str = "") -> str:
@@ -232,19 +224,15 @@ def to_text(table: QTable, *, comment: str = "") -> str:
 def from_text(text: str, *, source: str = "table") -> QTable:
     """The first table of a `cjpeg -qtables` file; InputError where there is none."""
     words = re.sub(r"#.*", "", text).split()
+    hint = "Hint: the form is that of `cjpeg -qtables`: 64 steps, # starts a comment."
     try:
         steps = [int(word) for word in words]
     except ValueError:
         bad = next(word for word in words if not re.fullmatch(r"[+-]?\d+", word))
-        raise InputError(
-            f"{source}: expected whole numbers, found {bad!r}.\n"
-            "Hint: the form is that of `cjpeg -qtables`: 64 steps, # starts a comment."
-        ) from None
+        raise InputError(f"{source}: expected whole numbers, found {bad!r}.\n{hint}") from None
     if not steps or len(steps) % 64:
-        raise InputError(
-            f"{source}: expected 64 steps a table, found {len(steps)} numbers.\n"
-            "Hint: the form is that of `cjpeg -qtables`: 64 steps, # starts a comment."
-        )
+        found = f"{len(steps)} numbers"
+        raise InputError(f"{source}: expected 64 steps a table, found {found}.\n{hint}")
     return check(torch.tensor(steps[:64], dtype=torch.float64).reshape(8, 8))
 
 

@@ -50,20 +50,18 @@ def predict(
     predicted = torch.empty((len(images), len(tables)), dtype=torch.int64)
     n_forwards = 0
     if len(coded) < len(tables):
-        plain = [
-            classify(classifier, codec.to_pixels(part)) for part in torch.split(images, batch_size)
-        ]
-        bare = [i for i, table in enumerate(tables) if table is None]
-        predicted[:, bare] = torch.cat(plain)[:, None]
+        parts = torch.split(images, batch_size)
+        plain = torch.cat([classify(classifier, codec.to_pixels(part)) for part in parts])
+        predicted[:, [table is None for table in tables]] = plain[:, None]
         n_forwards += len(images)
     if coded:
         steps = torch.stack([table for table in tables if table is not None]).to(images.device)
-        per_image = 8 * images[0].numel()
-        for first in range(0, len(images), max(1, _COEFFICIENT_BYTES // per_image)):
-            part = slice(first, first + max(1, _COEFFICIENT_BYTES // per_image))
-            scores = _predict_coded(classifier, images[part], steps, batch_size=batch_size)
-            predicted[part, coded] = scores.predicted
-            n_forwards += scores.n_forwards
+        n_at_once = max(1, _COEFFICIENT_BYTES // (8 * images[0].numel()))
+        for first in range(0, len(images), n_at_once):
+            part = slice(first, first + n_at_once)
+            found, n_pictures = _predict_coded(classifier, images[part], steps, batch_size)
+            predicted[part, coded] = found
+            n_forwards += n_pictures
     return Scores(predicted, n_forwards)
 
 
@@ -95,17 +93,15 @@ def distinct(values: Coefficients, steps: Tensor) -> tuple[np.ndarray, np.ndarra
 
 
 def _predict_coded(
-    classifier: Classifier, images: Images8 | Pixels, steps: Tensor, *, batch_size: int
-) -> Scores:
-    height, width = images.shape[-2:]
+    classifier: Classifier, images: Images8 | Pixels, steps: Tensor, batch_size: int
+) -> tuple[Tensor, int]:
+    """Predictions as in `Scores`, and how many pictures the network saw."""
     values = codec.coefficients(images)
     pairs, inverse = distinct(values, steps)
     image_of, table_of = (torch.from_numpy(i).to(images.device) for i in divmod(pairs, len(steps)))
     seen = []
-    for image, table in zip(
-        torch.split(image_of, batch_size), torch.split(table_of, batch_size), strict=True
-    ):
+    for image, table in zip(image_of.split(batch_size), table_of.split(batch_size), strict=True):
         rounded = codec.quantise_(values[image], steps[table][:, None, None, None])
-        seen.append(classify(classifier, codec.decode(rounded, height, width)))
+        seen.append(classify(classifier, codec.decode(rounded, *images.shape[-2:])))
     predicted = torch.cat(seen)[torch.from_numpy(inverse)].reshape(len(images), len(steps))
-    return Scores(predicted, len(pairs))
+    return predicted, len(pairs)
