@@ -2,8 +2,6 @@
 
 import warnings
 
-from core.defences.transform import TableDefence, check_images
-
-__all__ = ["TableDefence", "check_images"]
+from core.defences.transform import TableDefence, check_images  # noqa: F401
 
 warnings.warn("core.defence is now core.defences", DeprecationWarning, stacklevel=2)

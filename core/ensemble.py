@@ -2,8 +2,6 @@
 
 import warnings
 
-from core.defences.ensemble import Ensemble, Member, combined, seen_by
-
-__all__ = ["Ensemble", "Member", "combined", "seen_by"]
+from core.defences.ensemble import Ensemble, Member, combined, seen_by  # noqa: F401
 
 warnings.warn("core.ensemble is now core.defences", DeprecationWarning, stacklevel=2)

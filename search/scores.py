@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from core import codec, seeds
-from core.defences.guarded import Guarded
+from core.defences.ensemble import Guarded
 from results import schema
 from search.engine.study import Place, Study
 from search.inputs.images import BATCH_SIZE

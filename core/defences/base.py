@@ -11,15 +11,14 @@ from core.codec import Rounding
 from core.errors import InputError
 from core.shapes import Logits, Pixels
 
-Generators = Sequence[torch.Generator]
+Generators = Sequence[torch.Generator] | None  # one per image
 
 
 class Defence(nn.Module, abc.ABC):
     """Pixels in [0, 1] to pixels in [0, 1] of the same shape, batch-wise, on any device.
 
-    A randomised defence draws from one CPU generator per image (`core.seeds.generator`), so that
-    neither the batch nor the device changes what becomes of an image. A deterministic one needs
-    none and ignores them.
+    A randomised defence draws from one CPU generator per image (`core.seeds.generator`): neither
+    batch nor device changes what becomes of an image. A deterministic one ignores them.
 
     `rounding` replaces every rounding inside. With `core.codec.round_through` the value stays
     the same and the derivative is that of all else (BPDA); torch.round's own is zero.
@@ -29,11 +28,7 @@ class Defence(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def forward(
-        self,
-        pixels: Pixels,
-        generators: Generators | None = None,
-        *,
-        rounding: Rounding = torch.round,
+        self, pixels: Pixels, generators: Generators = None, *, rounding: Rounding = torch.round
     ) -> Pixels:
         """Defended pixels. InputError where a randomised defence lacks generators."""
 
@@ -42,11 +37,7 @@ class Nothing(Defence):
     """No defence: the pixels themselves."""
 
     def forward(
-        self,
-        pixels: Pixels,
-        generators: Generators | None = None,  # noqa: ARG002
-        *,
-        rounding: Rounding = torch.round,  # noqa: ARG002
+        self, pixels: Pixels, generators: Generators = None, *, rounding: Rounding = torch.round
     ) -> Pixels:
         """The same pixels."""
         return pixels
@@ -70,11 +61,7 @@ class Defended(nn.Module):
         self.defence, self.classifier, self.n_draws = defence, classifier, n_draws
 
     def forward(
-        self,
-        pixels: Pixels,
-        generators: Generators | None = None,
-        *,
-        rounding: Rounding = torch.round,
+        self, pixels: Pixels, generators: Generators = None, *, rounding: Rounding = torch.round
     ) -> Logits:
         """Logits, or log of the mean softmax; arguments as `Defence.forward` takes them."""
         draws: list[Logits] = [
@@ -87,9 +74,9 @@ class Defended(nn.Module):
         return log_sum - math.log(self.n_draws)
 
 
-def one_each(generators: Generators | None, pixels: Pixels) -> Generators:
+def one_each(generators: Generators, pixels: Pixels) -> Sequence[torch.Generator]:
     """The generators, or an InputError where they are not one per image."""
-    n_found = 0 if generators is None else len(generators)
+    n_found = len(generators or ())
     if generators is None or n_found != len(pixels):
         raise InputError(
             f"a randomised defence needs one generator per image, {len(pixels)}, got {n_found}.\n"

@@ -37,11 +37,7 @@ class Table(Defence):
         self.register_buffer("table", qtable.check(table))
 
     def forward(
-        self,
-        pixels: Pixels,
-        generators: Generators | None = None,  # noqa: ARG002
-        *,
-        rounding: Rounding = torch.round,
+        self, pixels: Pixels, generators: Generators = None, *, rounding: Rounding = torch.round
     ) -> Pixels:
         """Compressed and decompressed pixels, whole multiples of 1/255."""
         if self.space == "rgb":
@@ -64,11 +60,7 @@ class Jpeg(Defence):
         self.register_buffer("chrominance", jpeg.ijg_chrominance(quality))
 
     def forward(
-        self,
-        pixels: Pixels,
-        generators: Generators | None = None,  # noqa: ARG002
-        *,
-        rounding: Rounding = torch.round,
+        self, pixels: Pixels, generators: Generators = None, *, rounding: Rounding = torch.round
     ) -> Pixels:
         """Compressed and decompressed pixels, whole multiples of 1/255."""
         return jpeg.compress(
@@ -79,9 +71,8 @@ class Jpeg(Defence):
 class Shield(Defence):
     """Stochastic local quantization: each 8x8 square comes from JPEG at a random quality.
 
-    The whole image is compressed at every quality (4:2:0), then each square takes its pixels
-    from one of the pictures, all equally likely. The paper's vaccinated networks are an
-    ensemble behind this defence.
+    The whole image is compressed at every quality (4:2:0), then each square takes its pixels from
+    one of the pictures, all equally likely. The paper's vaccinated networks are an ensemble behind.
 
     Source: Das et al. (2018), "SHIELD: Fast, Practical Defense and Vaccination for Deep Learning
     using JPEG Compression", section 3.2.
@@ -99,11 +90,7 @@ class Shield(Defence):
         self.members = torch.nn.ModuleList(Jpeg(quality) for quality in qualities)
 
     def forward(
-        self,
-        pixels: Pixels,
-        generators: Generators | None = None,
-        *,
-        rounding: Rounding = torch.round,
+        self, pixels: Pixels, generators: Generators = None, *, rounding: Rounding = torch.round
     ) -> Pixels:
         """One draw; whole multiples of 1/255."""
         height, width = pixels.shape[-2:]

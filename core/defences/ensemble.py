@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from core import codec
-from core.codec import qtable
+from core.codec import Rounding, qtable
+from core.defences.base import Defence, Generators
 from core.defences.transform import check_images
 from core.errors import InputError
 from core.models import Normalised, from_tensors, read_tensors, to_tensors
@@ -67,9 +68,7 @@ class Ensemble(nn.Module):
         """Each member's table."""
         return [getattr(self, f"table{i}") for i in range(len(self.networks))]
 
-    def logits(
-        self, images: Images8 | Pixels, *, rounding: codec.Rounding = torch.round
-    ) -> list[Logits]:
+    def logits(self, images: Images8 | Pixels, *, rounding: Rounding = torch.round) -> list[Logits]:
         """Each member's logits; differentiable where the codec's `rounding` is."""
         pixels = codec.to_pixels(images)
         return [
@@ -78,27 +77,22 @@ class Ensemble(nn.Module):
         ]
 
     def forward(
-        self, images: Images8 | Pixels, *, rounding: codec.Rounding = torch.round
+        self, images: Images8 | Pixels, *, rounding: Rounding = torch.round
     ) -> Probabilities:
         """One distribution an image, whose largest entry is the answer.
 
         With "mean" it is differentiable as far as `rounding` is; torch.round's own derivative is 0,
-        so that only members without a table pass a gradient on.
-
-        Raises:
-            InputError: images of another type, range or shape.
+        so that only members without a table pass a gradient on. InputError for images of another
+        type, range or shape.
         """
         check_images(images)
-        outputs = torch.stack(
-            [logits.softmax(1) for logits in self.logits(images, rounding=rounding)]
-        )
-        return combined(outputs, self.rule)
+        said = self.logits(images, rounding=rounding)
+        return combined(torch.stack([logits.softmax(1) for logits in said]), self.rule)
 
-    def log_mean(self, pixels: Pixels, *, rounding: codec.Rounding = torch.round) -> Logits:
+    def log_mean(self, pixels: Pixels, *, rounding: Rounding = torch.round) -> Logits:
         """Logarithm of the mean softmax, free of underflow: logits for an attacker's loss."""
-        logs = torch.stack(
-            [logits.log_softmax(1) for logits in self.logits(pixels, rounding=rounding)]
-        )
+        said = self.logits(pixels, rounding=rounding)
+        logs = torch.stack([logits.log_softmax(1) for logits in said])
         return torch.logsumexp(logs, dim=0) - math.log(len(logs))
 
     def save(self, path: str | Path) -> None:
@@ -118,8 +112,7 @@ class Ensemble(nn.Module):
     def load(cls, path: str | Path) -> "Ensemble":
         """The ensemble that `save` wrote, in eval mode on the CPU.
 
-        Raises:
-            InputError: no such file, a file of another kind, or one that was damaged.
+        InputError where there is no such file, one of another kind, or one that was damaged.
         """
         tensors, metadata = read_tensors(path)
         if metadata.get("format") != FORMAT:
@@ -137,18 +130,32 @@ class Ensemble(nn.Module):
         members = []
         described_by = zip(described["names"], described["networks"], strict=True)
         for i, (name, blueprint) in enumerate(described_by):
-            own = {
-                whole.removeprefix(f"{i}."): tensor
-                for whole, tensor in tensors.items()
-                if whole.startswith(f"{i}.")
-            }
+            start = f"{i}."
+            own = {k.removeprefix(start): t for k, t in tensors.items() if k.startswith(start)}
             members.append(Member(name, from_tensors(own, blueprint), tensors.get(f"{i}/table")))
         return cls(members, rule=str(described["rule"])).eval()
 
 
-def seen_by(
-    pixels: Pixels, table: QTable | None, *, rounding: codec.Rounding = torch.round
-) -> Pixels:
+class Guarded(nn.Module):
+    """A defence before an ensemble: pixels to the logarithm of the mean softmax.
+
+    The ensemble's rule is not asked: an attacker differentiates the mean.
+    """
+
+    def __init__(self, defence: Defence, ensemble: Ensemble) -> None:
+        """Both as they are, in their own mode."""
+        super().__init__()
+        self.defence, self.ensemble = defence, ensemble
+
+    def forward(
+        self, pixels: Pixels, generators: Generators = None, *, rounding: Rounding = torch.round
+    ) -> Logits:
+        """One draw of the defence; arguments as `Defence.forward` takes them."""
+        seen = self.defence(pixels, generators, rounding=rounding)
+        return self.ensemble.log_mean(seen, rounding=rounding)
+
+
+def seen_by(pixels: Pixels, table: QTable | None, *, rounding: Rounding = torch.round) -> Pixels:
     """What a network behind a table sees of the pixels; None leaves them as they are."""
     return pixels if table is None else codec.compress(pixels, table, rounding=rounding)
 

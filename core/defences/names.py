@@ -1,7 +1,6 @@
 """Defences by name, as flags and rows call them."""
 
 import re
-from typing import cast
 
 from core.codec import qtable
 from core.defences.base import Defence, Nothing
@@ -23,9 +22,9 @@ def defence_by_name(name: str) -> Defence:
       channels, in `rgb` (unless said else), `ycbcr` or `ycbcr420`;
     - `tvm`, `shield`, `smoothS` (Gaussian noise of deviation S/255): randomised.
     """
-    plain = {"none": Nothing, "tvm": TotalVariation, "shield": Shield}
+    plain: dict[str, type[Defence]] = {"none": Nothing, "tvm": TotalVariation, "shield": Shield}
     if name in plain:
-        return cast("Defence", plain[name]())
+        return plain[name]()
     if match := re.fullmatch(r"jpeg(\d{1,3})(-444)?", name):
         return Jpeg(int(match[1]), sampling="444" if match[2] else "420")
     if match := re.fullmatch(r"smooth(\d+(?:\.\d+)?)", name):

@@ -29,11 +29,7 @@ class GaussianNoise(Defence):
         self.sigma_255 = sigma_255
 
     def forward(
-        self,
-        pixels: Pixels,
-        generators: Generators | None = None,
-        *,
-        rounding: Rounding = torch.round,  # noqa: ARG002
+        self, pixels: Pixels, generators: Generators = None, *, rounding: Rounding = torch.round
     ) -> Pixels:
         """One draw; not rounded to 8 bits."""
         each = one_each(generators, pixels)

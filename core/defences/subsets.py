@@ -18,6 +18,7 @@ from core.errors import InputError
 RULES = ("mean", "vote")
 MAX_MEMBERS = 16
 
+Outputs = NDArray[np.float32]  # softmax outputs [members, images, classes]
 Counts = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
@@ -47,24 +48,25 @@ def masks(n_members: int) -> Bools:
     return used
 
 
-def right(outputs: NDArray[np.float32], labels: Counts, *, rule: str = "mean") -> Bools:
+def right(outputs: Outputs, labels: Counts, *, rule: str = "mean") -> Bools:
     """Which images each subset gets right: [2^m - 1, n]. Inputs and rules as for `n_right`."""
     _check(outputs, labels, rule)
     return np.concatenate(list(_parts(outputs, labels, rule, np.arange(len(labels)))), axis=1)
 
 
-def n_right(outputs: NDArray[np.float32], labels: Counts, *, rule: str = "mean") -> Counts:
+def n_right(outputs: Outputs, labels: Counts, *, rule: str = "mean") -> Counts:
     """How many images each subset gets right: [2^m - 1].
 
-    `outputs` are softmax outputs [m, n, classes]. `mean`: the class with the largest mean output.
-    `vote`: the class that most members name; among tied ones that with the largest mean. Where
-    that is still a tie, the lowest class. Sums are in float64, where those of 16 float32 outputs
-    above 2^-25 are exact (2^-20 for `vote`): no order of adding gives another answer.
+    `mean`: the class with the largest mean output. `vote`: the class that most members name; among
+    tied ones that with the largest mean. Where that is still a tie, the lowest class. Sums are in
+    float64, where those of 16 float32 outputs above 2^-25 are exact (2^-20 for `vote`): no order of
+    adding gives another answer.
     """
     _check(outputs, labels, rule)
-    said = outputs.argmax(axis=2)
+    said, largest = outputs.argmax(axis=2), outputs.max(axis=2, keepdims=True)
+    untied = ((outputs == largest).sum(axis=2) == 1).all(axis=0)
     # Where all members agree, and none by a tie, so does every subset.
-    agreed = (said == said[0]).all(axis=0) & _untied(outputs)
+    agreed = (said == said[0]).all(axis=0) & untied
     n_subsets = 2 ** len(outputs) - 1
     total = np.full(n_subsets, int((said[0] == labels)[agreed].sum()), dtype=np.int64)
     for part in _parts(outputs, labels, rule, np.flatnonzero(~agreed)):
@@ -72,7 +74,7 @@ def n_right(outputs: NDArray[np.float32], labels: Counts, *, rule: str = "mean")
     return total
 
 
-def _check(outputs: NDArray[np.float32], labels: Counts, rule: str) -> None:
+def _check(outputs: Outputs, labels: Counts, rule: str) -> None:
     if rule not in RULES:
         raise InputError(f"the rule must be one of {', '.join(RULES)}, got {rule!r}.\nHint: mean.")
     if outputs.ndim != 3 or outputs.shape[1] != len(labels) or not np.isfinite(outputs).all():
@@ -82,9 +84,7 @@ def _check(outputs: NDArray[np.float32], labels: Counts, rule: str) -> None:
         )
 
 
-def _parts(
-    outputs: NDArray[np.float32], labels: Counts, rule: str, images: Counts
-) -> Iterator[Bools]:
+def _parts(outputs: Outputs, labels: Counts, rule: str, images: Counts) -> Iterator[Bools]:
     """Which of some images each subset gets right, a few images at a time: [2^m - 1, few]."""
     members = masks(len(outputs)).astype(np.float64)
     per_chunk = max(1, _CHUNK // (len(members) * outputs.shape[2]))
@@ -93,16 +93,7 @@ def _parts(
         yield _right(outputs[:, chosen], labels[chosen], members, rule)
 
 
-def _untied(outputs: NDArray[np.float32]) -> Bools:
-    """Images [n] on which every member names one class alone."""
-    largest = outputs.max(axis=2, keepdims=True)
-    alone: Bools = ((outputs == largest).sum(axis=2) == 1).all(axis=0)
-    return alone
-
-
-def _right(
-    outputs: NDArray[np.float32], labels: Counts, members: NDArray[np.float64], rule: str
-) -> Bools:
+def _right(outputs: Outputs, labels: Counts, members: NDArray[np.float64], rule: str) -> Bools:
     n_images, n_classes = outputs.shape[1:]
     weights = outputs.astype(np.float64)
     if rule == "vote":
@@ -110,9 +101,7 @@ def _right(
         weights += 2 * MAX_MEMBERS * (outputs.argmax(axis=2)[..., None] == np.arange(n_classes))
     by_class = weights.transpose(0, 2, 1)  # whole rows of images, fast to scan
     sums = (members @ by_class.reshape(len(outputs), -1)).reshape(-1, n_classes, n_images)
-    own = sums[:, labels, np.arange(n_images)]
-    largest = sums.max(axis=1)
-    found: Bools = own == largest
+    found: Bools = sums[:, labels, np.arange(n_images)] == sums.max(axis=1)
     # The lowest of tied classes is the answer: look where the label is among the largest.
     subset, image = np.nonzero(found)
     found[subset, image] = sums[subset, :, image].argmax(axis=1) == labels[image]
@@ -120,9 +109,9 @@ def _right(
 
 
 def score(
-    benign: NDArray[np.float32],
+    benign: Outputs,
     benign_labels: Counts,
-    adversarial: NDArray[np.float32],
+    adversarial: Outputs,
     adversarial_labels: Counts,
     *,
     rule: str = "mean",
@@ -172,30 +161,15 @@ def front(n_benign_right: Counts, n_adversarial_right: Counts, n_members: Counts
 
     Equal entries beat each other not: all of them stay.
     """
-    triples = np.stack([n_benign_right, n_adversarial_right, -n_members], axis=1)
+    triples = np.stack([-n_benign_right, -n_adversarial_right, n_members], axis=1)
     distinct, place = np.unique(triples, axis=0, return_inverse=True)
-    kept = np.ones(len(distinct), dtype=np.bool_)
-    for size in np.unique(distinct[:, 2]):
-        here = np.flatnonzero(distinct[:, 2] == size)
-        rivals = distinct[distinct[:, 2] >= size]  # no more members
-        kept[here] = ~_beaten(distinct[here], rivals)
+    kept = np.zeros(len(distinct), dtype=np.bool_)
+    most: dict[int, int] = {}  # adversarial images right, by members, so far
+    # In this order what beats an entry comes before it, and has no fewer benign images right.
+    for i, (_, wrong, size) in enumerate(distinct.tolist()):
+        kept[i] = all(n > size or right_so_far < -wrong for n, right_so_far in most.items())
+        most[size] = max(most.get(size, 0), -wrong)
     return kept[place.reshape(-1)]
-
-
-def _beaten(entries: NDArray[np.int64], rivals: NDArray[np.int64]) -> Bools:
-    """Which entries, all of one size, some rival of at most that size beats."""
-    order = np.lexsort([rivals[:, 1], rivals[:, 0]])
-    benign, adversarial = rivals[order, 0], rivals[order, 1]
-    # The most adversarial images right among rivals with at least so many benign ones.
-    most = np.append(np.maximum.accumulate(adversarial[::-1])[::-1], -1)
-    at_least = np.searchsorted(benign, entries[:, 0], side="left")
-    more = np.searchsorted(benign, entries[:, 0], side="right")
-    beaten = (most[at_least] > entries[:, 1]) | (most[more] >= entries[:, 1])
-    same = rivals[:, 2] > entries[0, 2]  # smaller ones that are as good
-    smaller = {(int(b), int(a)) for b, a in rivals[same, :2]}
-    twins = np.array([(int(b), int(a)) in smaller for b, a in entries[:, :2]], dtype=np.bool_)
-    verdict: Bools = beaten | twins
-    return verdict
 
 
 def names(subset: int, members: Sequence[str]) -> tuple[str, ...]:

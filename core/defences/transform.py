@@ -38,8 +38,7 @@ class TableDefence(nn.Module):
         """Compress and decompress. InputError for other types, ranges or shapes."""
         check_images(images)
         batch = images.as_subclass(Tensor).reshape(-1, *images.shape[-3:])
-        pixels = codec.to_pixels(batch) if batch.dtype == torch.uint8 else batch
-        out = codec.compress(pixels, self.table)
+        out = codec.compress(codec.to_pixels(batch), self.table)
         out = codec.to_images8(out) if batch.dtype == torch.uint8 else out.to(batch.dtype)
         out = out.reshape(images.shape)
         return out if type(images) is Tensor else type(images)(out)

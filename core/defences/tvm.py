@@ -22,10 +22,7 @@ def minimise(pixels: Pixels, kept: Tensor, *, weight: float, n_steps: int = N_ST
     beyond the edge): scikit-image's. With every pixel kept this is its `denoise_tv_chambolle` run
     to convergence. `kept` is a mask of 0 and 1, [n, 1, h, w]. A dropped pixel's value is not looked
     at. The number of steps is fixed, so that no image's result depends on another's: a quarter of
-    them for each length of step.
-
-    Raises:
-        InputError: a number of steps that is no multiple of 4.
+    them for each length of step, hence an InputError where it is no multiple of 4.
     """
     if n_steps < len(_PRIMAL_STEPS) or n_steps % len(_PRIMAL_STEPS):
         raise InputError(
@@ -127,11 +124,7 @@ class TotalVariation(Defence):
         self.randomised = dropped > 0
 
     def forward(
-        self,
-        pixels: Pixels,
-        generators: Generators | None = None,
-        *,
-        rounding: Rounding = torch.round,  # noqa: ARG002
+        self, pixels: Pixels, generators: Generators = None, *, rounding: Rounding = torch.round
     ) -> Pixels:
         """One draw; not rounded to 8 bits."""
         kept = torch.ones_like(pixels[:, :1])

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from core import attacks, codec
-from core.defences.guarded import Guarded
+from core.defences.ensemble import Guarded
 from core.errors import InputError
 from search.engine.study import Made, Place, Study
 from search.inputs.loading import Images, Inputs, Victim, classifier_of, images_of, victim_of

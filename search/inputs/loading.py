@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from core import models
 from core.codec import qtable
 from core.defences import Ensemble, defence_by_name
+from core.defences.ensemble import Guarded
 from core.defences.ensemble import Member as Behind
-from core.defences.guarded import Guarded
 from search.engine.bank import Bank
 from search.engine.study import Place
 
