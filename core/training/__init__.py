@@ -2,7 +2,6 @@
 
 from core.training.classifier import (
     LEARNING_RATE,
-    cycle,
     default_epochs,
     fit,
     fresh,
@@ -13,7 +12,6 @@ from core.training.classifier import (
 
 __all__ = [
     "LEARNING_RATE",
-    "cycle",
     "default_epochs",
     "fit",
     "fresh",

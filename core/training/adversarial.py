@@ -6,6 +6,7 @@ perturbation is found, as in the authors' own code.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +17,9 @@ from core.attacks import ifgsm
 from core.data import Data
 from core.errors import InputError
 from core.shapes import Labels, Logits, Pixels
-from core.training import LEARNING_RATE, cycle
+from core.training.classifier import LEARNING_RATE, cycle
 from core.training.epochs import BATCH_SIZE, Training
-from core.training.steps import State, Step, descend
+from core.training.steps import PlainStep, State, Step, descend
 
 METHODS = ("fast", "free")
 FAST_STEP = 1.25  # of eps, Wong et al. 2020, 5.1
@@ -26,7 +27,7 @@ N_REPLAYS = 4  # m, Shafahi et al. 2019; the paper's table 1 compares with m = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class FastStep:
+class FastStep(PlainStep):
     """FGSM from a uniform random start in the ball, then one update on its result.
 
     Source: Wong, Rice and Kolter (2020), algorithm 3, step 1.25 eps.
@@ -34,34 +35,17 @@ class FastStep:
 
     eps_255: float
     generator: torch.Generator  # of the starts
+    stream: ClassVar[str] = "starts"
 
-    def __call__(
-        self, model: nn.Module, optimiser: torch.optim.SGD, pixels: Pixels, labels: Labels
-    ) -> tuple[Tensor, Logits]:
-        """Attack the network as it is, update it."""
-        device = self.generator.device
+    def loss(self, model: nn.Module, pixels: Pixels, labels: Labels) -> tuple[Tensor, Logits]:
+        """The cross-entropy of pixels that attack the network as it is."""
+        eps, device = self.eps_255, self.generator.device
         unit = torch.rand(pixels.shape, generator=self.generator, device=device).to(pixels)
+        start = (pixels + eps / 255 * (2 * unit - 1)).clamp(0, 1)
         attacked = ifgsm(
-            model,
-            pixels,
-            labels,
-            eps_255=self.eps_255,
-            step_255=FAST_STEP * self.eps_255,
-            n_steps=1,
-            start=(pixels + self.eps_255 / 255 * (2 * unit - 1)).clamp(0, 1),
+            model, pixels, labels, eps_255=eps, step_255=FAST_STEP * eps, n_steps=1, start=start
         )
-        logits = model(attacked)
-        loss = functional.cross_entropy(logits, labels)
-        descend(optimiser, loss)
-        return loss.detach(), logits.detach()
-
-    def state(self) -> State:
-        """The starts' generator."""
-        return {"starts": self.generator.get_state()}
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """The starts go on where they were."""
-        self.generator.set_state(state["starts"])
+        return super().loss(model, attacked, labels)
 
 
 @dataclass(kw_only=True)
@@ -118,9 +102,7 @@ def adversarial_training(
 
     An epoch is a pass over the data: free makes `N_REPLAYS` updates for each batch in it. The rate
     goes once up and down over `epochs`, as in plain training and in Wong et al. (2020), 5.
-
-    Raises:
-        InputError: an unknown method, numbers out of range, no training images.
+    InputError for an unknown method, numbers out of range, or no training images.
     """
     if method not in METHODS or not 0 <= eps_255 <= 255 or epochs < 1 or not learning_rate > 0:
         raise InputError(
@@ -128,10 +110,9 @@ def adversarial_training(
             f"positive learning rate, got {method!r}, {eps_255:g}, {epochs} and "
             f"{learning_rate:g}.\nHint: the paper's table has eps 2 and 4."
         )
-    step: Step = FreeStep(eps_255=eps_255)
-    if method == "fast":
-        starts = seeds.generator(seed, "starts", device=device)
-        step = FastStep(eps_255=eps_255, generator=starts)
+    starts = seeds.generator(seed, "starts", device=device)
+    fast, free = FastStep(eps_255=eps_255, generator=starts), FreeStep(eps_255=eps_255)
+    step: Step = fast if method == "fast" else free
     return Training(
         model, data, step=step, rate=cycle(learning_rate, epochs), batch_size=batch_size,
         seed=seed, device=device,

@@ -9,8 +9,8 @@ Source: "defensive quantization table" paper, 3.4 and equation 9; SGD from a lea
 that each epoch multiplies by 0.94, over 14 or 28 epochs.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ from core.data import Data
 from core.errors import InputError
 from core.shapes import Labels, Logits, Pixels, QTable
 from core.training.epochs import BATCH_SIZE, Rate, Training
-from core.training.steps import State, descend
+from core.training.steps import PlainStep
 
 QUALITIES = (90, 80, 70, 60, 50, 40, 30)
 CODECS = ("ours", "jpeg")
@@ -31,16 +31,10 @@ EPOCHS = 2  # of each network: 14 in all
 
 
 def table_name(codec_name: str, table: str, quality: int) -> str:
-    """The table of a quality, as `core.codec.qtable.by_name` reads it.
+    """The table of a quality of 1..100, as `core.codec.qtable.by_name` reads it; else InputError.
 
-    Args:
-        codec_name: "ours": `table` is quality 50 and is scaled by the IJG rule, which is our
-            reading of "quality"; "jpeg": the standard luminance table, through the same codec.
-        table: the searched table's name; "ijg50" for "jpeg".
-        quality: 1..100.
-
-    Raises:
-        InputError: an unknown codec, table or quality.
+    "ours": the searched `table` is quality 50 and is scaled by the IJG rule, our reading of
+    "quality"; "jpeg": the standard luminance table, "ijg50", through the same codec.
     """
     if codec_name not in CODECS or (codec_name == "jpeg" and table != "ijg50"):
         raise InputError(
@@ -63,9 +57,8 @@ def noisy_images(
         compressed = codec.compress(pixels, table)
         if sigma_255 == 0:
             return compressed
-        shape, device = compressed.shape, generator.device
-        noise = torch.randn(shape, generator=generator, device=device).to(compressed)
-        return (compressed + noise * (sigma_255 / 255)).clamp(0, 1)
+        noise = torch.randn(pixels.shape, generator=generator, device=generator.device)
+        return (compressed + noise.to(compressed) * (sigma_255 / 255)).clamp(0, 1)
 
 
 def noisy_loss(
@@ -84,13 +77,14 @@ def noisy_loss(
 
 
 @dataclass(frozen=True, kw_only=True)
-class NoisyStep:
+class NoisyStep(PlainStep):
     """One update along the gradient of J'; with xi = 1 that of the cross-entropy alone."""
 
     table: QTable  # at the network's quality
     sigma_255: float
     xi: float
     generator: torch.Generator  # of the noise
+    stream: ClassVar[str] = "noise"
 
     def __post_init__(self) -> None:
         if not 0 <= self.xi <= 1 or not 0 <= self.sigma_255 <= 255:
@@ -99,28 +93,13 @@ class NoisyStep:
                 f"and sigma {self.sigma_255:g}.\nHint: the paper's xi is 0.9."
             )
 
-    def __call__(
-        self, model: nn.Module, optimiser: torch.optim.SGD, pixels: Pixels, labels: Labels
-    ) -> tuple[Tensor, Logits]:
-        """Compress, add noise, update."""
+    def loss(self, model: nn.Module, pixels: Pixels, labels: Labels) -> tuple[Tensor, Logits]:
+        """J', after compression and noise."""
         if self.xi == 1:  # no second half, which would still move batch normalisation
-            logits = model(pixels)
-            loss = functional.cross_entropy(logits, labels)
-        else:
-            noisy = noisy_images(
-                pixels, self.table, sigma_255=self.sigma_255, generator=self.generator
-            )
-            loss, logits = noisy_loss(model, pixels, noisy, labels, xi=self.xi)
-        descend(optimiser, loss)
-        return loss.detach(), logits.detach()
-
-    def state(self) -> State:
-        """The noise's generator."""
-        return {"noise": self.generator.get_state()}
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """The noise goes on where it was."""
-        self.generator.set_state(state["noise"])
+            return super().loss(model, pixels, labels)
+        sigma, generator = self.sigma_255, self.generator
+        noisy = noisy_images(pixels, self.table, sigma_255=sigma, generator=generator)
+        return noisy_loss(model, pixels, noisy, labels, xi=self.xi)
 
 
 def decaying(learning_rate: float, decay: float) -> Rate:
@@ -143,10 +122,8 @@ def noisy_training(
 ) -> Training:
     """Training of one network of the chain, in place, at its beginning.
 
-    Momentum and weight decay are those of all training here; the source names none.
-
-    Raises:
-        InputError: numbers out of range, no training images.
+    Momentum and weight decay are those of all training here; the source names none. InputError for
+    numbers out of range or no training images.
     """
     if not learning_rate > 0 or not 0 < decay <= 1:
         raise InputError(

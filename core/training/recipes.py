@@ -2,14 +2,9 @@
 
 from dataclasses import dataclass
 
-import torch
-from torch import nn
-
 from core import spec
-from core.data import Data
 from core.errors import InputError
-from core.training.adversarial import METHODS, adversarial_training
-from core.training.epochs import Training
+from core.training.adversarial import METHODS
 
 
 @dataclass(frozen=True)
@@ -30,27 +25,12 @@ class Recipe:
                 f"{self.text!r}.\nHint: eps in 1/255, as in fast:eps=2."
             )
 
-    def begin(
-        self,
-        model: nn.Module,
-        data: Data,
-        *,
-        epochs: int,
-        learning_rate: float,
-        batch_size: int,
-        seed: int,
-        device: str | torch.device = "cpu",
-    ) -> Training:
-        """Training of a network in place, at its beginning."""
-        name, settings = spec.read(self.text)
-        return adversarial_training(
-            model,
-            data,
-            method=name,
-            eps_255=float(settings["eps"]),
-            epochs=epochs,
-            learning_rate=learning_rate,
-            batch_size=batch_size,
-            seed=seed,
-            device=device,
-        )
+    @property
+    def method(self) -> str:
+        """As `adversarial_training` takes it."""
+        return spec.read(self.text)[0]
+
+    @property
+    def eps_255(self) -> float:
+        """The most that it changes a pixel while training, in 1/255."""
+        return float(spec.read(self.text)[1]["eps"])

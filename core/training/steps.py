@@ -29,23 +29,32 @@ class Step(Protocol):
 
 
 class PlainStep:
-    """Minimise the cross-entropy."""
+    """One update along the gradient of the cross-entropy; a subclass may have a loss of its own."""
+
+    generator: torch.Generator  # where `stream` names it
+    stream = ""  # what a state calls the generator; without a name there is none
 
     def __call__(
         self, model: nn.Module, optimiser: torch.optim.SGD, pixels: Pixels, labels: Labels
     ) -> tuple[Tensor, Logits]:
         """One update."""
-        logits = model(pixels)
-        loss = functional.cross_entropy(logits, labels)
+        loss, logits = self.loss(model, pixels, labels)
         descend(optimiser, loss)
         return loss.detach(), logits.detach()
 
+    def loss(self, model: nn.Module, pixels: Pixels, labels: Labels) -> tuple[Tensor, Logits]:
+        """What is minimised, differentiable, and the logits."""
+        logits = model(pixels)
+        return functional.cross_entropy(logits, labels), logits
+
     def state(self) -> State:
-        """Nothing."""
-        return {}
+        """The generator's."""
+        return {self.stream: self.generator.get_state()} if self.stream else {}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Nothing to take up."""
+        """What is drawn goes on where it was."""
+        if self.stream:
+            self.generator.set_state(state[self.stream])
 
 
 def descend(optimiser: torch.optim.SGD, loss: Tensor) -> None:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from core import models, training
 from core.data import PUBLISHED, Data, open_data
 from core.errors import InputError
+from core.training.adversarial import adversarial_training
 from core.training.epochs import EpochRecord, Training, check_learned, nothing_learned
 from core.training.recipes import Recipe
 from results import schema
@@ -252,9 +253,12 @@ def _begin(source: Source, cell: TrainCell, place: Place) -> Training:
             f"expected a model that is trained here, got {source.model!r}.\n"
             "Hint: a recipe starts from random weights: --model small_resnet."
         )
-    return Recipe(cell.recipe).begin(
+    recipe = Recipe(cell.recipe)
+    return adversarial_training(
         training.fresh(data, parsed.name, cell.seed),
         data,
+        method=recipe.method,
+        eps_255=recipe.eps_255,
         epochs=cell.epochs,
         learning_rate=cell.learning_rate,
         batch_size=cell.batch_size,
