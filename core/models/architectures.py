@@ -17,16 +17,9 @@ from core.models.spec import OWN, ModelSpec, parse_spec
 def architecture(name: str, *, n_classes: int, channels: int, side: int) -> nn.Module:
     """A network with random weights from torch's global generator, without normalisation.
 
-    It reads `input_channels(name, channels)` channels and returns logits (n, n_classes).
-
-    Args:
-        name: `small_resnet`, `lenet`, a classifier of torchvision, or `timm:NAME`.
-        n_classes: how many logits.
-        channels: of the data, 1 or 3; networks of torchvision and timm read 3 in any case.
-        side: of the data, in pixels.
-
-    Raises:
-        InputError: unknown name, timm not installed, or a network that cannot read this side.
+    `name` is `small_resnet`, `lenet`, a classifier of torchvision, or `timm:NAME`; `channels` (1 or
+    3) and `side` are the data's. It reads `input_channels(name, channels)` channels and returns
+    logits (n, n_classes). InputError: unknown name, no timm, or a side that it cannot read.
     """
     Blueprint(architecture=name, n_classes=n_classes, channels=channels, side=side)
     try:
@@ -61,31 +54,30 @@ def check_reads(backbone: nn.Module, name: str, channels: int, side: int) -> Non
 def check_name(spec: str) -> ModelSpec:
     """Take the text of `--model` apart and see that its network exists, before any long work.
 
-    Raises:
-        InputError: text of no known form, or a name that neither torchvision nor timm knows.
+    InputError for text of no known form, or a name that neither torchvision nor timm knows.
     """
     parsed = parse_spec(spec)
     if parsed.source == "timm" or parsed.name.startswith("timm:"):
         timm_module(parsed.name.removeprefix("timm:"), pretrained=parsed.source == "timm")
     elif parsed.source != "checkpoint" and parsed.name not in OWN:
-        check_torchvision(parsed.name)
+        torchvision_models(parsed.name)
     return parsed
 
 
-def check_torchvision(name: str) -> None:
-    """Raise an `InputError` if torchvision has no classifier of that name."""
+def torchvision_models(name: str) -> ModuleType:
+    """The models of torchvision, one of which is known to have that name; else an InputError."""
     from torchvision import models  # noqa: PLC0415 - seconds that the small networks do without
 
     known = models.list_models(module=models)
     if name not in known:
         raise _unknown(name, "torchvision", (*OWN, *known))
+    return models
 
 
 def timm_module(name: str, *, pretrained: bool) -> ModuleType:
-    """The timm package, once it is known to have a model of that name (with weights, if asked).
+    """timm, once it is known to have a model of that name (with weights, if asked).
 
-    Raises:
-        InputError: timm not installed, or no such model.
+    InputError where it is not installed, or has none.
     """
     try:
         import timm  # noqa: PLC0415 - an extra
@@ -95,14 +87,11 @@ def timm_module(name: str, *, pretrained: bool) -> ModuleType:
             "Hint: pip install 'qtable-sweeps[timm]'"
         ) from cause
     known = timm.list_pretrained() if pretrained or "." in name else timm.list_models()
-    if name not in known and not (pretrained and _has_default(timm, name)):
+    # A name without a tag stands for published weights, where there are any.
+    default = "." not in name and timm.is_model(name) and timm.models.is_model_pretrained(name)
+    if name not in known and not (pretrained and default):
         raise _unknown(name, "timm" + (" with weights" if pretrained else ""), known)
     return timm
-
-
-def _has_default(timm: Any, name: str) -> bool:
-    """Whether the name without a tag stands for published weights."""
-    return "." not in name and timm.is_model(name) and timm.models.is_model_pretrained(name)
 
 
 def _build(name: str, n_classes: int, channels: int, side: int) -> nn.Module:
@@ -119,9 +108,7 @@ def _build(name: str, n_classes: int, channels: int, side: int) -> nn.Module:
 
 
 def _torchvision(name: str, n_classes: int, side: int) -> nn.Module:
-    from torchvision import models  # noqa: PLC0415 - seconds that the small networks do without
-
-    check_torchvision(name)
+    models = torchvision_models(name)
     options: dict[str, Any] = {}
     if name in ("googlenet", "inception_v3"):  # one tensor of logits, in training too
         options = {"aux_logits": False, "init_weights": True}

@@ -31,11 +31,7 @@ def write_tensors(path: str | Path, tensors: dict[str, Tensor], metadata: dict[s
 
 
 def load_checkpoint(path: str | Path) -> Normalised:
-    """The classifier that `save_checkpoint` wrote, in eval mode on the CPU.
-
-    Raises:
-        InputError: as `read_tensors` and `from_tensors`, naming the file.
-    """
+    """The classifier that `save_checkpoint` wrote, in eval mode on the CPU; else an InputError."""
     tensors, metadata = read_tensors(path)
     try:
         return from_tensors(tensors, metadata)
@@ -47,10 +43,8 @@ def load_foreign(path: str | Path, blueprint: Blueprint) -> Normalised:
     """Weights saved elsewhere (a backbone's bare state dict), for a named architecture.
 
     The file does not say how its images were normalised: for timm it is what timm publishes for
-    the name, for other networks of three channels ImageNet's mean and deviation.
-
-    Raises:
-        InputError: tensors that do not fit, or a gray network, whose normalisation is not known.
+    the name, for other networks of three channels ImageNet's mean and deviation. InputError for
+    tensors that do not fit, or a gray network, whose normalisation is not known.
     """
     tensors, _ = read_tensors(path)
     name = blueprint.architecture
@@ -73,11 +67,7 @@ def load_foreign(path: str | Path, blueprint: Blueprint) -> Normalised:
 
 
 def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of a safetensors file.
-
-    Raises:
-        InputError: no such file, truncated, or of another format; a pickle is never opened.
-    """
+    """Tensors and metadata of a safetensors file; for any other an InputError, never unpickling."""
     if not Path(path).is_file():
         raise InputError(
             f"expected a safetensors file at {path}, found none.\n"

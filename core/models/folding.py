@@ -47,8 +47,8 @@ def folded(model: Model) -> Model:
             and all(n_calls[name] == 1 and name not in read for name in names)
             and not convolution._forward_pre_hooks  # noqa: SLF001 - such as an old weight norm
         ):
-            _put(modules, names[0], fuse_conv_bn_eval(convolution, norm))
-            _put(modules, names[1], nn.Identity())
+            root.set_submodule(names[0], fuse_conv_bn_eval(convolution, norm))
+            root.set_submodule(names[1], nn.Identity())
     return cast("Model", root[0])
 
 
@@ -61,8 +61,3 @@ class _Tracer(fx.Tracer):
         if bare is not type(m).forward:
             forward = partial(bare, m)
         return super().call_module(m, forward, args, kwargs)
-
-
-def _put(modules: dict[str, nn.Module], name: str, module: nn.Module) -> None:
-    parent, _, own = name.rpartition(".")
-    setattr(modules[parent], own, module)

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from core.errors import InputError
 from core.shapes import Logits, Pixels
 
+PerChannel = Sequence[float]  # one number for each channel that a backbone reads
+
 
 @dataclass(frozen=True, kw_only=True)
 class Blueprint:
@@ -39,22 +41,16 @@ class Normalised(nn.Module):
     std: Tensor
 
     def __init__(
-        self,
-        backbone: nn.Module,
-        *,
-        mean: Sequence[float],
-        std: Sequence[float],
-        blueprint: Blueprint,
+        self, backbone: nn.Module, *, mean: PerChannel, std: PerChannel, blueprint: Blueprint
     ) -> None:
-        """Wrap a backbone; `mean` and `std` have one number per channel that the backbone reads."""
+        """InputError unless there are as many deviations as means, all above 0."""
         super().__init__()
         if len(mean) != len(std) or min(std) <= 0:
             raise InputError(
                 f"expected a mean and a positive deviation per channel, got {mean} and {std}.\n"
                 "Hint: images of one level only cannot be normalised."
             )
-        self.backbone = backbone
-        self.blueprint = blueprint
+        self.backbone, self.blueprint = backbone, blueprint
         self.register_buffer("mean", torch.tensor(mean).reshape(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std).reshape(1, -1, 1, 1))
 

@@ -1,16 +1,11 @@
 """Classifiers whose weights exist already: published ones, and checkpoints."""
 
-from typing import TYPE_CHECKING, Any
-
 from core.errors import InputError
-from core.models.architectures import check_reads, check_torchvision, timm_module
+from core.models.architectures import check_reads, timm_module, torchvision_models
 from core.models.checkpoints import load_checkpoint, load_foreign, read_tensors
 from core.models.normalised import Blueprint, Normalised
 from core.models.spec import parse_spec
 from core.models.weights import check_finite
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 def open_pretrained(
@@ -18,16 +13,10 @@ def open_pretrained(
 ) -> Normalised:
     """The classifier that `spec` names, with its weights, in eval mode on the CPU.
 
-    Args:
-        spec: `NAME` (torchvision, its default weights), `timm:NAME` or `checkpoint:PATH`.
-        n_classes: of the data; the weights must have as many.
-        channels: of the data; gray is repeated where the network reads three.
-        side: of the data, in pixels.
-        architecture: for a checkpoint saved elsewhere, which has no metadata, its architecture.
-
-    Raises:
-        InputError: unknown name (before any download), failed download, damaged or unfit
-            checkpoint, another number of classes, a side the network cannot read.
+    `spec` is `NAME` (torchvision, its default weights), `timm:NAME` or `checkpoint:PATH`; the
+    numbers are the data's. `architecture` is that of a checkpoint saved elsewhere, which has no
+    metadata. InputError: unknown name (before any download), failed download, damaged or unfit
+    checkpoint, another number of classes, a side the network cannot read.
     """
     parsed = parse_spec(spec)
     name = f"timm:{parsed.name}" if parsed.source == "timm" else parsed.name
@@ -74,23 +63,21 @@ def _checkpoint(path: str, wanted: Blueprint, architecture: str | None) -> Norma
 
 
 def _torchvision(spec: str, wanted: Blueprint) -> Normalised:
-    from torchvision import models  # noqa: PLC0415 - seconds that the small networks do without
-
-    check_torchvision(spec)
-    weights: Any = models.get_model_weights(spec).DEFAULT
+    models = torchvision_models(spec)
+    weights = models.get_model_weights(spec).DEFAULT
     _check_classes(spec, len(weights.meta["categories"]), wanted.n_classes)
     try:
         # The file is a pickle. Read once with torch's restricted unpickler, which accepts tensors
         # and nothing else, it is safe for the builder, which then reads the same file unrestricted.
         weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
-        backbone: nn.Module = models.get_model(spec, weights=weights, progress=False)
+        backbone = models.get_model(spec, weights=weights, progress=False)
     except Exception as cause:
         raise _not_fetched(spec, cause) from cause
     transform = weights.transforms()
     mean, std = transform.mean, transform.std
     if getattr(backbone, "transform_input", False):
         # GoogLeNet and Inception turn ImageNet's normalisation into this one themselves.
-        backbone.transform_input = False  # type: ignore[assignment]
+        backbone.transform_input = False
         mean = std = (0.5, 0.5, 0.5)
     return Normalised(backbone, mean=mean, std=std, blueprint=wanted)
 
@@ -101,7 +88,7 @@ def _timm(spec: str, wanted: Blueprint) -> Normalised:
     published = timm.get_pretrained_cfg(name)
     _check_classes(spec, published.num_classes, wanted.n_classes)
     try:
-        backbone: nn.Module = timm.create_model(name, pretrained=True)
+        backbone = timm.create_model(name, pretrained=True)
     except Exception as cause:
         raise _not_fetched(spec, cause) from cause
     return Normalised(backbone, mean=published.mean, std=published.std, blueprint=wanted)

@@ -22,9 +22,7 @@ def parse_spec(spec: str) -> ModelSpec:
     `small_resnet`, `lenet`: small networks trained here. `train:NAME`, `train:timm:NAME`: any
     classifier of torchvision or timm, trained here. `NAME`, `timm:NAME`: with published weights.
     `checkpoint:PATH`: a safetensors file. Whether NAME exists is checked when it is built.
-
-    Raises:
-        InputError: for text of any other form.
+    InputError for text of any other form.
     """
     head, colon, rest = spec.partition(":")
     if spec in OWN:

@@ -1,6 +1,7 @@
 """A classifier as plain tensors and text, and back."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 
 import torch
 from torch import Tensor, nn
@@ -18,23 +19,15 @@ def to_tensors(model: Normalised) -> tuple[dict[str, Tensor], dict[str, str]]:
         name: tensor.detach().cpu().clone().contiguous()
         for name, tensor in model.state_dict().items()
     }
-    blueprint = model.blueprint
-    metadata = {
-        "format": FORMAT,
-        "architecture": blueprint.architecture,
-        "n_classes": str(blueprint.n_classes),
-        "channels": str(blueprint.channels),
-        "side": str(blueprint.side),
-    }
-    return tensors, metadata
+    fields = {name: str(value) for name, value in asdict(model.blueprint).items()}
+    return tensors, {"format": FORMAT, **fields}
 
 
 def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Normalised:
     """The classifier that `to_tensors` took apart, in eval mode on the CPU.
 
-    Raises:
-        InputError: metadata of another kind, NaN or infinite weights, tensors that are missing,
-            unexpected or of another shape.
+    InputError for metadata of another kind, NaN or infinite weights, tensors that are missing,
+    unexpected or of another shape.
     """
     model = blank(read_blueprint(metadata))
     load_weights(model, tensors)
@@ -67,23 +60,15 @@ def blank(blueprint: Blueprint) -> Normalised:
 
     torch's global generator is left as it was.
     """
+    shape = asdict(blueprint)
     with torch.random.fork_rng(devices=[]):
-        backbone = architecture(
-            blueprint.architecture,
-            n_classes=blueprint.n_classes,
-            channels=blueprint.channels,
-            side=blueprint.side,
-        )
+        backbone = architecture(shape.pop("architecture"), **shape)
     n = input_channels(blueprint.architecture, blueprint.channels)
     return Normalised(backbone, mean=[0.0] * n, std=[1.0] * n, blueprint=blueprint).eval()
 
 
 def load_weights(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Copy tensors into a module whose names and shapes they must match exactly.
-
-    Raises:
-        InputError: listing the first tensors that do not fit, or hold NaN or infinity.
-    """
+    """Copy tensors into a module, or list in an InputError the first that do not fit exactly."""
     expected = module.state_dict()
     shapes = [
         f"{name} {list(tensors[name].shape)} for {list(own.shape)}"

@@ -1,7 +1,7 @@
 """What training does with one batch."""
 
 from collections.abc import Mapping
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +32,7 @@ class PlainStep:
     """One update along the gradient of the cross-entropy; a subclass may have a loss of its own."""
 
     generator: torch.Generator  # where `stream` names it
-    stream = ""  # what a state calls the generator; without a name there is none
+    stream: ClassVar[str] = ""  # what a state calls the generator; without a name there is none
 
     def __call__(
         self, model: nn.Module, optimiser: torch.optim.SGD, pixels: Pixels, labels: Labels
