@@ -25,31 +25,26 @@ def open_data(
     root: str | Path | None = None,
     download: bool = False,
 ) -> Data:
-    """Open the data set that `spec` names.
+    """Open the data set that `spec` names; InputError where that cannot be done.
 
     Args:
         spec: `digits`, `photos` (both come with the installed packages), `mnist`, `cifar10`,
-            `cifar100` (files below `root`), or `imagefolder:PATH`, where PATH may be a URI that
-            fsspec opens.
-        side: height and width in pixels; None takes 32 for digits and photos, 28 for mnist,
-            32 for cifar, 224 for folders.
+            `cifar100` (below `root`), or `imagefolder:PATH`; PATH may be a URI that fsspec opens.
+        side: height and width in pixels; None: 28 for mnist, 224 for folders, 32 for the others.
         seed: fixes the splits, and the places of the crops of photos; not negative.
         root: where mnist and cifar lie; None is `default_root()`.
         download: fetch mnist or cifar when they are missing.
-
-    Raises:
-        InputError: unknown spec, impossible side, missing, damaged or unreachable files.
     """
     if seed < 0:
         raise InputError(f"expected a seed of 0 or more, got {seed}.\nHint: use --seed 0.")
-    kind, colon, path = spec.partition(":")
+    kind, _, path = spec.partition(":")
     if kind == "imagefolder" and path:
         return open_folder(path, side=side, seed=seed)
     if spec == "digits":
         return open_digits(side=side, seed=seed)
     if spec == "photos":
         return open_photos(side=side, seed=seed)
-    if not colon and spec in PUBLISHED:
+    if spec in PUBLISHED:
         return open_published(spec, side=side, seed=seed, root=root, download=download)
     raise InputError(
         f"expected data among {', '.join(KNOWN)}, got {spec!r}.\n"

@@ -36,13 +36,10 @@ class Batches:
         Half of the images are moved by up to `shift` pixels, all of data that are always moved.
         """
         kind = data.spec.partition(":")[0]
-        self.data = data
+        self.data, self.generator, self.device = data, generator, device
         self.n_images = data.size("train")
         self.batch_size = min(batch_size, self.n_images)
-        self.generator = generator
-        self.device = device
-        self.mirrored = kind in MIRRORED
-        self.always = kind in SHIFTS
+        self.mirrored, self.always = kind in MIRRORED, kind in SHIFTS
         self.shift = SHIFTS.get(kind, shift)
         self.held: tuple[Images8, Labels] | None = None
         if kind != "imagefolder":
@@ -70,10 +67,8 @@ class Batches:
     def _augment(self, images: Images8) -> Images8:
         n = len(images)
         if self.mirrored:
-            chosen = torch.rand(n, generator=self.generator) < 0.5
-            images = torch.where(
-                chosen.to(self.device)[:, None, None, None], images.flip(3), images
-            )
+            chosen = (torch.rand(n, generator=self.generator) < 0.5).to(self.device)
+            images = torch.where(chosen[:, None, None, None], images.flip(3), images)
         if self.shift:
             moves = torch.randint(2 * self.shift + 1, (2, n), generator=self.generator)
             if not self.always:

@@ -7,32 +7,34 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from core.errors import InputError
 
 MAX_ASPECT = 4  # longer images lose their ends before resizing: they lie outside the centre anyway
+DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error)
 
 
-def decode_square(path: Path, side: int) -> np.ndarray:
+def decode_square(file: Path | io.BytesIO, side: int, *, address: str = "") -> np.ndarray:
     """The centre of an image file as uint8 (side, side, 3).
 
     EXIF orientation is applied. Gray, palette, CMYK and 16-bit images become 8-bit RGB (16 bits
     are divided by 257); transparent parts become white; an animation gives its first frame. The
     shorter side is resized to `round(side * 256 / 224)`, bilinear with antialiasing, and the
     centre cropped, as torchvision evaluates ImageNet networks. An image of exactly side x side is
-    taken as it is.
-
-    Raises:
-        InputError: naming the file, if it is missing, truncated, damaged or of a kind without a
-            known range (32-bit floats).
+    taken as it is. InputError, naming the file's `address` (its path unless given), if it is
+    missing, truncated, damaged or of a kind without a known range (32-bit floats).
     """
-    return _decoded(path, str(path), side)
-
-
-def decode_content(content: bytes, address: str, side: int) -> np.ndarray:
-    """The same of a file's content; `address` is how errors name it."""
-    return _decoded(io.BytesIO(content), address, side)
+    address = address or str(file)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd metadata, or of size: the limit still holds
+            with Image.open(file) as image:
+                image.load()
+                rgb = _rgb(ImageOps.exif_transpose(image))
+    except (*DAMAGED, Image.DecompressionBombError, zlib.error) as cause:
+        raise unreadable(address, str(cause).replace(repr(file), repr(address))) from cause
+    return np.asarray(_centre(rgb, side))
 
 
 def unreadable(address: str, found: str) -> InputError:
@@ -41,29 +43,6 @@ def unreadable(address: str, found: str) -> InputError:
         f"expected a readable image at {address}, got: {found}\n"
         "Hint: remove the file or fetch it again; it may be truncated."
     )
-
-
-def _decoded(file: Path | io.BytesIO, address: str, side: int) -> np.ndarray:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd metadata, or of size: the limit still holds
-            with Image.open(file) as image:
-                image.load()
-                rgb = _rgb(ImageOps.exif_transpose(image))
-    except (
-        OSError,
-        UnidentifiedImageError,
-        Image.DecompressionBombError,
-        SyntaxError,
-        ValueError,
-        EOFError,
-        IndexError,
-        TypeError,
-        struct.error,
-        zlib.error,
-    ) as cause:
-        raise unreadable(address, str(cause).replace(repr(file), repr(address))) from cause
-    return np.asarray(_centre(rgb, side))
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -60,8 +60,7 @@ class FolderData:
     def batch(self, split: str, indices: Sequence[int]) -> tuple[Images8, Labels]:
         """Decoded images (uint8, RGB) and labels; the tree says how many are read at a time.
 
-        Raises:
-            InputError: for positions outside the split, and naming a file that is unreadable.
+        InputError for positions outside the split, and naming a file that is unreadable.
         """
         files = self._files(as_split(split))
         check_indices(split, indices, len(files.paths))
@@ -98,11 +97,8 @@ def open_folder(path: str | Path, *, side: int | None = None, seed: int = 0) -> 
     ImageNet: `train/<class>/...` and `val/<class>/...`. Tiny ImageNet: `train/<class>/images/...`,
     `val/images/...` and `val/val_annotations.txt`. Or `<class>/...` alone. Where `val` exists,
     search and report are two halves of it, class by class, and `train` may be missing; else each
-    class is divided 60/20/20.
-
-    Raises:
-        InputError: missing folder, no or one class, a class without images, no `val` beside
-            `train`, a side outside 8..1024; for a URI also what `RemoteTree` refuses.
+    class is divided 60/20/20. InputError: missing folder, no or one class, a class without images,
+    no `val` beside `train`, a side outside 8..1024; for a URI also what `RemoteTree` refuses.
     """
     chosen = DEFAULT_SIDE if side is None else side
     if chosen not in SIDES:
@@ -134,24 +130,24 @@ def _with_val(tree: Tree, seed: int) -> tuple[tuple[str, ...], dict[Split, Files
             f"expected val/ beside train/ in {tree.address()}, found none.\n"
             f"Hint: imagefolder:{tree.address('train')} divides the training images 60/20/20."
         )
-    annotated = layouts.is_annotated(tree, "val")
-    name_classes = layouts.annotated_classes if annotated else layouts.class_names
-    classes = name_classes(tree, "val")
+    if annotated := layouts.is_annotated(tree):
+        classes = tuple(sorted({name for _, name in layouts.annotations(tree)}))
+    else:
+        classes = layouts.class_names(tree, "val")
     if with_train:
         trained = layouts.class_names(tree, "train")
-        if (
-            differing := set(trained) ^ set(classes)
-            if not annotated
-            else set(classes) - set(trained)
-        ):
+        differing = set(classes) - set(trained) if annotated else set(trained) ^ set(classes)
+        if differing:
             raise InputError(
                 f"expected the same classes in {tree.address('train')} and {tree.address('val')}, "
                 f"found {len(differing)} in one only, such as {min(differing)}.\n"
                 "Hint: a label is a position among the sorted names, so both need them all."
             )
         classes = trained
-    list_files = layouts.annotated_files if annotated else layouts.files_by_class
-    files = list_files(tree, "val", classes)
+    if annotated:
+        files = layouts.annotated_files(tree, classes)
+    else:
+        files = layouts.files_by_class(tree, "val", classes)
     held: dict[Split, Files] = {} if with_train else {"train": Files()}
     return classes, held | _divide(files, ("search", "report"), seed)
 

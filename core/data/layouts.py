@@ -10,7 +10,7 @@ from core.errors import InputError
 SUFFIXES = frozenset(
     (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 )
-ANNOTATIONS = "val_annotations.txt"
+ANNOTATIONS, ANNOTATED = "val/val_annotations.txt", "val/images"  # Tiny ImageNet's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,11 +45,7 @@ def class_names(tree: Tree, folder: str) -> tuple[str, ...]:
 
 
 def files_by_class(tree: Tree, folder: str, classes: Sequence[str]) -> Files:
-    """All images below `folder/<class>`, at any depth, sorted within each class.
-
-    Raises:
-        InputError: if a class has no image.
-    """
+    """All images below `folder/<class>`, at any depth, sorted within each class, none empty."""
     paths: list[str] = []
     labels: list[int] = []
     for label, files in enumerate(tree.files(folder, classes)):
@@ -65,47 +61,33 @@ def files_by_class(tree: Tree, folder: str, classes: Sequence[str]) -> Files:
     return Files(paths=tuple(paths), labels=tuple(labels))
 
 
-def annotated_classes(tree: Tree, val: str) -> tuple[str, ...]:
-    """Class names in Tiny ImageNet's `val_annotations.txt`, sorted."""
-    return tuple(sorted({name for _, name in _annotations(tree, val)}))
+def is_annotated(tree: Tree) -> bool:
+    """Whether the validation set is laid out as Tiny ImageNet's."""
+    return tree.kind(ANNOTATIONS) == "a file" and tree.kind(ANNOTATED) == "a folder"
 
 
-def annotated_files(tree: Tree, val: str, classes: Sequence[str]) -> Files:
-    """Tiny ImageNet's validation images, with labels from `val_annotations.txt`.
+def annotations(tree: Tree) -> list[tuple[str, str]]:
+    """File and class of each line, sorted; what follows them on a line is a bounding box."""
+    lines = tree.read(ANNOTATIONS).decode().splitlines()
+    rows = [line.split("\t") for line in lines if line.strip()]
+    if not rows or any(len(row) < 2 for row in rows):
+        raise InputError(
+            f"expected lines of file, tab, class in {tree.address(ANNOTATIONS)}, found others or "
+            "none.\nHint: unpack the archive again."
+        )
+    return sorted((row[0], row[1]) for row in rows)
 
-    Raises:
-        InputError: if a line names an unknown class, or an image that is not there.
-    """
+
+def annotated_files(tree: Tree, classes: Sequence[str]) -> Files:
+    """Tiny ImageNet's validation images; an InputError for an unknown class or a missing image."""
     index = {name: label for label, name in enumerate(classes)}
-    there = tree.entries(f"{val}/images")
-    lines = sorted(_annotations(tree, val))
+    there, lines = tree.entries(ANNOTATED), annotations(tree)
     wrong = [file for file, name in lines if file not in there or name not in index]
     if wrong:
         raise InputError(
-            f"expected an image in {tree.address(f'{val}/images')} and a known class for each "
-            f"line of {tree.address(f'{val}/{ANNOTATIONS}')}, found {len(wrong)} without, such as "
-            f"{wrong[0]}.\nHint: unpack the archive again; some files are missing."
+            f"expected an image in {tree.address(ANNOTATED)} and a known class for each line of "
+            f"{tree.address(ANNOTATIONS)}, found {len(wrong)} without, such as {wrong[0]}.\n"
+            "Hint: unpack the archive again; some files are missing."
         )
-    return Files(
-        paths=tuple(f"{val}/images/{file}" for file, _ in lines),
-        labels=tuple(index[name] for _, name in lines),
-    )
-
-
-def is_annotated(tree: Tree, val: str) -> bool:
-    """Whether the folder is laid out as Tiny ImageNet's validation set."""
-    return (
-        tree.kind(f"{val}/{ANNOTATIONS}") == "a file" and tree.kind(f"{val}/images") == "a folder"
-    )
-
-
-def _annotations(tree: Tree, val: str) -> list[tuple[str, str]]:
-    """File and class of each line; what follows them on a line is a bounding box."""
-    text = tree.read(f"{val}/{ANNOTATIONS}").decode()
-    rows = [line.split("\t") for line in text.splitlines() if line.strip()]
-    if not rows or any(len(row) < 2 for row in rows):
-        raise InputError(
-            f"expected lines of file, tab, class in {tree.address(f'{val}/{ANNOTATIONS}')}, found "
-            "others or none.\nHint: unpack the archive again."
-        )
-    return [(row[0], row[1]) for row in rows]
+    paths = tuple(f"{ANNOTATED}/{file}" for file, _ in lines)
+    return Files(paths=paths, labels=tuple(index[name] for _, name in lines))

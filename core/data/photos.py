@@ -92,11 +92,9 @@ class PhotoData:
     def _crop(self, split: Split, index: int) -> np.ndarray:
         tiles = self.tiles[split][index % len(self.classes)]
         random = np.random.default_rng([self.seed, SPLITS.index(split), index])
-        draws = (_draw(tiles, self.side, random) for _ in range(MAX_DRAWS))
         best = np.zeros((self.side, self.side, 3))
-        for centred in draws:
-            if centred.std() > best.std():
-                best = centred
+        for _ in range(MAX_DRAWS):
+            best = max(best, _draw(tiles, self.side, random), key=np.std)
             if best.std() >= FLAT:
                 break
         scaled = best * (DEVIATION / max(best.std(), 1e-6)) + MEAN
@@ -105,15 +103,12 @@ class PhotoData:
 
 
 def open_photos(*, side: int | None = None, seed: int = 0) -> PhotoData:
-    """Crops of 32 (default), 64 or 224 pixels from ten colour photographs.
+    """Crops of 32 (default), 64 or 224 pixels from ten colour photographs; else an InputError.
 
     Every crop is brought to mean 128 per channel and deviation 48 over all channels: else a network
     tells the photographs apart by mean colour, a perturbation sits in DC, and no table removes it.
     The splits own disjoint tiles (about 60/20/20): 96 pixels wide, or 256 for crops of 224, where a
     photograph too small for six such tiles is cut into six smaller ones, enlarged to 256 (bicubic).
-
-    Raises:
-        InputError: for any other side.
     """
     chosen = only_side("photos", side, tuple(TILE))
     tiles: dict[Split, list[tuple[Tile, ...]]] = {split: [] for split in SPLITS}

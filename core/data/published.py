@@ -27,23 +27,21 @@ def open_published(
     """`mnist` (28, gray), `cifar10` or `cifar100` (32, colour), in torchvision's folder layout.
 
     `train` is the training set less 10,000 images that the seed holds out for `search`; `report` is
-    the test set. `root` is the folder that holds `MNIST/raw` or `cifar-10-batches-py`
-    (default: `default_root()`).
-
-    Raises:
-        InputError: if files are missing and `download` is False, damaged, or cannot be fetched.
+    the test set. `root` (default: `default_root()`) holds `MNIST/raw` or `cifar-10-batches-py`.
+    InputError if files are missing and `download` is False, damaged, or cannot be fetched.
     """
     only_side(spec, side, (28,) if spec == "mnist" else (32,))
     folder = default_root() if root is None else Path(root).expanduser()
     read = _read_mnist if spec == "mnist" else _read_cifar
     training, test, classes = read(spec, folder, download)
-    if len(training.labels) <= N_HELD_OUT:
+    n_training = len(training.labels)
+    if n_training <= N_HELD_OUT:
         raise InputError(
-            f"expected more than {N_HELD_OUT} training images for {spec!r}, "
-            f"got {len(training.labels)}.\nHint: the files in {folder} are not the published ones; "
-            "remove them and use --download."
+            f"expected more than {N_HELD_OUT} training images for {spec!r}, got {n_training}.\n"
+            f"Hint: the files in {folder} are not the published ones; remove them and use "
+            "--download."
         )
-    order = np.random.default_rng([seed, len(training.labels)]).permutation(len(training.labels))
+    order = np.random.default_rng([seed, n_training]).permutation(n_training)
     reported = np.random.default_rng([seed, 1]).permutation(len(test.labels))
     held = (f"{spec}/train", training)
     return ArrayData(
@@ -58,15 +56,12 @@ def _read_mnist(spec: str, root: Path, download: bool) -> tuple[Pool, Pool, tupl
     from torchvision.datasets import mnist  # noqa: PLC0415 - seconds that most data do without
 
     raw = root / "MNIST" / "raw"
-    names = [
-        raw / f"{part}-{what}-ubyte"
-        for part in ("train", "t10k")
-        for what in ("images-idx3", "labels-idx1")
-    ]
-    if not all(name.is_file() for name in names):
+    what = ("images-idx3", "labels-idx1")
+    files = [[raw / f"{part}-{kind}-ubyte" for kind in what] for part in ("train", "t10k")]
+    if not all(file.is_file() for pair in files for file in pair):
         _fetch(spec, root, download, lambda: mnist.MNIST(root, download=True))
     pools = []
-    for images, labels in (names[:2], names[2:]):
+    for images, labels in files:
         try:
             pixels = mnist.read_image_file(str(images)).numpy()
             targets = mnist.read_label_file(str(labels)).numpy()
@@ -90,13 +85,12 @@ def _read_cifar(spec: str, root: Path, download: bool) -> tuple[Pool, Pool, tupl
         parts = [kind(root, train=train) for train in (True, False)]
     except (RuntimeError, OSError, pickle.UnpicklingError, KeyError, ValueError) as cause:
         raise _damaged(spec, root / kind.base_folder, str(cause)) from cause
-    pools = [
-        Pool(
-            images=np.ascontiguousarray(part.data.transpose(0, 3, 1, 2)),
-            labels=np.asarray(part.targets, dtype=np.int64),
+    pools = []
+    for part in parts:
+        labels = np.asarray(part.targets, dtype=np.int64)
+        pools.append(
+            Pool(images=np.ascontiguousarray(part.data.transpose(0, 3, 1, 2)), labels=labels)
         )
-        for part in parts
-    ]
     return pools[0], pools[1], tuple(parts[0].classes)
 
 

@@ -1,5 +1,6 @@
 """A folder behind a URI, such as an object store's, listed and read through fsspec."""
 
+import io
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -8,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from core.data.decode import decode_content, unreadable
+from core.data.decode import decode_square, unreadable
 from core.data.layouts import is_image
 from core.data.tree import Kind
 from core.data.uris import in_words, open_uri, shown
@@ -30,12 +31,9 @@ class RemoteTree:
     """See `Tree`. What is directly in a folder is asked once, sizes come with the list of files."""
 
     def __init__(self, uri: str, *, waits_s: Sequence[float] | None = None) -> None:
-        """Find the package that reads the URI; nothing is asked of the network yet.
+        """Find the package that reads the URI, as `open_uri` does.
 
         `waits_s`: seconds to wait before each further try; `WAITS_S` unless given.
-
-        Raises:
-            InputError: a password or a query in the URI, an unknown protocol, a missing package.
         """
         self._uri = uri
         self._waits_s = WAITS_S if waits_s is None else tuple(waits_s)
@@ -97,7 +95,7 @@ class RemoteTree:
             content = self.read(name)
         except FileNotFoundError as cause:
             raise unreadable(self.address(name), "it is not there") from cause
-        return decode_content(content, self.address(name), side)
+        return decode_square(io.BytesIO(content), side, address=self.address(name))
 
     def probe(self) -> None:
         """InputError unless the folder can be listed, and a byte of its first image be read."""
@@ -117,12 +115,11 @@ class RemoteTree:
 
     def _in(self, folder: str) -> Entries:
         if folder not in self._entries:
+            kinds: Entries = {}
             try:
                 infos = self._ask(folder, lambda path: self._fs.ls(path, detail=True))
             except FileNotFoundError:
-                self._entries[folder] = {"": "nothing"}
-                return self._entries[folder]
-            kinds: Entries = {}
+                infos, kinds[""] = [], "nothing"
             for info in infos:
                 own = _within(_within(info["name"], self._base), folder)
                 if own or not info["name"].endswith("/"):  # else an object that marks the folder

@@ -18,16 +18,19 @@ def is_uri(path: str) -> bool:
 def open_uri(uri: str) -> tuple[Any, str]:
     """The file system, and the URI's path in it; nothing is asked of the network yet.
 
-    Raises:
-        InputError: a password or a query in the URI, an unknown protocol, a missing package.
+    InputError for a password or a query in the URI, an unknown protocol, a missing package.
     """
-    _check_free_of_secrets(uri)
-    protocol = uri.partition("://")[0]
-    try:
-        # Not one that another part of the process shares, nor listings that it remembers.
-        opened, base = fsspec.core.url_to_fs(
-            uri, skip_instance_cache=True, use_listings_cache=False
+    if PASSWORD.search(uri) or "?" in uri:
+        raise InputError(
+            f"expected a URI without password and without '?', got {shown(uri)}.\n"
+            "Hint: rows, logs and lists of processes show it; credentials belong into the "
+            "environment (AWS_PROFILE, AWS_ACCESS_KEY_ID, ...), a role, or fsspec's configuration."
         )
+    protocol = uri.partition("://")[0]
+    # Not one that another part of the process shares, nor listings that it remembers.
+    alone = {"skip_instance_cache": True, "use_listings_cache": False}
+    try:
+        opened, base = fsspec.core.url_to_fs(uri, **alone)
     except ImportError as cause:
         raise InputError(
             f"expected a package that reads {protocol}://, found none: {in_words(cause)}\n"
@@ -49,15 +52,5 @@ def shown(uri: str) -> str:
 
 def in_words(cause: Exception) -> str:
     """An error's text in one line, addresses in it without user and query."""
-    text = " ".join(str(cause).split())
-    text = re.sub(r"\?[^\s'\"]*", "", text)
+    text = re.sub(r"\?[^\s'\"]*", "", " ".join(str(cause).split()))
     return re.sub(r"://[^/\s]*@", "://", text)[:300] or "no reason given"
-
-
-def _check_free_of_secrets(uri: str) -> None:
-    if PASSWORD.search(uri) or "?" in uri:
-        raise InputError(
-            f"expected a URI without password and without '?', got {shown(uri)}.\n"
-            "Hint: rows, logs and lists of processes show it; credentials belong into the "
-            "environment (AWS_PROFILE, AWS_ACCESS_KEY_ID, ...), a role, or fsspec's configuration."
-        )

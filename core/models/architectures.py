@@ -64,7 +64,7 @@ def check_name(spec: str) -> ModelSpec:
     return parsed
 
 
-def torchvision_models(name: str) -> ModuleType:
+def torchvision_models(name: str) -> Any:
     """The models of torchvision, one of which is known to have that name; else an InputError."""
     from torchvision import models  # noqa: PLC0415 - seconds that the small networks do without
 
