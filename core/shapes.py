@@ -5,6 +5,7 @@ from torch import Tensor
 
 Pixels = Float[Tensor, "n c h w"]  # colour or gray in [0, 1], never mean/std-normalised
 Images8 = UInt8[Tensor, "n c h w"]  # the same in whole levels 0..255, as a file holds them
+Images = Images8 | Pixels  # `core.codec.to_pixels` makes pixels of either
 Labels = Int[Tensor, " n"]  # class index
 Logits = Float[Tensor, "n classes"]  # before softmax
 Probabilities = Float[Tensor, "n classes"]  # each row sums to 1

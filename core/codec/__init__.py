@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from core.codec.dct import dct8, idct8
-from core.shapes import Coefficients, Images8, Levels, Pixels, QTable
+from core.shapes import Coefficients, Images, Images8, Levels, Pixels, QTable
 
 Rounding = Callable[[Tensor], Tensor]
 
@@ -53,7 +53,7 @@ def _joined(blocks: Tensor, height: int, width: int) -> Tensor:
     return blocks.transpose(3, 4).flatten(4).flatten(2, 3)[..., :height, :width]
 
 
-def coefficients(images: Images8 | Pixels) -> Coefficients:
+def coefficients(images: Images) -> Coefficients:
     """The DCT of every block of 8-bit images or pixels: float64 [n, c, rows, columns, 8, 8]."""
     samples = images if images.dtype == torch.uint8 else images.to(torch.float32) * 255
     return dct8(blocks(samples))
@@ -94,7 +94,7 @@ def compress(pixels: Pixels, table: QTable, *, rounding: Rounding = torch.round)
     return (samples / 255).to(torch.float32)
 
 
-def to_pixels(images: Images8 | Pixels) -> Pixels:
+def to_pixels(images: Images) -> Pixels:
     """8-bit images as float32 pixels in [0, 1]; what is pixels already stays.
 
     Times 255 in float32, each gives its whole level again, exactly.

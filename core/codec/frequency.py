@@ -13,7 +13,7 @@ from core import codec
 from core.codec import color, to_pixels
 from core.codec.dct import dct8
 from core.errors import InputError
-from core.shapes import Images8, Pixels
+from core.shapes import Images
 
 CHANNELS = ("R", "G", "B", "Y", "Cb", "Cr")
 
@@ -42,14 +42,14 @@ class Moments:
         return (self.total_squares / self.n_blocks - mean**2).clamp(min=0).sqrt()
 
 
-def of_images(images: Images8 | Pixels) -> Moments:
+def of_images(images: Images) -> Moments:
     """Moments of images, padded as the codec pads them; channels as `CHANNELS`, gray has one."""
     parts = torch.split(images, max(1, _BATCH_SAMPLES // images[0].numel()))
     moments = [_moments(to_pixels(part).double() * 255) for part in parts]
     return sum(moments[1:], moments[0])
 
 
-def of_distortion(attacked: Images8 | Pixels, images: Images8 | Pixels) -> Moments:
+def of_distortion(attacked: Images, images: Images) -> Moments:
     """Moments of attacked minus benign images, in levels."""
     size = max(1, _BATCH_SAMPLES // images[0].numel())
     pairs = zip(torch.split(attacked, size), torch.split(images, size), strict=True)

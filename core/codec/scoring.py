@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from core import codec
-from core.shapes import Coefficients, Images8, Logits, Pixels
+from core.shapes import Coefficients, Images, Logits, Pixels
 
 Classifier = Callable[[Pixels], Logits]
 
@@ -33,7 +33,7 @@ class Scores:
 @torch.inference_mode()
 def predict(
     classifier: Classifier,
-    images: Images8 | Pixels,
+    images: Images,
     tables: Sequence[Tensor | None],
     *,
     batch_size: int | None = None,
@@ -93,7 +93,7 @@ def distinct(values: Coefficients, steps: Tensor) -> tuple[np.ndarray, np.ndarra
 
 
 def _predict_coded(
-    classifier: Classifier, images: Images8 | Pixels, steps: Tensor, batch_size: int
+    classifier: Classifier, images: Images, steps: Tensor, batch_size: int
 ) -> tuple[Tensor, int]:
     """Predictions as in `Scores`, and how many pictures the network saw."""
     values = codec.coefficients(images)

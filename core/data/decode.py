@@ -62,7 +62,10 @@ def _rgb(image: Image.Image) -> Image.Image:
 def _centre(image: Image.Image, side: int) -> Image.Image:
     if image.size == (side, side):
         return image
-    image = _shorten(image)
+    width, height = image.size
+    most = MAX_ASPECT * min(width, height)  # else one 1 x 20000 image would be gigabytes
+    left, top = max(0, (width - most) // 2), max(0, (height - most) // 2)  # the same at both ends
+    image = image.crop((left, top, width - left, height - top))
     shorter = round(side * 256 / 224)
     width, height = image.size
     scale = shorter / min(width, height)
@@ -71,11 +74,3 @@ def _centre(image: Image.Image, side: int) -> Image.Image:
     image = image.resize(size, Image.Resampling.BILINEAR)
     left, top = round((size[0] - side) / 2), round((size[1] - side) / 2)
     return image.crop((left, top, left + side, top + side))
-
-
-def _shorten(image: Image.Image) -> Image.Image:
-    """Without it, one 1 x 20000 image would be resized to gigabytes."""
-    width, height = image.size
-    most = MAX_ASPECT * min(width, height)
-    left, top = max(0, (width - most) // 2), max(0, (height - most) // 2)  # the same at both ends
-    return image.crop((left, top, width - left, height - top))

@@ -22,10 +22,8 @@ class Files:
 
     def pick(self, positions: Sequence[int]) -> "Files":
         """Those at the positions, in that order."""
-        return Files(
-            paths=tuple(self.paths[i] for i in positions),
-            labels=tuple(self.labels[i] for i in positions),
-        )
+        paths = tuple(self.paths[i] for i in positions)
+        return Files(paths=paths, labels=tuple(self.labels[i] for i in positions))
 
 
 def is_image(name: str) -> bool:

@@ -25,6 +25,10 @@ RIGHTS = (
     "Hint: this machine's credentials must allow to list the folder and to read it; for s3:// "
     "those of AWS_PROFILE, AWS_ACCESS_KEY_ID or its role."
 )
+LOST = (
+    "Hint: look at the address, the network and this machine's credentials; for s3:// at "
+    "AWS_PROFILE or AWS_ACCESS_KEY_ID, AWS_REGION, AWS_ENDPOINT_URL."
+)
 
 
 class RemoteTree:
@@ -151,18 +155,12 @@ class RemoteTree:
             except Exception as cause:  # each package has errors of its own
                 wait_s = next(waits_s, None)
                 if wait_s is None:
-                    raise self._lost(name, cause) from cause
+                    tries = f" in {len(self._waits_s) + 1} tries" if self._waits_s else ""
+                    raise InputError(
+                        f"expected to read {self.address(name)}, got{tries}: "
+                        f"{type(cause).__name__}: {in_words(cause)}\n{LOST}"
+                    ) from cause
             time.sleep(wait_s)
-
-    def _lost(self, name: str, cause: Exception) -> InputError:
-        n = len(self._waits_s) + 1
-        tries = f" in {n} tries" if n > 1 else ""
-        return InputError(
-            f"expected to read {self.address(name)}, got{tries}: {type(cause).__name__}: "
-            f"{in_words(cause)}\nHint: look at the address, the network and this machine's "
-            "credentials; for s3:// at AWS_PROFILE or AWS_ACCESS_KEY_ID, AWS_REGION, "
-            "AWS_ENDPOINT_URL."
-        )
 
 
 def unreachable(uri: str) -> str:

@@ -63,9 +63,8 @@ class Jpeg(Defence):
         self, pixels: Pixels, generators: Generators = None, *, rounding: Rounding = torch.round
     ) -> Pixels:
         """Compressed and decompressed pixels, whole multiples of 1/255."""
-        return jpeg.compress(
-            pixels, self.luminance, self.chrominance, sampling=self.sampling, rounding=rounding
-        )
+        tables = self.luminance, self.chrominance
+        return jpeg.compress(pixels, *tables, sampling=self.sampling, rounding=rounding)
 
 
 class Shield(Defence):

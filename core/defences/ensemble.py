@@ -22,7 +22,7 @@ from core.defences.transform import check_images
 from core.errors import InputError
 from core.models import Normalised, from_tensors, read_tensors, to_tensors
 from core.models.checkpoints import write_tensors
-from core.shapes import Images8, Logits, Pixels, Probabilities, QTable
+from core.shapes import Images, Logits, Pixels, Probabilities, QTable
 
 RULES = ("mean", "vote")
 FORMAT = "qtable-sweeps ensemble 1"
@@ -68,7 +68,7 @@ class Ensemble(nn.Module):
         """Each member's table."""
         return [getattr(self, f"table{i}") for i in range(len(self.networks))]
 
-    def logits(self, images: Images8 | Pixels, *, rounding: Rounding = torch.round) -> list[Logits]:
+    def logits(self, images: Images, *, rounding: Rounding = torch.round) -> list[Logits]:
         """Each member's logits; differentiable where the codec's `rounding` is."""
         pixels = codec.to_pixels(images)
         return [
@@ -76,9 +76,7 @@ class Ensemble(nn.Module):
             for network, table in zip(self.networks, self.tables, strict=True)
         ]
 
-    def forward(
-        self, images: Images8 | Pixels, *, rounding: Rounding = torch.round
-    ) -> Probabilities:
+    def forward(self, images: Images, *, rounding: Rounding = torch.round) -> Probabilities:
         """One distribution an image, whose largest entry is the answer.
 
         With "mean" it is differentiable as far as `rounding` is; torch.round's own derivative is 0,

@@ -24,7 +24,8 @@ def minimise(pixels: Pixels, kept: Tensor, *, weight: float, n_steps: int = N_ST
     at. The number of steps is fixed, so that no image's result depends on another's: a quarter of
     them for each length of step, hence an InputError where it is no multiple of 4.
     """
-    if n_steps < len(_PRIMAL_STEPS) or n_steps % len(_PRIMAL_STEPS):
+    n_each, odd = divmod(n_steps, len(_PRIMAL_STEPS))
+    if n_each < 1 or odd:
         raise InputError(
             f"expected a multiple of {len(_PRIMAL_STEPS)} steps, got {n_steps}.\n"
             f"Hint: {N_STEPS} are near the limit."
@@ -32,16 +33,13 @@ def minimise(pixels: Pixels, kept: Tensor, *, weight: float, n_steps: int = N_ST
     n_images = max(1, len(pixels))
     if pixels.device.type == "cpu":
         n_images = max(1, _N_CACHED // pixels.shape[1:].numel())
-    parts = zip(pixels.split(n_images), kept.split(n_images), strict=True)
-    return torch.cat([_solve(*part, weight, n_steps // len(_PRIMAL_STEPS)) for part in parts])
-
-
-def _solve(pixels: Pixels, kept: Tensor, weight: float, n_each: int) -> Pixels:
-    """`minimise` of a few images, `n_each` steps of each length."""
-    # Images last: a shift by a row or a column then moves long runs of memory.
-    last = [values.permute(2, 3, 0, 1).contiguous() for values in (pixels, kept)]
-    z = _descend(_filled(*last) / weight, last[1].expand_as(last[0]), n_each)
-    return (z * weight).permute(2, 3, 0, 1).contiguous()
+    solved = []
+    for part in zip(pixels.split(n_images), kept.split(n_images), strict=True):
+        # Images last: a shift by a row or a column then moves long runs of memory.
+        image, mask = (values.permute(2, 3, 0, 1).contiguous() for values in part)
+        z = _descend(_filled(image, mask) / weight, mask.expand_as(image), n_each)
+        solved.append((z * weight).permute(2, 3, 0, 1).contiguous())
+    return torch.cat(solved)
 
 
 def _filled(pixels: Tensor, kept: Tensor) -> Tensor:

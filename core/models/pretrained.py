@@ -19,7 +19,6 @@ def open_pretrained(
     checkpoint, another number of classes, a side the network cannot read.
     """
     parsed = parse_spec(spec)
-    name = f"timm:{parsed.name}" if parsed.source == "timm" else parsed.name
     if parsed.source == "train":
         raise InputError(
             f"expected a model that has weights, got {spec!r}, which is trained here.\n"
@@ -31,13 +30,13 @@ def open_pretrained(
             "Hint: only checkpoint:PATH takes one, and only for files saved elsewhere."
         )
     wanted = Blueprint(
-        architecture=architecture or name, n_classes=n_classes, channels=channels, side=side
+        architecture=architecture or spec, n_classes=n_classes, channels=channels, side=side
     )
     if parsed.source == "checkpoint":
         return _checkpoint(parsed.name, wanted, architecture)
     model = (_timm if parsed.source == "timm" else _torchvision)(spec, wanted)
     check_finite(model.state_dict())
-    check_reads(model.backbone, name, 3, side)
+    check_reads(model.backbone, spec, 3, side)
     return model.eval()
 
 

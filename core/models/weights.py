@@ -15,10 +15,8 @@ FORMAT = "qtable-sweeps classifier 1"
 
 def to_tensors(model: Normalised) -> tuple[dict[str, Tensor], dict[str, str]]:
     """All weights and buffers (copies, on the CPU) and the blueprint as text: safetensors' form."""
-    tensors = {
-        name: tensor.detach().cpu().clone().contiguous()
-        for name, tensor in model.state_dict().items()
-    }
+    held = model.state_dict().items()
+    tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in held}
     fields = {name: str(value) for name, value in asdict(model.blueprint).items()}
     return tensors, {"format": FORMAT, **fields}
 

@@ -19,7 +19,7 @@ from core.errors import InputError
 from core.shapes import Labels, Logits, Pixels
 from core.training.classifier import LEARNING_RATE, cycle
 from core.training.epochs import BATCH_SIZE, Training
-from core.training.steps import PlainStep, State, Step, descend
+from core.training.steps import State, Step, descend
 
 METHODS = ("fast", "free")
 FAST_STEP = 1.25  # of eps, Wong et al. 2020, 5.1
@@ -27,7 +27,7 @@ N_REPLAYS = 4  # m, Shafahi et al. 2019; the paper's table 1 compares with m = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class FastStep(PlainStep):
+class FastStep(Step):
     """FGSM from a uniform random start in the ball, then one update on its result.
 
     Source: Wong, Rice and Kolter (2020), algorithm 3, step 1.25 eps.
@@ -49,7 +49,7 @@ class FastStep(PlainStep):
 
 
 @dataclass(kw_only=True)
-class FreeStep:
+class FreeStep(Step):
     """Each batch several times over; one backward pass moves both weights and perturbation.
 
     The perturbation starts at 0 and is carried over from batch to batch.
@@ -110,10 +110,11 @@ def adversarial_training(
             f"positive learning rate, got {method!r}, {eps_255:g}, {epochs} and "
             f"{learning_rate:g}.\nHint: the paper's table has eps 2 and 4."
         )
-    starts = seeds.generator(seed, "starts", device=device)
-    fast, free = FastStep(eps_255=eps_255, generator=starts), FreeStep(eps_255=eps_255)
-    step: Step = fast if method == "fast" else free
+    step: Step = FreeStep(eps_255=eps_255)
+    if method == "fast":
+        starts = seeds.generator(seed, "starts", device=device)
+        step = FastStep(eps_255=eps_255, generator=starts)
+    rate = cycle(learning_rate, epochs)
     return Training(
-        model, data, step=step, rate=cycle(learning_rate, epochs), batch_size=batch_size,
-        seed=seed, device=device,
-    )  # fmt: skip
+        model, data, step=step, rate=rate, batch_size=batch_size, seed=seed, device=device
+    )

@@ -22,7 +22,7 @@ from core.data import Data
 from core.errors import InputError
 from core.shapes import Labels, Logits, Pixels, QTable
 from core.training.epochs import BATCH_SIZE, Rate, Training
-from core.training.steps import PlainStep
+from core.training.steps import Step
 
 QUALITIES = (90, 80, 70, 60, 50, 40, 30)
 CODECS = ("ours", "jpeg")
@@ -77,7 +77,7 @@ def noisy_loss(
 
 
 @dataclass(frozen=True, kw_only=True)
-class NoisyStep(PlainStep):
+class NoisyStep(Step):
     """One update along the gradient of J'; with xi = 1 that of the cross-entropy alone."""
 
     table: QTable  # at the network's quality
@@ -132,7 +132,7 @@ def noisy_training(
         )
     noise = seeds.generator(seed, "noise", device=device)
     step = NoisyStep(table=table, sigma_255=sigma_255, xi=xi, generator=noise)
+    rate = decaying(learning_rate, decay)
     return Training(
-        model, data, step=step, rate=decaying(learning_rate, decay), batch_size=batch_size,
-        seed=seed, device=device,
-    )  # fmt: skip
+        model, data, step=step, rate=rate, batch_size=batch_size, seed=seed, device=device
+    )

@@ -1,7 +1,7 @@
 """What training does with one batch."""
 
 from collections.abc import Mapping
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,24 +12,8 @@ from core.shapes import Labels, Logits, Pixels
 State = dict[str, Tensor]
 
 
-@runtime_checkable
-class Step(Protocol):
-    """What is done with one batch: at least one update of the weights."""
-
-    def __call__(
-        self, model: nn.Module, optimiser: torch.optim.SGD, pixels: Pixels, labels: Labels
-    ) -> tuple[Tensor, Logits]:
-        """Update; the mean loss, and the logits of the batch, both before the last update."""
-
-    def state(self) -> State:
-        """What the next call depends on, beside its arguments."""
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take up a state."""
-
-
-class PlainStep:
-    """One update along the gradient of the cross-entropy; a subclass may have a loss of its own."""
+class Step:
+    """What is done with one batch: at least one update of the weights, along a loss's gradient."""
 
     generator: torch.Generator  # where `stream` names it
     stream: ClassVar[str] = ""  # what a state calls the generator; without a name there is none
@@ -37,24 +21,28 @@ class PlainStep:
     def __call__(
         self, model: nn.Module, optimiser: torch.optim.SGD, pixels: Pixels, labels: Labels
     ) -> tuple[Tensor, Logits]:
-        """One update."""
+        """Update; the mean loss, and the logits of the batch, both before the last update."""
         loss, logits = self.loss(model, pixels, labels)
         descend(optimiser, loss)
         return loss.detach(), logits.detach()
 
     def loss(self, model: nn.Module, pixels: Pixels, labels: Labels) -> tuple[Tensor, Logits]:
-        """What is minimised, differentiable, and the logits."""
+        """What is minimised, differentiable, and the logits: the cross-entropy."""
         logits = model(pixels)
         return functional.cross_entropy(logits, labels), logits
 
     def state(self) -> State:
-        """The generator's."""
+        """What the next call depends on, beside its arguments: the generator."""
         return {self.stream: self.generator.get_state()} if self.stream else {}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """What is drawn goes on where it was."""
+        """Take up a state."""
         if self.stream:
             self.generator.set_state(state[self.stream])
+
+
+class PlainStep(Step):
+    """Minimise the cross-entropy."""
 
 
 def descend(optimiser: torch.optim.SGD, loss: Tensor) -> None:
