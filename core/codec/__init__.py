@@ -70,11 +70,6 @@ def quantise(
     return rounding(values / steps) * steps
 
 
-def quantise_(values: Coefficients, steps: Tensor) -> Coefficients:
-    """`quantise` in place, for coefficients that are a copy anyway."""
-    return values.div_(steps).round_().mul_(steps)
-
-
 def decode(values: Coefficients, height: int, width: int) -> Pixels:
     """Dequantised coefficients to pixels: float32 in [0, 1], whole multiples of 1/255."""
     samples = idct8(values).add_(128).round_().to(torch.float32)

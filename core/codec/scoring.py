@@ -101,7 +101,8 @@ def _predict_coded(
     image_of, table_of = (torch.from_numpy(i).to(images.device) for i in divmod(pairs, len(steps)))
     seen = []
     for image, table in zip(image_of.split(batch_size), table_of.split(batch_size), strict=True):
-        rounded = codec.quantise_(values[image], steps[table][:, None, None, None])
+        step = steps[table][:, None, None, None]
+        rounded = values[image].div_(step).round_().mul_(step)  # `codec.quantise` in place
         seen.append(classify(classifier, codec.decode(rounded, *images.shape[-2:])))
     predicted = torch.cat(seen)[torch.from_numpy(inverse)].reshape(len(images), len(steps))
     return predicted, len(pairs)

@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from core.codec import Rounding
 from core.errors import InputError
@@ -83,8 +83,3 @@ def one_each(generators: Generators, pixels: Pixels) -> Sequence[torch.Generator
             "Hint: core.seeds.generator(seed, image_id) makes one."
         )
     return generators
-
-
-def straight_through(value: Tensor, pixels: Pixels) -> Pixels:
-    """`value` with the derivative of `pixels` (BPDA), exactly: what is added is zero."""
-    return value.detach() + (pixels - pixels.detach())
