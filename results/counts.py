@@ -46,10 +46,8 @@ def accuracies(rows: Rows, by: Sequence[str]) -> Rows:
 def gains(rows: Rows, first: str, second: str, by: Sequence[str], *, of: str = "defence") -> Rows:
     """What `second` gains over `first` on the same images: n, and in points gain, low, high.
 
-    A line per group of `by`; the limits are Tango's, 95 %.
-
-    Raises:
-        ValueError: as `once`, or the two were not measured on the same images.
+    A line per group of `by`; the limits are Tango's, 95 %. ValueError as `once`, or where the two
+    were not measured on the same images.
     """
     seen = once(rows, [*by, of])
     seen = seen.assign(right=seen["predicted"] == seen["label"])
@@ -61,10 +59,8 @@ def gains(rows: Rows, first: str, second: str, by: Sequence[str], *, of: str = "
             f"{len(after)}.\nHint: run the study again; it computes what is missing."
         )
     after = after.reindex(before.index)
-    pairs = pd.DataFrame({"won": ~before & after, "lost": before & ~after})
-    lines = pairs.groupby(list(by), sort=False, observed=True).agg(
-        n=("won", "size"), won=("won", "sum"), lost=("lost", "sum")
-    )
-    won, lost, n = (lines.pop(name).to_numpy(dtype=np.int64) for name in ("won", "lost", "n"))
+    pairs = pd.DataFrame({"n": 1, "won": ~before & after, "lost": before & ~after})
+    lines = pairs.groupby(list(by), sort=False, observed=True).sum()
+    n, won, lost = (lines.pop(name).to_numpy(dtype=np.int64) for name in ("n", "won", "lost"))
     low, high = paired_decline(won, lost, n)
     return lines.assign(n=n, gain=100 * (won - lost) / n, low=low, high=high).reset_index()

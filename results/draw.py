@@ -1,6 +1,7 @@
 """One way to draw accuracies: curves, maps, bars. Frames in, figures out, in one style."""
 
 import io
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from results.words import check_places, plain
 
@@ -20,6 +22,7 @@ STYLE: dict[Any, Any] = {
     "text.usetex": False,
 }
 _MARKERS = "os^Dv<>"
+_BELOW: dict[str, Any] = {"loc": "outside lower center", "frameon": False}  # a legend
 _LEAST_RANGE = 5.0  # points of a colour scale: one image more or less is no colour
 
 
@@ -45,16 +48,10 @@ def curves(
 ) -> Figure:
     """Accuracy over `x` with 95 % intervals: a line for each of a series, a panel for each kind.
 
-    Args:
-        lines: of `results.accuracies`. `x` may be numbers, or texts in their order.
-        x: column.
-        series: column.
-        panel: column.
-        title: above all panels.
-        xlabel: what `x` is.
-        levels: lines that have no x, as of an undefended network: dotted, a cross in the last.
-        across: two kinds of panel; one more panel shows the second against the first, so that
-            series compare at equal cost.
+    `lines` are those of `results.accuracies`; `x`, `series` and `panel` name columns, that of `x`
+    holds numbers, or texts in their order. `levels` are lines that have no x, as of an undefended
+    network: dotted, a cross in the last panel. `across` names two kinds of panel; one more panel
+    shows the second against the first, so that series compare at equal cost.
     """
     kinds, names = (list(dict.fromkeys(lines[name])) for name in (panel, series))
     order = list(dict.fromkeys(lines[x]))
@@ -66,26 +63,19 @@ def curves(
             for i, name in enumerate(names):
                 own = lines[(lines[panel] == kind) & (lines[series] == name)]
                 shift = (i - (len(names) - 1) / 2) * 0.12
-                _curve(axes, own, x=x, name=name, order=order, look=_look(i), shift=shift)
+                _curve(axes, own, x, order, shift=shift, look=_look(i) | {"label": str(name)})
             for _, level in () if levels is None else levels[levels[panel] == kind].iterrows():
                 axes.axhline(level["accuracy"], color="0.4", linestyle=":", linewidth=1)
             n = lines[lines[panel] == kind]["n"].iloc[0]
             axes.set(title=f"{kind} (n {n})", xlabel=xlabel or x, ylabel="accuracy (%)")
             axes.grid(axis="y", color="0.92")
         if across is not None:
-            _across(panels[-1], lines, x=x, series=series, panel=panel, kinds=across, levels=levels)
+            _across(panels[-1], lines, (x, series, panel), across, levels)
         handles, labels = panels[0].get_legend_handles_labels()
         if across is not None and levels is not None:
             more = panels[-1].get_legend_handles_labels()
             handles, labels = handles + more[0], labels + more[1]
-        figure.legend(
-            handles,
-            labels,
-            title=series,
-            loc="outside lower center",
-            ncols=min(6, len(labels)),
-            frameon=False,
-        )
+        figure.legend(handles, labels, title=series, ncols=min(6, len(labels)), **_BELOW)
         figure.suptitle(title, fontsize=10)
     return figure
 
@@ -95,39 +85,31 @@ def _look(i: int) -> dict[str, Any]:
 
 
 def _curve(
-    axes: Axes,
-    own: pd.DataFrame,
-    *,
-    x: str,
-    name: object,
-    order: list[str],
-    look: dict[str, Any],
-    shift: float,
+    axes: Axes, own: pd.DataFrame, x: str, order: list[str], *, shift: float, look: dict[str, Any]
 ) -> None:
     if pd.api.types.is_numeric_dtype(own[x]):
         own = own.sort_values(x)
-    low, high = own["accuracy"] - own["low"], own["high"] - own["accuracy"]
-    if pd.api.types.is_numeric_dtype(own[x]):
-        axes.plot(own[x], own["accuracy"], label=str(name), linewidth=1, **look)
+        axes.plot(own[x], own["accuracy"], linewidth=1, **look)
         axes.fill_between(own[x], own["low"], own["high"], color=look["color"], alpha=0.15)
         return
     at = [order.index(value) + shift for value in own[x]]  # intervals beside each other
-    axes.errorbar(
-        at, own["accuracy"], yerr=[low, high], label=str(name), capsize=2, linewidth=1.2, **look
-    )
+    axes.errorbar(at, own["accuracy"], yerr=_error(own), capsize=2, linewidth=1.2, **look)
     axes.set_xticks(range(len(order)), order)
+
+
+def _error(lines: pd.DataFrame) -> Any:
+    """How far the limits lie below and above, as `yerr` wants them."""
+    return np.stack([lines["accuracy"] - lines["low"], lines["high"] - lines["accuracy"]])
 
 
 def _across(
     axes: Axes,
     lines: pd.DataFrame,
-    *,
-    x: str,
-    series: str,
-    panel: str,
+    names: tuple[str, str, str],
     kinds: tuple[str, str],
     levels: pd.DataFrame | None,
 ) -> None:
+    x, series, panel = names
     for i, name in enumerate(dict.fromkeys(lines[series])):
         own = lines[lines[series] == name]
         cost, gain = (own[own[panel] == kind].set_index(x)["accuracy"] for kind in kinds)
@@ -151,15 +133,14 @@ def heat(
     """Accuracy in percent as a map with its numbers, one for each kind of `panel`."""
     kinds = list(dict.fromkeys(lines[panel])) if panel else [""]
     rows, columns = (list(dict.fromkeys(lines[name])) for name in (down, across))
-    size = (len(kinds) * (1.6 + 0.5 * len(columns)), 1.6 + 0.32 * len(rows))
+    width, height = len(kinds) * (1.6 + 0.5 * len(columns)), 1.6 + 0.32 * len(rows)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(max(5.0, size[0]), size[1]), layout="constrained")
+        figure = Figure(figsize=(max(5.0, width), height), layout="constrained")
         for axes, kind in zip(figure.subplots(1, len(kinds), squeeze=False)[0], kinds, strict=True):
             own = lines[lines[panel] == kind] if panel else lines
             check_places(own, [down, across])
             grid = own.pivot_table(index=down, columns=across, values="accuracy", sort=False)
-            values = grid.reindex(index=rows, columns=columns).to_numpy(dtype=float)
-            _map(axes, values)
+            _map(axes, grid.reindex(index=rows, columns=columns).to_numpy(dtype=float))
             axes.set_xticks(range(len(columns)), [plain(c) for c in columns])
             axes.set_yticks(range(len(rows)), [plain(r) for r in rows])
             n = " ".join(f"{n}" for n in sorted(set(own["n"])))
@@ -191,15 +172,13 @@ def bars(lines: pd.DataFrame, group: str, bar: str, *, title: str) -> Figure:
         axes = figure.subplots()
         for i, name in enumerate(names):
             own = lines[lines[bar] == name].set_index(group).reindex(groups)
-            error = np.stack([own["accuracy"] - own["low"], own["high"] - own["accuracy"]])
             at = places + (i - (len(names) - 1) / 2) * width
-            axes.bar(
-                at, own["accuracy"], width, label=str(name), color="0.75" if not i else f"C{i - 1}",
-                yerr=error, error_kw={"elinewidth": 0.8, "ecolor": "0.2"},
-            )  # fmt: skip
+            look: dict[str, Any] = {"label": str(name), "color": f"C{i - 1}" if i else "0.75"}
+            thin = {"elinewidth": 0.8, "ecolor": "0.2"}
+            axes.bar(at, own["accuracy"], width, yerr=_error(own), error_kw=thin, **look)
         axes.set_xticks(places, [str(g) for g in groups])
         axes.set(ylabel="accuracy (%)", ylim=(0, 100), title=title)
-        figure.legend(loc="outside lower center", ncols=len(names), frameon=False)
+        figure.legend(ncols=len(names), **_BELOW)
     return figure
 
 
@@ -219,11 +198,9 @@ def squares(
         figure = Figure(figsize=(2.0 + 0.86 * widest, height), layout="constrained")
         places = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
         for axes, (name, columns) in zip(places, panels.items(), strict=True):
-            for y, row in enumerate(rows):
-                for x, column in enumerate(columns):
-                    if (row, column) in known:
-                        framed = (row, column) in marked
-                        _square(axes, x, y, known[row, column], framed=framed)
+            for (y, row), (x, column) in itertools.product(enumerate(rows), enumerate(columns)):
+                if (row, column) in known:
+                    _square(axes, x, y, known[row, column], framed=(row, column) in marked)
             axes.set_xticks(range(len(columns)), [_head(c) for c in columns])
             axes.set_yticks(range(len(rows)), rows)
             axes.set(xlim=(-0.5, widest - 0.5), ylim=(len(rows) - 0.5, -0.5))
@@ -241,12 +218,12 @@ def _head(column: str) -> str:
 
 def _square(axes: Axes, x: int, y: int, line: Any, *, framed: bool) -> None:
     share = line["accuracy"] / 100
-    ink = "white" if share < 0.55 else "black"
+    look: dict[str, Any] = {"ha": "center", "va": "center"}
+    look["color"] = "white" if share < 0.55 else "black"
     colour = mpl.colormaps["cividis"](share)
-    axes.add_patch(mpl.patches.Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=colour, edgecolor="w"))
-    axes.text(x, y - 0.14, f"{line['accuracy']:.0f}", ha="center", va="center", color=ink)
-    limits = f"{line['low']:.0f}-{line['high']:.0f}"
-    axes.text(x, y + 0.26, limits, ha="center", va="center", color=ink, fontsize=5.5)
+    axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=colour, edgecolor="w"))
+    axes.text(x, y - 0.14, f"{line['accuracy']:.0f}", **look)
+    axes.text(x, y + 0.26, f"{line['low']:.0f}-{line['high']:.0f}", fontsize=5.5, **look)
     if framed:
         frame: dict[str, Any] = {"fill": False, "edgecolor": "red", "linewidth": 1.2}
-        axes.add_patch(mpl.patches.Rectangle((x - 0.46, y - 0.46), 0.92, 0.92, **frame))
+        axes.add_patch(Rectangle((x - 0.46, y - 0.46), 0.92, 0.92, **frame))

@@ -47,10 +47,8 @@ def rank_correlation(lines: pd.DataFrame, first: str, second: str) -> float:
 def ratio_map(lines: pd.DataFrame, split: str, channel: str) -> Map:
     """delta_a / delta_b as [u, v]."""
     chosen = lines[(lines["split"] == split) & (lines["channel"] == channel)]
-    square: Map = chosen.pivot_table(index="u", columns="v", values="ratio", dropna=False).to_numpy(
-        dtype=np.float64
-    )
-    return square
+    square = chosen.pivot_table(index="u", columns="v", values="ratio", dropna=False)
+    return square.to_numpy(dtype=np.float64)
 
 
 def answer_text(lines: pd.DataFrame) -> str:
@@ -79,10 +77,8 @@ def spectra(lines: pd.DataFrame, *, title: str) -> Figure:
     """Deviations by frequency of benign images and of distortion, and a map of their ratio.
 
     The curves run along the zigzag of JPEG, from DC to the highest frequency. Maps share one
-    logarithmic scale, so that channels compare. All from the split "search".
-
-    Returns:
-        The figure: axes 0 and 1 hold the curves, one map per channel follows.
+    logarithmic scale, so that channels compare. All from the split "search". Axes 0 and 1 hold the
+    curves, one map per channel follows.
     """
     found = lines[lines["split"] == "search"]
     channels = list(found["channel"].unique())
@@ -125,8 +121,8 @@ def _draw_maps(figure: Figure, places: list[Axes], maps: dict[str, Map]) -> None
         axes.tick_params(length=2)
     places[0].set_ylabel("u")
     ticks = LogLocator(subs=(1, 2, 5))
-    label = "delta_a / delta_b"
-    bar = figure.colorbar(shown, ax=places, label=label, pad=0.02, format="%g", ticks=ticks)
+    bar = figure.colorbar(shown, ax=places, pad=0.02, format="%g", ticks=ticks)
+    bar.set_label("delta_a / delta_b")
     bar.ax.yaxis.set_minor_formatter(NullFormatter())
 
 

@@ -3,6 +3,8 @@
 - one accuracy: Wilson's score interval (`wilson`);
 - a table's loss against no codec, from three counts: Tango's score interval (`paired_decline`);
 - many tables against one, from the outcome of every image: bootstrap (`paired_difference`).
+
+`level` is the two-sided confidence, between 0 and 1.
 """
 
 from collections.abc import Iterator
@@ -21,16 +23,8 @@ _CHUNK = 4_000_000  # resampled image indices in memory at a time (32 MB)
 def wilson(n_hits: ArrayLike, n_trials: ArrayLike, *, level: float = 0.95) -> tuple[Floats, Floats]:
     """Wilson's score interval for a proportion, without continuity correction.
 
-    Args:
-        n_hits: successes, integers of any shape.
-        n_trials: trials, broadcast against `n_hits`; 0 trials give (0, 1).
-        level: two-sided confidence, between 0 and 1.
-
-    Returns:
-        Lower and upper limits as fractions in [0, 1], of the broadcast shape.
-
-    Raises:
-        ValueError: counts are no integers, or not 0 <= n_hits <= n_trials.
+    `n_hits` of `n_trials`, integers of any shapes that broadcast; 0 trials give (0, 1). Lower and
+    upper limits as fractions in [0, 1]. ValueError unless integers with 0 <= n_hits <= n_trials.
 
     Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
     JASA 22 (1927) 209-212; Newcombe, Statistics in Medicine 17 (1998) 857-872, method 3.
@@ -52,22 +46,14 @@ def share_difference(
 ) -> tuple[float, float]:
     """Newcombe's hybrid score interval for one proportion minus another, of other images.
 
-    Args:
-        n_hits: successes of the first, of `n_trials`.
-        n_trials: at least 1.
-        n_others: successes of the second, of `n_other_trials`.
-        n_other_trials: at least 1.
-        level: two-sided confidence, between 0 and 1.
-
-    Returns:
-        Lower and upper limits as fractions in [-1, 1].
+    `n_hits` of `n_trials` minus `n_others` of `n_other_trials`, both of at least 1 trial. Lower
+    and upper limits as fractions in [-1, 1].
 
     Source: R. G. Newcombe, "Interval estimation for the difference between independent
     proportions", Statistics in Medicine 17 (1998) 873-890, method 10.
     """
-    (low, other_low), (high, other_high) = wilson(
-        [n_hits, n_others], [n_trials, n_other_trials], level=level
-    )
+    both = wilson([n_hits, n_others], [n_trials, n_other_trials], level=level)
+    (low, other_low), (high, other_high) = both
     share, other = n_hits / n_trials, n_others / n_other_trials
     below = np.hypot(share - low, other_high - other)
     above = np.hypot(high - share, other - other_low)
@@ -85,27 +71,17 @@ def paired_decline(
     parameter for each table, for little at hundreds of images. And three counts are enough,
     so it costs the same for 35 million rows. It excludes 0 exactly if McNemar's test rejects.
 
-    Args:
-        n_broken: images right before and wrong after, integers of any shape.
-        n_repaired: images wrong before and right after, broadcast.
-        n_images: all images, those that did not change included, broadcast; 0 gives NaN.
-        level: two-sided confidence, between 0 and 1.
-
-    Returns:
-        Lower and upper limits in percentage points, in [-100, 100]; positive is a loss.
-
-    Raises:
-        ValueError: counts are no integers, negative, or sum to more than `n_images`.
+    `n_broken` images were right before and wrong after, `n_repaired` wrong before and right after,
+    of all `n_images`; integers of any shapes that broadcast. Lower and upper limits in percentage
+    points, in [-100, 100]; positive is a loss, NaN stands for no images. ValueError where counts
+    are no integers, negative, or sum to more than `n_images`.
 
     Source: T. Tango, "Equivalence test and confidence interval for the difference in proportions
     for the paired-sample design", Statistics in Medicine 17 (1998) 891-908.
     """
     broken, repaired, images = _counts(n_broken=n_broken, n_repaired=n_repaired, n_images=n_images)
-    _check_order(
-        (broken >= 0) & (repaired >= 0),
-        broken + repaired <= images,
-        text="n_broken, n_repaired >= 0 and n_broken + n_repaired <= n_images",
-    )
+    text = "n_broken, n_repaired >= 0 and n_broken + n_repaired <= n_images"
+    _check_order((broken >= 0) & (repaired >= 0), broken + repaired <= images, text=text)
     z2 = _quantile(level) ** 2
     low = -_tango_upper(repaired, broken, images, z2)
     high = _tango_upper(broken, repaired, images, z2)
@@ -127,18 +103,10 @@ def paired_difference(
     row of how often each image was drawn, and all tables are one matrix product. Intervals hold
     one table at a time, not for all tables together.
 
-    Args:
-        correct: [images, tables], whether the table got the image right.
-        reference: column to compare with; its own interval is [0, 0].
-        level: two-sided confidence, between 0 and 1.
-        n_resamples: bootstrap draws.
-        seed: same seed, same intervals.
-
-    Returns:
-        Lower and upper limits, [tables], in percentage points.
-
-    Raises:
-        ValueError: no images, `correct` is no boolean matrix, or no such column.
+    `correct` says, [images, tables], whether the table got the image right; `reference` is the
+    column to compare with, its own interval is [0, 0]. Lower and upper limits, [tables], in
+    percentage points; same seed, same intervals. ValueError where there are no images, `correct`
+    is no boolean matrix, or has no such column.
 
     Source: Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), 13.3.
     """
@@ -157,9 +125,8 @@ def paired_difference(
     _check_level(level)
     # float32 counts exactly up to 2^24 images, and the product is what takes the time.
     gain = correct.astype(np.float32) - correct[:, [reference]].astype(np.float32)
-    sums = np.concatenate(
-        [drawn @ gain for drawn in _resamples(n_images, n_resamples, np.random.default_rng(seed))]
-    )
+    resamples = _resamples(n_images, n_resamples, np.random.default_rng(seed))
+    sums = np.concatenate([drawn @ gain for drawn in resamples])
     tail = (1 - level) / 2
     low, high = np.quantile(sums.astype(np.float64), [tail, 1 - tail], axis=0)
     return 100 * low / n_images, 100 * high / n_images

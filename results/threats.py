@@ -1,5 +1,6 @@
 """Accuracies of defences under threats, and the signs of a masked gradient."""
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -39,6 +40,11 @@ class Column:
     n_steps: int
     n_restarts: int
 
+    @property
+    def effort(self) -> int:
+        """Steps of all restarts."""
+        return self.n_steps * self.n_restarts
+
     def text(self, *, unbounded_255: float = 1e6) -> str:
         """The attack in words of a table's head."""
         if self.threat == "none":
@@ -60,8 +66,7 @@ class Outcomes:
     @property
     def columns(self) -> list[Column]:
         """Every column, gray box before black before white, weaker before stronger."""
-        found = {column for _, column in self.right}
-        return sorted(found, key=_rank)
+        return sorted({column for _, column in self.right}, key=_rank)
 
     @property
     def defences(self) -> list[str]:
@@ -73,15 +78,14 @@ def _rank(column: Column) -> tuple[Any, ...]:
     order = ("none", "fgsm", "ifgsm", "tifgsm", "difgsm", "deepfool", "cw", "bpda", "pgd")
     name = column.attack.partition(":")[0]
     known = order.index(name) if name in order else len(order)
-    return (THREATS.index(column.threat), known, column.attack, column.eps_255, column.n_steps,
-            column.n_restarts)  # fmt: skip
+    effort = (column.eps_255, column.n_steps, column.n_restarts)
+    return (THREATS.index(column.threat), known, column.attack, *effort)
 
 
 def outcomes(rows: pd.DataFrame, defences: Sequence[str]) -> Outcomes:
     """Rows as arrays, and the worst case of each L-infinity budget beside them.
 
-    Raises:
-        ValueError: an image measured twice with different predictions, or not by every column.
+    ValueError where an image was measured twice with different predictions, or not by every column.
     """
     texts = dict.fromkeys(("threat", "attack", "norm", "defence"), str)
     seen = once(rows.astype(texts), [*KEY, "defence"]).sort_values("image")
@@ -103,13 +107,10 @@ def outcomes(rows: pd.DataFrame, defences: Sequence[str]) -> Outcomes:
 def _worst(right: dict[tuple[str, Column], np.ndarray]) -> dict[tuple[str, Column], np.ndarray]:
     """For each defence and white-box L-infinity budget: right under all attacks within it."""
     out = {}
-    white = {c for _, c in right if c.threat == "white" and c.norm == "linf"}
-    for eps in sorted({c.eps_255 for c in white}):
+    linf = {key: outcome for key, outcome in right.items() if key[1].norm == "linf"}
+    for eps in sorted({c.eps_255 for _, c in linf if c.threat == "white"}):
         for defence in dict.fromkeys(d for d, _ in right):
-            within = [
-                outcome for (d, c), outcome in right.items()
-                if d == defence and c.norm == "linf" and c.eps_255 <= eps
-            ]  # fmt: skip
+            within = [o for (d, c), o in linf.items() if d == defence and c.eps_255 <= eps]
             out[defence, Column("worst", "any", "linf", eps, 0, 1)] = np.all(within, axis=0)
     return out
 
@@ -121,39 +122,30 @@ def threat_answer(rows: Rows, defences: Sequence[str], *, title: str) -> Answer:
     lines = _lines(found, marks)
     heads = {name: f"{name}{' !' if name in marks else ''}" for name in found.defences}
     named = _distinct(found.columns, lambda c: c.text() if c.threat == "none" else _named(c))
-    shown = lines.assign(
-        attacked=[named[c] for _, c in found.right], head=lines["defence"].map(heads)
-    )
+    attacked = [named[c] for _, c in found.right]
+    shown = lines.assign(attacked=attacked, head=lines["defence"].map(heads))
     order = {named[c]: i for i, c in enumerate(found.columns)}
     shown = shown.sort_values("attacked", key=lambda s: s.map(order), kind="stable")
+    table = text_table(shown, "attacked", "head", cell=whole).replace("attacked", " " * 8, 1)
     n = lines["n"].iloc[0]
-    text = [
-        title,
-        text_table(shown, "attacked", "head", cell=whole).replace("attacked", " " * 8, 1),
-    ]
-    text.append(f"accuracy in % of {n} held-out images [95 % interval, Wilson]")
+    text = [title, table, f"accuracy in % of {n} held-out images [95 % interval, Wilson]"]
     text += [f"! {name}: {reason}" for name, reasons in marks.items() for reason in reasons]
     if marks:
-        text.append(
-            "! white-box figures of that defence are no lower bound: its gradient is masked"
-        )
-    return Answer(
-        text="\n".join(text), frames={"accuracies": lines},
-        figures={"threat_table": _figure(found, marks, title)},
-    )  # fmt: skip
+        text += ["! white-box figures of that defence are no lower bound: its gradient is masked"]
+    figures = {"threat_table": _figure(found, marks, title)}
+    return Answer(text="\n".join(text), frames={"accuracies": lines}, figures=figures)
 
 
 def _figure(found: Outcomes, marks: Mapping[str, list[str]], title: str) -> Figure:
     columns = _distinct(found.columns, lambda c: f"{c.threat}/{_short(c)}")
     lines = _lines(found, {}).assign(column=[columns[c] for _, c in found.right])
-    panels = {
-        name: [text for c, text in columns.items() if c.threat in threats]
-        for name, threats in _PANELS.items()
-    }
+    panels = {}
+    for name, threats in _PANELS.items():
+        if wanted := [text for c, text in columns.items() if c.threat in threats]:
+            panels[name] = wanted
     masked_squares = [(d, columns[c]) for d, c in found.right if d in marks and c.threat == "white"]
     note = "; red: masked gradient, no lower bound" if marks else ""
     said = f"{title}\naccuracy in %, 95 % interval below; budgets (eps) in 1/255{note}"
-    panels = {name: wanted for name, wanted in panels.items() if wanted}
     return squares(lines, "defence", "column", title=said, panels=panels, marked=masked_squares)
 
 
@@ -165,24 +157,18 @@ def _distinct(columns: Sequence[Column], name: Callable[[Column], str]) -> dict[
     """A name for each column; where two would have one, their steps behind it."""
     names = {column: name(column) for column in columns}
     taken = Counter(names.values())
-    return {
-        column: text if taken[text] == 1 else f"{text} {column.n_steps} steps"
-        for column, text in names.items()
-    }
+    return {c: s if taken[s] == 1 else f"{s} {c.n_steps} steps" for c, s in names.items()}
 
 
 def _lines(found: Outcomes, marks: Mapping[str, list[str]]) -> pd.DataFrame:
     """A line per defence and column: accuracy with its Wilson limits (percent), and the mark."""
-    made = [
-        {"defence": d, **vars(c), "n": len(right), "n_right": int(right.sum())}
-        for (d, c), right in found.right.items()
-    ]
-    frame = pd.DataFrame(made)
+    frame = pd.DataFrame([{"defence": d, **vars(c)} for d, c in found.right])
+    frame["n"] = [len(right) for right in found.right.values()]
+    frame["n_right"] = [int(right.sum()) for right in found.right.values()]
     low, high = wilson(frame["n_right"], frame["n"])
-    return frame.assign(
-        accuracy=100 * frame["n_right"] / frame["n"], low=100 * low, high=100 * high,
-        masked=["; ".join(marks.get(d, ())) for d in frame["defence"]],
-    )  # fmt: skip
+    share = 100 * frame["n_right"] / frame["n"]
+    signs = ["; ".join(marks.get(d, ())) for d in frame["defence"]]
+    return frame.assign(accuracy=share, low=100 * low, high=100 * high, masked=signs)
 
 
 def masked(found: Outcomes) -> dict[str, list[str]]:
@@ -209,10 +195,10 @@ Own = dict[Column, np.ndarray]
 
 def _beaten(own: Own) -> Iterable[str]:
     white = _white(own)
-    for strong in white:
-        for weak in white:
-            if _weaker(weak, strong) and _lost(own[weak], own[strong])[1] < 0:
-                yield f"{_named(weak)} breaks more than {_named(strong)}"
+    for strong, weak in itertools.permutations(white, 2):
+        no_stronger = weak.eps_255 <= strong.eps_255 and weak.effort <= strong.effort
+        if no_stronger and _lost(own[weak], own[strong])[1] < 0:
+            yield f"{_named(weak)} breaks more than {_named(strong)}"
     for weak in (c for c in own if c.threat in ("gray", "black") and c.norm == "linf"):
         same = [own[c] for c in white if c.eps_255 == weak.eps_255]
         if same and _lost(own[weak], np.all(same, axis=0))[1] < 0:
@@ -223,21 +209,14 @@ def _white(own: Own) -> list[Column]:
     return [c for c in own if c.threat == "white" and c.norm == "linf"]
 
 
-def _weaker(weak: Column, strong: Column) -> bool:
-    effort, most = (c.n_steps * c.n_restarts for c in (weak, strong))
-    return weak != strong and weak.eps_255 <= strong.eps_255 and effort <= most
-
-
 def _no_help(own: Own) -> Iterable[str]:
-    for strong in _white(own):
-        for weak in _white(own):
-            same = (weak.attack, weak.eps_255) == (strong.attack, strong.eps_255)
-            more = strong.n_steps * strong.n_restarts >= 4 * weak.n_steps * weak.n_restarts
-            if same and more:
-                _, most = _lost(own[weak], own[strong])
-                left, _ = wilson(int(own[strong].sum()), len(own[strong]))
-                if most < NO_HELP_POINTS and 100 * float(left) > NO_HELP_POINTS:
-                    yield f"{_named(strong)} breaks no more than {_named(weak)}"
+    for strong, weak in itertools.permutations(_white(own), 2):
+        same = (weak.attack, weak.eps_255) == (strong.attack, strong.eps_255)
+        if same and strong.effort >= 4 * weak.effort:
+            _, most = _lost(own[weak], own[strong])
+            left, _ = wilson(int(own[strong].sum()), len(own[strong]))
+            if most < NO_HELP_POINTS and 100 * float(left) > NO_HELP_POINTS:
+                yield f"{_named(strong)} breaks no more than {_named(weak)}"
 
 
 def _lost(weak: np.ndarray, strong: np.ndarray) -> tuple[float, float]:

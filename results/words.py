@@ -51,7 +51,6 @@ def text_table(
     first = 2 + max(len(down), *(len(plain(r)) for r in rows))
     out = [f"{down:<{first}}" + "".join(f"{plain(c):>{widths[c]}}" for c in columns)]
     for i, row in enumerate(rows):
-        out.append(
-            f"{plain(row):<{first}}" + "".join(f"{shown[c][i]:>{widths[c]}}" for c in columns)
-        )
+        cells = "".join(f"{shown[c][i]:>{widths[c]}}" for c in columns)
+        out.append(f"{plain(row):<{first}}{cells}")
     return "\n".join(out)
