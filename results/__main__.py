@@ -24,6 +24,8 @@ from results.query import DEFAULT_STORE, STORE_VARIABLE, default_store, load
 from results.store import Store
 from results.tables.winner import summary
 
+State = dict[str, Any]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
@@ -62,9 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if name == "export":
             command.add_argument("to", type=Path, metavar="FILE", help=".csv or .parquet")
     command = commands.add_parser("report", help="all of it as one HTML page", parents=[where])
-    command.add_argument(
-        "--out", type=Path, metavar="FILE", help="[report.html in the store's folder]"
-    )
+    to = "[report.html in the store's folder]"
+    command.add_argument("--out", type=Path, metavar="FILE", help=to)
     options = parser.parse_args(argv)
     try:
         _run(Asked(**vars(options)))
@@ -83,7 +84,7 @@ def _run(options: Asked) -> None:
     if options.command in (None, "list"):
         print(listing(states, store))
         return
-    state = _find(states, options.sweep, options.study, store)
+    state = _find(options, states, store)
     study, sweep = state["study"], state["sweep"]
     if options.command == "show":
         _show(store, state)
@@ -111,22 +112,14 @@ def _root(uri: str | None) -> Root:
     return root
 
 
-def _find(
-    states: list[dict[str, Any]], sweep: str, study: str | None, store: Store
-) -> dict[str, Any]:
-    matches = [
-        s
-        for s in states
-        if (s["sweep"].startswith(sweep) or s["sweep"].endswith(sweep))
-        and study in (None, s["study"])
-    ]
-    exact = [s for s in matches if s["sweep"] == sweep]
-    searches = [
-        s
-        for s in exact or matches
-        if study or (s["study"] != "qtable_report" and s.get("listed", True))
-    ]
-    matches = searches or exact or matches
+def _find(options: Asked, states: list[State], store: Store) -> State:
+    sweep, study = options.sweep, options.study
+    own = [s for s in states if study in (None, s["study"])]
+    matches = [s for s in own if s["sweep"].startswith(sweep) or s["sweep"].endswith(sweep)]
+    matches = [s for s in matches if s["sweep"] == sweep] or matches
+    if not study:
+        asked_for = [s for s in matches if s["study"] != "qtable_report" and s.get("listed", True)]
+        matches = asked_for or matches
     if len(matches) == 1:
         return matches[0]
     names = ", ".join(f"{s['study']} {s['sweep']}" for s in matches or states) or "nothing"
@@ -137,7 +130,7 @@ def _find(
     )
 
 
-def _show(store: Store, state: dict[str, Any]) -> None:
+def _show(store: Store, state: State) -> None:
     hidden = ("failed", "state", "n_run", "listed", "left_s", "rate_per_s")
     facts = {"state": current(state), "rate": rate(state), "left": left(state)}
     facts |= {k: v for k, v in state.items() if k not in hidden}
@@ -155,15 +148,14 @@ def _show(store: Store, state: dict[str, Any]) -> None:
 
 
 def _export(rows: pd.DataFrame, to: Path) -> None:
-    writers = {".csv": lambda: rows.to_csv(to, index=False),
-               ".parquet": lambda: rows.to_parquet(to, index=False)}  # fmt: skip
+    writers: dict[str, Any] = {".csv": rows.to_csv, ".parquet": rows.to_parquet}
     if to.suffix not in writers:
         raise ValueError(f"expected a file ending in .csv or .parquet, got {to}.\nHint: rows.csv")
     if not to.parent.is_dir():
         raise ValueError(
             f"expected a folder that is there, found none: {to.parent}.\nHint: make it."
         )
-    writers[to.suffix]()
+    writers[to.suffix](to, index=False)
     print(f"{len(rows)} rows written to {to}")
 
 

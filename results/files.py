@@ -9,6 +9,7 @@ import os
 import re
 import secrets
 from pathlib import Path
+from typing import Any
 
 import fsspec
 from pyarrow import fs
@@ -39,8 +40,8 @@ class Root:
         if "://" not in self._open_as:
             self._open_as = str(Path(self._open_as).expanduser().resolve())
         self.uri = redacted(self._open_as)
-        self._fs, self._base = _open(self._open_as)
-        self.is_local = isinstance(self._fs, fs.LocalFileSystem)
+        self.filesystem, self._base = _open(self._open_as)
+        self.is_local = isinstance(self.filesystem, fs.LocalFileSystem)
 
     def __reduce__(self) -> tuple[type["Root"], tuple[str]]:
         """Travels to workers as its address."""
@@ -62,14 +63,9 @@ class Root:
             raise ValueError(f"a name inside {self.uri} is expected, got {name!r}.")
         return f"{self._base}/{name}" if self._base else name
 
-    @property
-    def filesystem(self) -> fs.FileSystem:
-        """The pyarrow file system behind this root."""
-        return self._fs
-
     def read(self, name: str) -> bytes:
         """The whole file; FileNotFoundError where there is none."""
-        with self._fs.open_input_file(self.within(name)) as file:
+        with self.filesystem.open_input_file(self.within(name)) as file:
             return bytes(file.read())
 
     def write(self, name: str, data: bytes) -> None:
@@ -80,7 +76,7 @@ class Root:
         target = self.within(name)
         folder = target.rsplit("/", 1)[0]
         if not self.is_local:
-            with self._fs.open_output_stream(target) as stream:
+            with self.filesystem.open_output_stream(target) as stream:
                 stream.write(data)
             return
         os.makedirs(folder, exist_ok=True)  # noqa: PTH103  strings, as pyarrow has them
@@ -98,11 +94,11 @@ class Root:
 
     def exists(self, name: str) -> bool:
         """Whether there is a file of that name."""
-        return bool(self._fs.get_file_info(self.within(name)).type == fs.FileType.File)
+        return bool(self.filesystem.get_file_info(self.within(name)).type == fs.FileType.File)
 
     def size(self, name: str) -> int:
         """The file's bytes; FileNotFoundError where there is none."""
-        info = self._fs.get_file_info(self.within(name))
+        info = self.filesystem.get_file_info(self.within(name))
         if info.type != fs.FileType.File:
             raise FileNotFoundError(self.path(name))
         return int(info.size)
@@ -112,27 +108,29 @@ class Root:
 
         Names that begin with a dot (files still being written) are left out.
         """
-        selector = fs.FileSelector(self.within(folder), allow_not_found=True)
-        infos = self._fs.get_file_info(selector)
+        infos = self._in(folder)
         files = {i.base_name: i.size for i in infos if i.type == fs.FileType.File}
         return {name: files[name] for name in sorted(files) if not name.startswith(".")}
 
     def folders(self, folder: str) -> list[str]:
         """Names of the folders directly in a folder."""
-        selector = fs.FileSelector(self.within(folder), allow_not_found=True)
-        infos = self._fs.get_file_info(selector)
+        infos = self._in(folder)
         return sorted(i.base_name for i in infos if i.type == fs.FileType.Directory)
+
+    def _in(self, folder: str) -> Any:
+        selector = fs.FileSelector(self.within(folder), allow_not_found=True)
+        return self.filesystem.get_file_info(selector)
 
     def move(self, source: str, target: str) -> None:
         """Move a file within the root, replacing what stood there."""
         to = self.within(target)
-        self._fs.create_dir(to.rsplit("/", 1)[0], recursive=True)
-        self._fs.move(self.within(source), to)
+        self.filesystem.create_dir(to.rsplit("/", 1)[0], recursive=True)
+        self.filesystem.move(self.within(source), to)
 
     def delete(self, name: str) -> None:
         """Delete a file; it is no error where somebody else already did."""
         with contextlib.suppress(FileNotFoundError):
-            self._fs.delete_file(self.within(name))
+            self.filesystem.delete_file(self.within(name))
 
 
 def _open(uri: str) -> tuple[fs.FileSystem, str]:

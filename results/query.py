@@ -37,17 +37,11 @@ def load(
 ) -> pd.DataFrame:
     """The rows of one sweep, or of all sweeps of a study, as a typed DataFrame.
 
-    Args:
-        study: such as "qtable_search".
-        sweep: its name, as `python -m results` lists it; None reads all, told apart by `sweep`.
-        store: folder or URI; `default_store()` unless given.
-        columns: read only these.
-
-    Raises:
-        ValueError: no such study or sweep in the store (the text says what there is), or sweeps
-            whose columns of one name are of different types.
-
-    A column that some sweeps lack, as those of an earlier version, is null in their rows.
+    `sweep` is named as `python -m results` lists it; None reads all, told apart by their column
+    `sweep`, and a column that some lack, as those of an earlier version, is null in their rows.
+    `store` is a folder or URI, `default_store()` unless given; only `columns` are read. ValueError
+    where the store has no such study or sweep (the text says what there is), or sweeps have columns
+    of one name and different types.
     """
     root = store if isinstance(store, Root) else Root(default_store() if store is None else store)
     folder = f"rows/study={study}" + ("" if sweep is None else f"/sweep={sweep}")
@@ -59,13 +53,12 @@ def load(
             "Hint: `python -m results --store URI` lists what a store holds."
         )
     sweeps = [folder] if sweep else [f"{folder}/{name}" for name in root.folders(folder)]
+    folders = pa.schema([("study", pa.string()), ("sweep", pa.string())])
     dataset = ds.dataset(
         [file for place in sweeps for file in files(root, place)],
         filesystem=root.filesystem,
         format="parquet",
-        partitioning=ds.partitioning(
-            pa.schema([("study", pa.string()), ("sweep", pa.string())]), flavor="hive"
-        ),
+        partitioning=ds.partitioning(folders, flavor="hive"),
         partition_base_dir=root.within("rows"),
     )
     dataset = dataset.replace_schema(_united(dataset, root))

@@ -11,6 +11,7 @@ import hashlib
 import json
 import types
 import typing
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -75,9 +76,8 @@ def schema_of(cell: type, row: type) -> pa.Schema:
             for field in dataclasses.fields(owner)
             if typing.get_origin(hints[field.name]) is not tuple
         )
-    names = [field.name for field in fields]
-    twice = {name for name in names if names.count(name) > 1}
-    if twice:
+    names = Counter(field.name for field in fields)
+    if twice := [name for name in names if names[name] > 1]:
         raise TypeError(f"columns {sorted(twice)} stand twice among provenance, cell and row")
     return pa.schema(fields)
 
@@ -112,8 +112,7 @@ def rows_table(
             arrays.append(_repeat(constants[field.name], next(iter(n_rows)), field.type))
         else:
             raise ValueError(f"column {field.name} is missing; evaluate gave {sorted(columns)}")
-    unknown = set(columns) - set(schema.names)
-    if unknown:
+    if unknown := set(columns) - set(schema.names):
         raise ValueError(f"columns {sorted(unknown)} are not fields of Row")
     footer = {"cell_id": constants["cell_id"], "study": study, "cell": json.dumps(vars(cell))}
     return pa.Table.from_arrays(arrays, schema=schema.with_metadata(footer))

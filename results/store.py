@@ -1,17 +1,10 @@
 """The store: a folder or object store that holds rows, the state of sweeps, and what is shared.
 
-    <root>/rows/study=NAME/sweep=NAME/<cell_id>.parquet   the rows of one cell
-    <root>/sweeps/STUDY/SWEEP.json                        a sweep's state, for people
-    <root>/logs/STUDY/SWEEP/<time>-<host>-<pid>.log       what one run of it had to say
-    <root>/bank/<sha256>.safetensors                      weights and images, by content
-    <root>/answers/SWEEP/                                 surface, report, figure, winning table
-    <root>/report.html                                    all of it on one page
-    <root>/aside/                                         files that could not be used
-
-A cell is done when its rows are there: that is the whole of resume.
+docs/design.md draws its folders. A cell is done when its rows are there: that is all of resume.
 """
 
 import contextlib
+import itertools
 import json
 import re
 import secrets
@@ -111,16 +104,12 @@ class Store:
                 yield cell_id, part
 
     def _set_aside(self, study: str, sweep: str, name: str, reason: str) -> SetAside:
-        target = f"aside/{study}/{sweep}/{name}"
+        source, target = f"{self.folder(study, sweep)}/{name}", f"aside/{study}/{sweep}/{name}"
         while self.root.exists(target):
             target += ".again"
-        self.root.move(f"{self.folder(study, sweep)}/{name}", target)
+        self.root.move(source, target)
         first_line = (reason.splitlines() or ["unreadable"])[0]
-        return SetAside(
-            self.root.path(f"{self.folder(study, sweep)}/{name}"),
-            first_line,
-            self.root.path(target),
-        )
+        return SetAside(self.root.path(source), first_line, self.root.path(target))
 
     def compact(self, study: str, sweep: str) -> int:
         """Merge a sweep's files into one, or one for each set of columns; how many were merged.
@@ -130,25 +119,18 @@ class Store:
         """
         self._finish_compaction(study, sweep)
         folder = self.folder(study, sweep)
-        names = [n for n in self.root.sizes(folder) if n.endswith(".parquet")]
-        alike: list[tuple[list[str], list[pa.Table]]] = []
-        for name in names:  # versions of a study may differ in their columns
+        alike: dict[pa.Schema, dict[str, pa.Table]] = {}  # versions may differ in their columns
+        for name in (n for n in self.root.sizes(folder) if n.endswith(".parquet")):
             table = self._whole(f"{folder}/{name}").replace_schema_metadata()
-            group = next((g for g in alike if g[1][0].schema.equals(table.schema)), ([], []))
-            if not group[0]:
-                alike.append(group)
-            group[0].append(name)
-            group[1].append(table)
-        n_merged = 0
-        for parts, tables in alike:
-            if len(parts) < 2:
-                continue
-            footer = {"study": study, "parts": json.dumps(parts)}
-            merged = pa.concat_tables(tables).unify_dictionaries().replace_schema_metadata(footer)
-            self.root.write(f"{folder}/{_COMPACTING}", encoded(merged, merged=True))
+            alike.setdefault(table.schema, {})[name] = table
+        groups = [parts for parts in alike.values() if len(parts) > 1]
+        for parts in groups:
+            footer = {"study": study, "parts": json.dumps(list(parts))}
+            merged = pa.concat_tables(parts.values()).unify_dictionaries()
+            data = encoded(merged.replace_schema_metadata(footer), merged=True)
+            self.root.write(f"{folder}/{_COMPACTING}", data)
             self._finish_compaction(study, sweep)
-            n_merged += len(parts)
-        return n_merged
+        return sum(map(len, groups))
 
     def _whole(self, name: str) -> pa.Table:
         try:
@@ -176,9 +158,8 @@ class Store:
 
     def check_writable(self) -> None:
         """Raise OSError where nothing can be written, before any work."""
-        name = f"sweeps/.writable-{secrets.token_hex(4)}"
-        self.root.write(name, b"")
-        self.root.delete(name)
+        with self.beacon():
+            pass
 
     @contextlib.contextmanager
     def beacon(self) -> Iterator[str]:
@@ -229,14 +210,8 @@ def encoded(rows: pa.Table, *, merged: bool = False) -> bytes:
 
     A cell's own file is made fast; a merged one is small, with statistics to filter by.
     """
-    sink = pa.BufferOutputStream()
-    pq.write_table(
-        rows,
-        sink,
-        compression="zstd" if merged else "snappy",
-        write_statistics=merged,
-        write_page_checksum=True,
-    )
+    sink, kind = pa.BufferOutputStream(), "zstd" if merged else "snappy"
+    pq.write_table(rows, sink, compression=kind, write_statistics=merged, write_page_checksum=True)
     return bytes(sink.getvalue())
 
 
@@ -265,8 +240,6 @@ def read_checked(data: bytes, name: str, study: str, schema: pa.Schema, version:
 def split_cells(rows: pa.Table) -> Iterator[tuple[str, pa.Table]]:
     """The rows of each cell, of a table in which a cell's rows stand together."""
     ids = rows.column("cell_id").cast(pa.string()).to_numpy(zero_copy_only=False)
-    changes: list[int] = np.flatnonzero(ids[1:] != ids[:-1]).tolist()
-    starts = [0, *(i + 1 for i in changes)] if len(ids) else []
-    ends = [*starts[1:], len(ids)] if len(ids) else []
-    for start, end in zip(starts, ends, strict=True):
+    changes: list[int] = (np.flatnonzero(ids[1:] != ids[:-1]) + 1).tolist()
+    for start, end in itertools.pairwise(sorted({0, *changes, len(ids)})):
         yield ids[start], rows.slice(start, end - start)

@@ -71,8 +71,7 @@ class Stage:
     @property
     def commands(self) -> list[str]:
         """The commands that ran it, the latest last."""
-        given = [run.command for run in self.runs]
-        given.append(str(self.state.get("command", "")) if self.state else "")
+        given = [*(run.command for run in self.runs), str((self.state or {}).get("command", ""))]
         return list(dict.fromkeys(command for command in reversed(given) if command))[::-1]
 
 
@@ -81,7 +80,7 @@ class Sweep:
     """All that a store holds under one sweep's name."""
 
     name: str
-    stages: list[Stage]
+    stages: list[Stage]  # the latest last
     answer: Answer | None
 
     @property
@@ -103,8 +102,7 @@ class Sweep:
     @property
     def command(self) -> str:
         """The command that asks for it; "" where none is recorded."""
-        stages = sorted(self.stages, key=lambda stage: stage.updated_at)
-        return ([c for stage in stages for c in stage.commands] or [""])[-1]
+        return next((c for stage in reversed(self.stages) for c in stage.commands[::-1]), "")
 
     @property
     def redraw(self) -> str:
@@ -126,11 +124,8 @@ def sweeps(store: Store, tell: Callable[[int, int], None]) -> Iterator[Sweep]:
     names = sorted({sweep for sweep, _ in pairs} | answered)
     for n_done, name in enumerate(names):
         tell(n_done, len(names))
-        stages = [
-            _stage(store, study, name, states.get((name, study)))
-            for sweep, study in pairs
-            if sweep == name
-        ]
+        studies = [study for sweep, study in pairs if sweep == name]
+        stages = [_stage(store, study, name, states.get((name, study))) for study in studies]
         stages.sort(key=lambda stage: stage.updated_at)
         yield Sweep(name, stages, _answer(store, name) if name in answered else None)
     tell(len(names), len(names))

@@ -85,6 +85,5 @@ def _policy(source: str) -> str:
         inside = "".join(re.findall(rf"<{tag}>(.*?)</{tag}>", source, re.DOTALL))
         digest = base64.b64encode(hashlib.sha256(inside.encode()).digest()).decode()
         allowed.append(f"{tag}-src 'sha256-{digest}'")
-    return "; ".join(
-        ["default-src 'none'", "img-src data:", *allowed, "base-uri 'none'", "form-action 'none'"]
-    )
+    nothing_else = ("base-uri 'none'", "form-action 'none'")
+    return "; ".join(["default-src 'none'", "img-src data:", *allowed, *nothing_else])

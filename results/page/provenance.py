@@ -55,19 +55,11 @@ def making(store: Store, study: str, sweep: str) -> Making | None:
     if not n_rows:
         return None
     cells = pd.concat(parts).drop_duplicates("cell_id")
+    named = [name for name in (*_TEXTS, "seed", "version") if name in cells]
+    origins = {name: tuple(sorted(cells[name].astype(str).unique())) for name in named}
     ended = cells["finished_at"].map(lambda moment: moment.isoformat(timespec="microseconds"))
-    return Making(
-        n_cells=len(cells),
-        n_rows=n_rows,
-        origins={
-            name: tuple(sorted(cells[name].astype(str).unique()))
-            for name in (*_TEXTS, "seed", "version")
-            if name in cells
-        },
-        work_s=float(cells["wall_s"].sum()),
-        first_at=ended.min(),
-        last_at=ended.max(),
-    )
+    work_s = float(cells["wall_s"].sum())
+    return Making(len(cells), n_rows, origins, work_s, first_at=ended.min(), last_at=ended.max())
 
 
 def logged_runs(store: Store, study: str, sweep: str) -> Iterator[LoggedRun]:
