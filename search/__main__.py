@@ -6,7 +6,6 @@ python -m search submit cluster.yaml jobs/qtable_search.py -- --eps-255 8
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 from core.data import KNOWN
@@ -17,15 +16,14 @@ from search.cluster.file import check_files
 from search.cluster.submit import submit
 from search.flags import gpu_share, paths_of
 from search.job import EXIT_FAILED_CELLS, EXIT_INPUT
+from search.progress import say
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit codes: 0 all is well, 1 something is wrong, 2 unusable input."""
+    look = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
-        prog="python -m search",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        prog="python -m search", description=__doc__, formatter_class=look, allow_abbrev=False
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _doctor_flags(commands.add_parser("doctor", help="what is wrong here, and what to do"))
@@ -40,16 +38,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             return submit(options.cluster, options.script, options.arguments, tmux=options.tmux)
         if options.cluster:
             return check_files(options.cluster)
-        asked = Questions(
-            store=default_store() if options.store is None else options.store,
-            data=options.data,
-            data_root=options.data_root,
-            paths=paths_of(options.data, options.model, options.data_root),
-            gpus=options.gpus,
-        )
-        return _doctor(asked)
+        store = default_store() if options.store is None else options.store
+        paths = paths_of(options.data, options.model, options.data_root)
+        return _doctor(Questions(store, options.data, options.data_root, paths, options.gpus))
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}")
         return EXIT_INPUT
 
 

@@ -1,5 +1,6 @@
 """Whether this machine, or the cluster it belongs to, can run a search; and what to do if not."""
 
+import contextlib
 import os
 import stat
 import threading
@@ -18,6 +19,7 @@ from search.cluster.examine import Report, Request, difference, examine
 _TOKEN = Path("~/.ray/auth_token")
 _CLOCK_S = 5.0  # by how much two machines' clocks may differ
 _NEEDED_GIB = 4.0
+_SAME_PATH = "the same path must exist on every node"
 _REACH = "every node needs the network, credentials that may list and read, and the package for it"
 
 
@@ -37,7 +39,7 @@ class Finding:
         return f"WRONG  {self.what}: {self.wrong}\n       Hint: {self.hint}"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Questions:
     """What the user wants to run."""
 
@@ -55,26 +57,29 @@ def findings(asked: Questions) -> Iterator[Finding]:
     yield _gpu(here, asked.gpus)
     yield _memory(here)
     yield _data(asked)
-    yield from (
-        Finding("path", path, f"{path} is not here", "the same path must exist on every node")
-        for path in here.missing_paths
-    )
-    yield from (Finding("URI", "", why, _REACH) for why in here.unreached)
+    for path in here.missing_paths:
+        yield Finding("path", path, f"{path} is not here", _SAME_PATH)
+    for why in here.unreached:
+        yield Finding("URI", "", why, _REACH)
     yield from _token()
-    root = _open(asked.store)
-    writes = _writes(root)
-    yield writes
-    if isinstance(root, Root) and not writes.wrong:
-        yield _atomic(root)
-    yield from _cluster(asked, root if isinstance(root, Root) else None)
+    root = None
+    try:
+        root = Root(asked.store)
+    except ValueError as error:
+        yield Finding("store", "", *_worded(error))
+    else:
+        writes = _writes(root)
+        yield writes
+        if not writes.wrong:
+            yield _atomic(root)
+    yield from _cluster(asked, root)
 
 
 def _gpu(here: Report, wanted: float | None) -> Finding:
     if not here.gpu and wanted:
-        return Finding(
-            "GPU", "", f"torch finds none on {here.host}, and --gpus {wanted:g} asks for one",
-            "install the driver and the CUDA build of torch, or --gpus 0",
-        )  # fmt: skip
+        wrong = f"torch finds none on {here.host}, and --gpus {wanted:g} asks for one"
+        hint = "install the driver and the CUDA build of torch, or --gpus 0"
+        return Finding("GPU", "", wrong, hint)
     return Finding("GPU", here.gpu or "none here: cells run on CPUs unless the cluster has some")
 
 
@@ -107,32 +112,19 @@ def _token() -> Iterator[Finding]:
         wrong = f"{path} can be read by others (mode {open_to:03o} too much)" if open_to else ""
         yield Finding("token", f"{path}, yours alone", wrong, f"chmod 600 {path}")
     elif mode == "token":
-        yield Finding(
-            "token", "", f"RAY_AUTH_MODE=token, but there is no {path}",
-            "`ray get-auth-token --generate` makes one; cluster.yaml mounts it on every node",
-        )  # fmt: skip
+        hint = "`ray get-auth-token --generate` makes one; cluster.yaml mounts it on every node"
+        yield Finding("token", "", f"RAY_AUTH_MODE=token, but there is no {path}", hint)
     else:
         yield Finding("token", f"no {path}; a local run needs none, a cluster does")
 
 
-def _open(uri: str) -> Root | Finding:
-    try:
-        return Root(uri)
-    except ValueError as error:
-        return Finding("store", "", *_worded(error))
-
-
-def _writes(root: Root | Finding) -> Finding:
-    if isinstance(root, Finding):
-        return root
+def _writes(root: Root) -> Finding:
     start = time.perf_counter()
     try:
         Store(root).check_writable()
     except OSError as error:
-        return Finding(
-            f"store {root.uri}", "", f"cannot be written: {error}",
-            "mend the permission, the credentials or the address",
-        )  # fmt: skip
+        hint = "mend the permission, the credentials or the address"
+        return Finding(f"store {root.uri}", "", f"cannot be written: {error}", hint)
     wall_ms = 1000 * (time.perf_counter() - start)
     return Finding(f"store {root.uri}", f"writable, {wall_ms:.0f} ms to write and delete a file")
 
@@ -187,19 +179,11 @@ def _cluster(asked: Questions, root: Root | None) -> Iterator[Finding]:
 
 def _nodes(asked: Questions, root: Root | None) -> Iterator[Finding]:
     have = nodes.nodes()
-    yield Finding(
-        "cluster", f"{len(have)} nodes, {sum(c for c, _ in have):g} CPUs, "
-        f"{sum(g for _, g in have):g} GPUs; may still start {nodes.launchable() or 'none'}",
-    )  # fmt: skip
-    token = ""
-    if root is not None:
-        token = f"sweeps/.beacon-{os.getpid()}"
-        root.write(token, b"")
-    try:
+    cpus, gpus = sum(c for c, _ in have), sum(g for _, g in have)
+    more = f"may still start {nodes.launchable() or 'none'}"
+    yield Finding("cluster", f"{len(have)} nodes, {cpus:g} CPUs, {gpus:g} GPUs; {more}")
+    with Store(root).beacon() if root else contextlib.nullcontext("") as token:
         reports, silent = nodes.survey(Request(asked.paths, root, token))
-    finally:
-        if root is not None:
-            root.delete(token)
     for node in silent:
         yield Finding(f"node {node}", "", "no answer", "is it overloaded, or its Ray dead?")
     for report in reports:
@@ -207,23 +191,20 @@ def _nodes(asked: Questions, root: Root | None) -> Iterator[Finding]:
 
 
 def _node(report: Report) -> Iterator[Finding]:
-    what, fine = f"node {report.host}", True
+    what = f"node {report.host}"
     other = difference(report.versions, provenance.versions())
     late_s = report.clock_s - report.asked_at_s
     checks = (
         (other, f"has {other}", "install the same requirements.lock on every node"),
-        (report.missing_paths, f"has no {', '.join(report.missing_paths)}",
-         "the same path must exist on every node"),
+        (report.missing_paths, f"has no {', '.join(report.missing_paths)}", _SAME_PATH),
         (report.unreached, "; ".join(report.unreached), _REACH),
         (report.store_error, f"store {report.store_error}",
          "--store must be a folder that all nodes share, or s3://BUCKET/FOLDER"),
         (not -_CLOCK_S < late_s < _CLOCK_S + report.answered_s,
          f"its clock differs by {late_s:.0f} s", "run an NTP client on every node"),
     )  # fmt: skip
-    for bad, wrong, hint in checks:
-        if bad:
-            fine = False
-            yield Finding(what, "", wrong, hint)
-    if fine:
+    found = [Finding(what, "", wrong, hint) for bad, wrong, hint in checks if bad]
+    yield from found
+    if not found:
         gpu = f", {report.gpu}" if report.gpu else ""
         yield Finding(what, f"{report.memory_gib:.0f} GiB{gpu}, sees the store")

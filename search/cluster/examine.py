@@ -21,7 +21,6 @@ class Request:
     paths: tuple[str, ...] = ()  # that must exist, and URIs that must be reached
     store: Root | None = None
     token: str = ""  # name of a file that the asker put into the store
-    device: str = "cpu"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,22 +41,18 @@ class Report:
 
 def examine(request: Request) -> Report:
     """Look at this machine."""
-    error = ""
-    if request.store is not None:
-        error = _store_error(request.store, request.token)
-    local = [path for path in request.paths if not is_uri(path)]
+    uris = [path for path in request.paths if is_uri(path)]
+    local = [path for path in request.paths if path not in uris]
     pages, size = (os.sysconf(name) for name in ("SC_PHYS_PAGES", "SC_PAGE_SIZE"))
     return Report(
         host=provenance.host(),
         versions=provenance.versions(),
         clock_s=time.time(),
         missing_paths=tuple(path for path in local if not Path(path).exists()),
-        store_error=error,
+        store_error="" if request.store is None else _store_error(request.store, request.token),
         gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else "",
         memory_gib=pages * size / 2**30,
-        unreached=tuple(
-            why for path in request.paths if is_uri(path) and (why := unreachable(path))
-        ),
+        unreached=tuple(why for why in map(unreachable, uris) if why),
     )
 
 
@@ -82,7 +77,8 @@ def check(reports: Sequence[Report], request: Request) -> None:
         wrong += [f"{report.host} has no {path}" for path in report.missing_paths]
         wrong += [f"{report.host}: {why}" for why in report.unreached]
         if report.store_error:
-            wrong.append(f"{report.host}: the store {_uri(request)} {report.store_error}")
+            uri = request.store.uri if request.store else ""
+            wrong.append(f"{report.host}: the store {uri} {report.store_error}")
     if wrong:
         raise InputError(
             "not every node can run the cells:\n  " + "\n  ".join(wrong) + "\n"
@@ -92,16 +88,10 @@ def check(reports: Sequence[Report], request: Request) -> None:
         )
 
 
-def _uri(request: Request) -> str:
-    return request.store.uri if request.store else ""
-
-
 def difference(theirs: str, ours: str) -> str:
     """The versions that differ: "torch 2.14.0 (driver: 2.15.0)"."""
     here = dict(pair.split("=", 1) for pair in ours.split())
     there = dict(pair.split("=", 1) for pair in theirs.split())
-    return ", ".join(
-        f"{name} {there.get(name, 'none')} (driver: {here.get(name, 'none')})"
-        for name in sorted(here | there)
-        if here.get(name) != there.get(name)
-    )
+    differ = [name for name in sorted(here | there) if here.get(name) != there.get(name)]
+    said = [f"{n} {there.get(n, 'none')} (driver: {here.get(n, 'none')})" for n in differ]
+    return ", ".join(said)

@@ -1,15 +1,12 @@
 """What is wrong with a cluster file, before `ray up` costs money or opens a door.
 
-    python -m search doctor --cluster cluster.yaml
-
-Ray's own schema says what is no cluster file, `cluster_rules` what would be unsafe or costly;
+Ray's own schema says what is no cluster file, `rules` what would be unsafe or costly;
 what is not filled in is named with its line.
 """
 
 import copy
 import logging
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -17,6 +14,7 @@ import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 from search.cluster.rules import BY_PROVIDER, EVERYWHERE
+from search.progress import say
 
 _PLACEHOLDER = re.compile(r"[\w./:-]*REPLACE[\w-]*")
 
@@ -60,7 +58,7 @@ def check_files(paths: Sequence[str]) -> int:
     """Say what is wrong with some cluster files; 2 where anything is."""
     found = [problem for path in paths for problem in problems(path)]
     for problem in found:
-        print(f"error: {problem}", file=sys.stderr)
+        say(f"error: {problem}")
     if not found:
         print("nothing to mend")
     return 2 if found else 0

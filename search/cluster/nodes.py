@@ -73,10 +73,8 @@ def _guard_token() -> None:
 
 
 def _address() -> str | None:
-    """The cluster that RAY_ADDRESS names, or that `ray start` began on this machine.
-
-    Not "auto", which would join whatever Ray somebody else's script runs here.
-    """
+    """The cluster that RAY_ADDRESS names, or that `ray start` began on this machine."""
+    # Not "auto", which would join whatever Ray somebody else's script runs here.
     address = os.environ.get("RAY_ADDRESS") or find_bootstrap_address(None)
     return None if address == "local" else address
 
@@ -124,8 +122,7 @@ def slots(cpus: float, gpus: float) -> int:
     """How many tasks of that size fit at once, nodes that may still be started included."""
 
     def fit(have_cpus: float, have_gpus: float) -> int:
-        shares = [have / need for have, need in ((have_cpus, cpus), (have_gpus, gpus)) if need]
-        return int(min(shares))
+        return int(min(have / n for have, n in ((have_cpus, cpus), (have_gpus, gpus)) if n))
 
     now = sum(fit(*node) for node in nodes())
     later = sum(fit(c, g) * limit for c, g, limit in launchable())

@@ -10,30 +10,26 @@ from pathlib import Path
 
 import torch
 
-from search.cluster.shipping import fingerprint
+from search.cluster.shipping import REPOSITORY, fingerprint
 
 _PACKAGES = ("torch", "torchvision", "ray", "numpy", "pyarrow")
-_HERE = Path(__file__).resolve().parents[2]
 
 
 @functools.cache
 def commit() -> str:
-    """The code's commit, with "+dirty" when files differ from it.
-
-    Outside of git, as on a cluster's head, "code-" and a hash of the sources.
-    """
-    git = ("git", "-C", str(_HERE))
+    """The code's commit, "+dirty" when files differ; outside of git "code-" and their hash."""
     try:
-        top = _output(*git, "rev-parse", "--show-toplevel")
-        if Path(top).resolve() != _HERE:  # installed somewhere inside another repository
+        top = _git("rev-parse", "--show-toplevel")
+        if Path(top).resolve() != REPOSITORY:  # installed somewhere inside another repository
             return f"code-{fingerprint()}"
-        dirty = _output(*git, "status", "--porcelain", "--untracked-files=no")
-        return _output(*git, "rev-parse", "--short=12", "HEAD") + ("+dirty" if dirty else "")
+        dirty = _git("status", "--porcelain", "--untracked-files=no")
+        return _git("rev-parse", "--short=12", "HEAD") + ("+dirty" if dirty else "")
     except (OSError, subprocess.CalledProcessError):
         return f"code-{fingerprint()}"
 
 
-def _output(*command: str) -> str:
+def _git(*words: str) -> str:
+    command = ("git", "-C", str(REPOSITORY), *words)
     done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
     return done.stdout.strip()
 

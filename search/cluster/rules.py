@@ -23,8 +23,8 @@ def _setup(config: Config) -> str:
     return "\n".join(command for name in names for command in config.get(name) or [])
 
 
-def _start(config: Config, node: str) -> str:
-    return "\n".join(config[f"{node}_start_ray_commands"])
+def _head_start(config: Config) -> str:
+    return "\n".join(config["head_start_ray_commands"])
 
 
 def _token(config: Config) -> Iterator[str]:
@@ -46,14 +46,12 @@ def _exports(config: Config) -> Iterator[str]:
             yield f"no setup command exports {export}. Hint: as in this repository's cluster.yaml."
 
 
-def _dashboard(config: Config) -> Iterator[str]:
-    hosts = re.findall(r"--dashboard-host[= ]\s*(\S+)", _start(config, "head"))
+def _starts(config: Config) -> Iterator[str]:
+    start = _head_start(config)
+    hosts = re.findall(r"--dashboard-host[= ]\s*(\S+)", start)
     if hosts != ["127.0.0.1"]:
         yield f"the dashboard listens on {hosts or 'a default'}. Hint: --dashboard-host=127.0.0.1."
-
-
-def _failures(config: Config) -> Iterator[str]:
-    missing = [name for name in _BOTH_SETS if f'"{name}"' not in _start(config, "head")]
+    missing = [name for name in _BOTH_SETS if f'"{name}"' not in start]
     if missing:
         yield (
             f"a lost node is missed for minutes: the head's --system-config lacks "
@@ -68,19 +66,10 @@ def _installs(config: Config) -> Iterator[str]:
     for line in setup.splitlines():
         if re.search(r"\bpip3? install\b", line) and "--require-hashes" not in line:
             yield f"packages are installed unchecked: {line.strip()!r}. Hint: --require-hashes."
-
-
-def _repository(config: Config) -> Iterator[str]:
     if not any(remote.endswith(_REPOSITORY) for remote in config["file_mounts"]):
         yield f"the repository is not mounted. Hint: file_mounts: {{~/{_REPOSITORY}: .}}."
     if ".gitignore" not in config.get("rsync_filter", []):
         yield "environments and results would be copied too. Hint: rsync_filter: [.gitignore]."
-
-
-def _worker_types(config: Config) -> dict[str, Config]:
-    types: dict[str, Config] = dict(config["available_node_types"])
-    types.pop(config["head_node_type"])
-    return types
 
 
 def _nodes(config: Config) -> Iterator[str]:
@@ -99,8 +88,10 @@ def _nodes(config: Config) -> Iterator[str]:
 
 
 def _profiles(config: Config) -> Iterator[str]:
-    types = config["available_node_types"]
-    profiles = {name: _profile(kind) for name, kind in types.items()}
+    profiles: dict[str, str | None] = {}
+    for name, kind in config["available_node_types"].items():
+        named = kind["node_config"].get("IamInstanceProfile") or {}
+        profiles[name] = named.get("Name") or named.get("Arn")
     for name, profile in profiles.items():
         if not profile:
             yield f"{name}: Ray's own role has all rights over EC2. Hint: IamInstanceProfile."
@@ -110,29 +101,19 @@ def _profiles(config: Config) -> Iterator[str]:
             yield f"{name}: workers hold the head's rights. Hint: an IamInstanceProfile of its own."
 
 
-def _profile(kind: Config) -> str | None:
-    named = kind["node_config"].get("IamInstanceProfile") or {}
-    return named.get("Name") or named.get("Arn")
-
-
-def _head(config: Config) -> Iterator[str]:
-    head = config["available_node_types"][config["head_node_type"]]
+def _kinds(config: Config) -> Iterator[str]:
+    workers: dict[str, Config] = dict(config["available_node_types"])
+    head = workers.pop(config["head_node_type"])
     if head["resources"].get("CPU") != 0:
         yield "tasks run on the head beside the driver. Hint: resources: {CPU: 0}."
     if "InstanceMarketOptions" in head["node_config"]:
         yield "the head may be taken away. Hint: no InstanceMarketOptions: on demand."
-
-
-def _workers(config: Config) -> Iterator[str]:
-    for name, kind in _worker_types(config).items():
+    for name, kind in workers.items():
         market = kind["node_config"].get("InstanceMarketOptions") or {}
         if market.get("MarketType") != "spot":
             yield f"{name}: not spot. Hint: InstanceMarketOptions: {{MarketType: spot}}."
         if kind["min_workers"] != 0:
             yield f"{name}: costs while nothing runs. Hint: min_workers: 0."
-
-
-def _costs(config: Config) -> Iterator[str]:
     if config["provider"].get("cache_stopped_nodes", True):
         yield "stopped nodes' disks keep costing. Hint: provider: {cache_stopped_nodes: false}."
     if not 0 < config["idle_timeout_minutes"] <= 15:
@@ -140,14 +121,12 @@ def _costs(config: Config) -> Iterator[str]:
 
 
 def _autoscaler(config: Config) -> Iterator[str]:
-    if "RAY_enable_autoscaler_v2=0" not in _start(config, "head"):
+    if "RAY_enable_autoscaler_v2=0" not in _head_start(config):
         yield "only one worker would start. Hint: RAY_enable_autoscaler_v2=0 ray start --head."
 
 
-EVERYWHERE: tuple[Rule, ...] = (
-    _token, _exports, _dashboard, _failures, _installs, _repository,
-)  # fmt: skip
+EVERYWHERE: tuple[Rule, ...] = (_token, _exports, _starts, _installs)
 BY_PROVIDER: dict[str, tuple[Rule, ...]] = {
-    "aws": (_nodes, _profiles, _head, _workers, _costs),
+    "aws": (_nodes, _profiles, _kinds),
     "local": (_autoscaler,),
 }

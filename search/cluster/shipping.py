@@ -19,46 +19,42 @@ LAUNCHER_FILE = Path("~/ray_bootstrap_config.yaml")  # what `ray up` leaves on a
 PACKAGES = ("core", "jobs", "results", "search")
 
 
-def shipped(folder: Path) -> list[str]:
-    """Copy the packages' sources into a folder; what workers are to import, one path each.
+def _sources() -> list[Path]:
+    """Sources only: `results/out` may hold terabytes."""
+    return [path for name in PACKAGES for path in sorted((REPOSITORY / name).rglob("*.py"))]
 
-    Sources only: `results/out` may hold terabytes.
-    """
-    for package in PACKAGES:
-        for source in sorted((REPOSITORY / package).rglob("*.py")):
-            target = folder / source.relative_to(REPOSITORY)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, target)
+
+def shipped(folder: Path) -> list[str]:
+    """Copy the packages' sources into a folder; what workers are to import, one path each."""
+    for source in _sources():
+        target = folder / source.relative_to(REPOSITORY)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
     return [str(folder / package) for package in PACKAGES]
 
 
 @functools.cache
 def ship() -> list[str]:
     """As `shipped`, into a folder that lives as long as this process."""
-    folder = tempfile.TemporaryDirectory(prefix="ship-")
-    _FOLDERS.append(folder)
-    return shipped(Path(folder.name))
-
-
-_FOLDERS: list[tempfile.TemporaryDirectory[str]] = []
+    folder = tempfile.mkdtemp(prefix="ship-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return shipped(Path(folder))
 
 
 def fingerprint() -> str:
     """A hash of the packages' sources: the same on two machines that hold the same code."""
     digest = hashlib.sha256()
-    for package in PACKAGES:
-        for source in sorted((REPOSITORY / package).rglob("*.py")):
-            name = str(source.relative_to(REPOSITORY))
-            digest.update(f"{name}\0{hashlib.sha256(source.read_bytes()).hexdigest()}\n".encode())
+    for source in _sources():
+        name = str(source.relative_to(REPOSITORY))
+        digest.update(f"{name}\0{hashlib.sha256(source.read_bytes()).hexdigest()}\n".encode())
     return digest.hexdigest()[:16]
 
 
 def check_script(script: str | Path = sys.argv[0]) -> None:
     """Refuse a submitted script that differs from the repository's.
 
-    `ray submit` sends the script alone; `core`, `search` and `results` are those that `make push`
-    or `ray up` brought. A script of another name, or run from the repository, is the user's own
-    business.
+    `ray submit` sends the script alone; the packages are those that `make push` or `ray up`
+    brought. A script of another name, or run from the repository, is the user's own business.
     """
     path = Path(script).resolve()
     ours = REPOSITORY / "jobs" / path.name
@@ -76,9 +72,8 @@ def check_arguments(script: str | Path = sys.argv[0], arguments: Sequence[str] =
     """Refuse a submitted job whose arguments a shell on the head has changed.
 
     `ray submit` joins them unquoted, so `$HOME` was expanded and what follows a `;` would be run
-    next. What the launcher's shell was given is compared with what arrived. Where they differ that
-    shell is ended, so that the rest of its line does not run. Only a script in the home folder of
-    a head is looked at.
+    next. Where what arrived differs from what the launcher's shell was given, that shell is ended,
+    so that the rest of its line does not run. Only a script in the home folder of a head counts.
     """
     path = Path(script).absolute()
     if path.parent != Path.home() or not LAUNCHER_FILE.expanduser().exists():

@@ -16,10 +16,7 @@ from core.errors import InputError
 
 
 def command(cluster: str, script: str, arguments: Sequence[str], *, tmux: bool) -> list[str]:
-    """The `ray submit` command line. InputError where a file is missing or an argument cannot go.
-
-    A line break would end the remote command, so it is refused.
-    """
+    """The `ray submit` command line. InputError for a file that is missing, or a line break."""
     for path in (cluster, script):
         if not Path(path).is_file():
             raise InputError(f"there is no file {path}.\nHint: cluster.yaml, jobs/qtable_search.py")
@@ -28,7 +25,7 @@ def command(cluster: str, script: str, arguments: Sequence[str], *, tmux: bool) 
     except (yaml.YAMLError, KeyError, TypeError) as error:
         raise InputError(f"{cluster} is no cluster file: {error!r}.\nHint: cluster.yaml") from error
     for argument in arguments:
-        if "\n" in argument or "\0" in argument:
+        if "\n" in argument or "\0" in argument:  # it would end the remote command
             raise InputError(f"an argument holds a line break: {argument!r}.\nHint: leave it out.")
     quoted = [shlex.quote(argument) for argument in arguments]
     ray = [sys.executable, "-m", "ray.scripts.scripts"]
