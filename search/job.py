@@ -29,17 +29,13 @@ EXIT_INTERRUPTED = 130
 
 @dataclass(frozen=True)
 class Job:
-    """One question on the command line.
-
-    `run` answers it with a lab and an instance of `asked`. `smoke` are the flags for two small
-    cells, as on a command line.
-    """
+    """One question on the command line."""
 
     file: str
     question: str | None  # the module's docstring
     asked: type[flags.Flags]
-    run: Callable[[Lab, Any], Answer]
-    smoke: str
+    run: Callable[[Lab, Any], Answer]  # answers it with a lab and an instance of `asked`
+    smoke: str  # flags for two small cells, as on a command line
 
     @property
     def name(self) -> str:
@@ -63,21 +59,17 @@ def main(job: Job, argv: Sequence[str] | None = None) -> int:
     except CellsFailed as failure:
         return _failed(failure.outcome)
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}")
         return EXIT_INPUT
     except OSError as error:
-        print(
+        say(
             f"error: the store cannot be used: {error}\n"
             "Hint: --store names a folder or object store that can be read and written; what was "
-            "stored before is kept.",
-            file=sys.stderr,
+            "stored before is kept."
         )
         return EXIT_INPUT
     except KeyboardInterrupt:
-        print(
-            "\ninterrupted: what is finished is stored; the same command goes on from there",
-            file=sys.stderr,
-        )
+        say("\ninterrupted: what is finished is stored; the same command goes on from there")
         return EXIT_INTERRUPTED
 
 
@@ -104,13 +96,10 @@ def _interrupt(*_: object) -> None:
 
 
 def _failed(outcome: Outcome) -> int:
-    print(
-        f"{len(outcome.failed)} cells of {outcome.study} failed, so there is no answer yet:",
-        file=sys.stderr,
-    )
+    say(f"{len(outcome.failed)} cells of {outcome.study} failed, so there is no answer yet:")
     for cell_id, error in list(outcome.failed.items())[:10]:
-        print(f"  {cell_id}: {error}", file=sys.stderr)
-    print("Hint: the same command tries them again and keeps all others.", file=sys.stderr)
+        say(f"  {cell_id}: {error}")
+    say("Hint: the same command tries them again and keeps all others.")
     return EXIT_FAILED_CELLS
 
 

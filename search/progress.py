@@ -5,6 +5,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 from tqdm import tqdm
 
@@ -30,10 +31,7 @@ def duration(seconds: float) -> str:
 
 
 def on_terminal() -> bool:
-    """Whether standard error is a terminal that can hold a bar.
-
-    `ray submit` without a local terminal gives one of 0 columns: that is a log.
-    """
+    """Whether standard error can hold a bar; `ray submit` may give a log of 0 columns."""
     return sys.stderr.isatty() and shutil.get_terminal_size(fallback=(0, 0)).columns > 0
 
 
@@ -47,16 +45,9 @@ class Progress:
         self._said_at = self._start
         self.n_done = self.n_failed = 0
         self._marks = deque([(self._start, 0)])  # of late: when, and how many were done
-        self._bar = None
-        if on_terminal():
-            self._bar = tqdm(
-                total=n_cells,
-                initial=n_before,
-                desc=label,
-                unit="cell",
-                dynamic_ncols=True,
-                leave=False,
-            )
+        look: dict[str, Any] = {"unit": "cell", "dynamic_ncols": True, "leave": False}
+        shown = on_terminal()
+        self._bar = tqdm(total=n_cells, initial=n_before, desc=label, **look) if shown else None
 
     @property
     def wall_s(self) -> float:
@@ -104,11 +95,9 @@ class Progress:
         """The state in one plain line."""
         done = self._n_before + self.n_done
         total = "" if self._n_cells is None else f"/{self._n_cells}"
-        parts = [f"{self._label}: {done}{total} cells", f"{self.rate_per_s:.1f}/s"]
-        if self.left_s:
-            parts.append(f"{duration(self.left_s)} left")
-        tail = self._tail(best)
-        return ", ".join(parts + [tail] * bool(tail))
+        left = f"{duration(self.left_s)} left" if self.left_s else ""
+        head = f"{self._label}: {done}{total} cells, {self.rate_per_s:.1f}/s"
+        return ", ".join(part for part in (head, left, self._tail(best)) if part)
 
     def _tail(self, best: str) -> str:
         failed = f"{self.n_failed} FAILED" if self.n_failed else ""

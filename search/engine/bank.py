@@ -39,9 +39,7 @@ class Bank:
     def has(self, piece: str, n_bytes: int | None = None) -> bool:
         """Whether the piece is there (and of that size, where a size is given)."""
         name = self._name(piece)
-        if not self.root.exists(name):
-            return False
-        return n_bytes is None or self.root.size(name) == n_bytes
+        return self.root.exists(name) and (n_bytes is None or self.root.size(name) == n_bytes)
 
     def get(self, piece: str) -> tuple[dict[str, Tensor], dict[str, str]]:
         """The piece's tensors and metadata.
@@ -50,19 +48,16 @@ class Bank:
         says so: the next run makes it again.
         """
         name = self._name(piece)
+        where, hint = self.root.path(name), "Hint: run the same command again; it is made anew."
         try:
             data = self.root.read(name)
         except FileNotFoundError:
-            raise InputError(
-                f"{self.root.path(name)} is missing.\n"
-                "Hint: run the same command again; it is made anew."
-            ) from None
+            raise InputError(f"{where} is missing.\n{hint}") from None
         if hashlib.sha256(data).hexdigest() != piece:
             self.root.move(name, f"aside/{name}")
             raise InputError(
-                f"{self.root.path(name)} is torn or was changed: its bytes are not those it is "
-                f"named by. It was moved to {self.root.path(f'aside/{name}')}.\n"
-                "Hint: run the same command again; it is made anew."
+                f"{where} is torn or was changed: its bytes are not those it is named by. "
+                f"It was moved to {self.root.path(f'aside/{name}')}.\n{hint}"
             )
         return unpack(data)
 
@@ -75,16 +70,8 @@ def pack(tensors: dict[str, Tensor], metadata: dict[str, str] | None) -> bytes:
 
 
 def unpack(data: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata that `pack` packed.
-
-    Raises:
-        safetensors.SafetensorError, KeyError, ValueError: bytes of another kind, or torn.
-    """
-    return safetensors.torch.load(data), _metadata(data)
-
-
-def _metadata(data: bytes) -> dict[str, str]:
+    """What `pack` packed. SafetensorError, KeyError or ValueError for other bytes, or torn ones."""
     # The header is 8 bytes of length, then JSON (safetensors format description).
-    size = int.from_bytes(data[:8], "little")
+    tensors, size = safetensors.torch.load(data), int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + size])
-    return json.loads(header["__metadata__"][_METADATA]) or {}
+    return tensors, json.loads(header["__metadata__"][_METADATA]) or {}

@@ -26,10 +26,7 @@ class Engine(Sweeper):
     first_cell_at: dict[str, float] = field(default_factory=dict)  # study -> time.monotonic()
 
     def start(self) -> None:
-        """Connect to the cluster that RAY_ADDRESS or this machine names, else start a local one.
-
-        InputError where a node of the cluster cannot do the work.
-        """
+        """Join the cluster of RAY_ADDRESS or this machine, else start one; InputError if unfit."""
         if nodes.connected():
             return
         begin = time.monotonic()

@@ -46,15 +46,12 @@ class Grid:
         """`watch` sees the digest of every cell; `best` words the answer so far."""
         self._waiting = OrderedDict((cell_id(cell), cell) for cell in cells)
         self.cell_ids: Collection[str] | None = frozenset(self._waiting)
-        self._watch = watch
-        self.best = best
+        self._watch, self.best = watch, best
         self.n_cells: int | None = len(self._waiting)
 
     def ask(self) -> Any | None:
         """The next cell that nobody has told."""
-        if not self._waiting:
-            return None
-        return self._waiting.popitem(last=False)[1]
+        return self._waiting.popitem(last=False)[1] if self._waiting else None
 
     def tell(self, cell_id: str, digest: Digest | None) -> bool:
         """Pass it on to `watch`; cells that are not of this grid are no use."""

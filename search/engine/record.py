@@ -29,25 +29,24 @@ class Record:
     def __init__(self, store: Store, study: str, sweep: str, facts: dict[str, Any]) -> None:
         """`facts`: what does not change while the sweep runs."""
         self._store, self._study, self._sweep = store, study, sweep
-        self._started_at = now()
+        started_at = now()
         self._facts = facts | {
             "study": study,
             "sweep": sweep,
-            "started_at": self._started_at,
+            "started_at": started_at,
             "host": provenance.host(),
             "pid": os.getpid(),
             "commit": provenance.commit(),
             "versions": provenance.versions(),
         }
-        stamp = re.sub(r"[-:]|\+.*", "", self._started_at)  # with microseconds
+        stamp = re.sub(r"[-:]|\+.*", "", started_at)  # with microseconds
         self._run = f"{stamp}Z-{provenance.host()}-{os.getpid()}"
         self._lines: list[str] = []
         self._n_written = 0
         self._state_at = self._progress_at = time.monotonic()
         self._warned = False
-        for name in ("command", "commit", "versions"):
-            if name in self._facts:
-                self.log(f"{name}: {self._facts[name]}")
+        for name in [name for name in ("command", "commit", "versions") if name in self._facts]:
+            self.log(f"{name}: {self._facts[name]}")
 
     def log(self, text: str) -> None:
         """A line with the time; written with the next state."""
@@ -68,9 +67,8 @@ class Record:
         """Write state and log; never raises."""
         self._state_at = time.monotonic()
         try:
-            self._store.write_state(
-                self._study, self._sweep, self._facts | {"updated_at": now()} | state
-            )
+            whole = self._facts | {"updated_at": now()} | state
+            self._store.write_state(self._study, self._sweep, whole)
             if len(self._lines) > self._n_written:
                 self._store.write_log(self._study, self._sweep, self._run, self._lines)
                 self._n_written = len(self._lines)

@@ -54,30 +54,26 @@ class Run:
     started: Callable[[], object]  # is told of cells that go out
     in_flight: dict[Any, list[tuple[str, Any]]] = field(default_factory=dict)
     n_in_flight: int = 0  # cells
-    writing: dict["Future[None]", tuple[str, Any]] = field(default_factory=dict)
+    writing: dict["Future[None]", tuple[str, Any]] = field(default_factory=dict)  # id and digest
     looked_at: float = -1e9
     n_slots: int = 1
 
     def go(self, cell: Any) -> None:
         """Have this cell and all after it evaluated; cancel what is in flight where that ends."""
-        self._prepare_tasks()
+        sweep, size = self.sweep, {"num_cpus": self.cpus, "num_gpus": self.gpus}
+        self.remote = run_cells.options(**size)
+        # Cells that lose their process together go out again alone: Ray need not try them before.
+        self.remote_together = run_cells.options(**size, max_retries=0)
+        device, n_threads = "cuda" if self.gpus else "cpu", max(1, int(self.cpus))
+        self.task = ray.put(Task(sweep.study, sweep.store, n_threads, device))
+        sweep.n_nodes = 0
+        sweep.note_start()
         try:
             with ThreadPoolExecutor(_WRITERS, "store") as self.writers:
                 self._loop(cell)
         finally:
             for ref in self.in_flight:
                 ray.cancel(ref, force=True)
-
-    def _prepare_tasks(self) -> None:
-        sweep, size = self.sweep, {"num_cpus": self.cpus, "num_gpus": self.gpus}
-        self.remote = run_cells.options(**size)
-        # Cells that lose their process together go out again alone: Ray need not try them before.
-        self.remote_together = run_cells.options(**size, max_retries=0)
-        device, n_threads = "cuda" if self.gpus else "cpu", max(1, int(self.cpus))
-        commit, versions = provenance.commit(), provenance.versions()
-        self.task = ray.put(Task(sweep.study, sweep.store, n_threads, device, commit, versions))
-        sweep.n_nodes = 0
-        sweep.note_start()
 
     def _look(self) -> None:
         """At the cluster, now and then."""
@@ -87,18 +83,17 @@ class Run:
         self.n_slots = nodes.slots(self.cpus, self.gpus)
         n_nodes = len(nodes.nodes())
         if n_nodes != self.sweep.n_nodes:
-            self.sweep.log(f"nodes: {self.sweep.n_nodes} -> {n_nodes}")
-            if self.sweep.n_nodes:
-                self.sweep.progress.say(f"nodes: {self.sweep.n_nodes} -> {n_nodes}")
+            self.sweep.say(
+                f"nodes: {self.sweep.n_nodes} -> {n_nodes}", shown=self.sweep.n_nodes > 0
+            )
             self.sweep.n_nodes = n_nodes
 
     def _room(self) -> int:
         """How many more cells may be in flight: few, but enough that no slot waits."""
-        ahead = int(self.sweep.progress.pace_per_s * _AHEAD_S)
-        most = self.n_slots * _MOST_PER_SLOT
-        wanted = min(max(self.n_slots * _CELLS_PER_SLOT, ahead), most)
-        if not self.sweep.plan.eager:
-            wanted = self.n_slots
+        wanted = self.n_slots
+        if self.sweep.plan.eager:
+            ahead = int(self.sweep.progress.pace_per_s * _AHEAD_S)
+            wanted = min(max(wanted * _CELLS_PER_SLOT, ahead), wanted * _MOST_PER_SLOT)
         return wanted - self.n_in_flight - max(0, len(self.writing) - _WRITERS)
 
     def _per_task(self) -> int:
@@ -122,8 +117,7 @@ class Run:
             self._collect()
             if cell is None:
                 cell = self.sweep.plan.ask()
-            if self.sweep.record is not None and self.sweep.record.due():
-                self.sweep.note("running")
+            self.sweep.note_when_due()
 
     def _submit(self, cells: list[Any]) -> None:
         self.started()
@@ -143,8 +137,10 @@ class Run:
                 self._receive(ref)
         elif self.writing:
             wait(self.writing, return_when=FIRST_COMPLETED)
-        for done in [future for future in self.writing if future.done()]:
-            self._stored(done)
+        for future in [future for future in self.writing if future.done()]:
+            stored = self.writing.pop(future)
+            future.result()
+            self.sweep.stored(*stored)
 
     def _receive(self, ref: Any) -> None:
         sent = self.in_flight.pop(ref)
@@ -161,16 +157,5 @@ class Run:
             if isinstance(result, Failed):
                 self.sweep.failed(cell, result.reason)
             else:
-                self._write(cell_id, result)
-
-    def _write(self, cell_id: str, done: Done) -> None:
-        future = self.writers.submit(self.sweep.write, cell_id, done.data)
-        self.writing[future] = (cell_id, done.digest)
-
-    def _stored(self, future: "Future[None]") -> None:
-        cell_id, digest = self.writing.pop(future)
-        try:
-            future.result()
-        except OSError as error:
-            raise self.sweep.unwritable(error) from error
-        self.sweep.stored(cell_id, digest)
+                future = self.writers.submit(self.sweep.write, cell_id, result.data)
+                self.writing[future] = (cell_id, result.digest)

@@ -40,10 +40,11 @@ class Sweeper(abc.ABC):
         `whole_node` gives each cell all CPUs of a node. A failing cell is counted and named and
         does not stop the others. InputError where nothing can be stored.
         """
-        sweep = Sweep(self.store, study, plan, Outcome(study.name, name), state, recorded)
+        outcome = Outcome(study.name, name)
+        sweep = Sweep(self.store, study, plan, outcome, state, recorded)
         sweep.tell_stored()
         cell, ended = plan.ask(), "interrupted"
-        sweep.progress = Progress(label, plan.n_cells, sweep.outcome.n_stored)
+        sweep.progress = Progress(label, plan.n_cells, outcome.n_stored)
         try:
             if cell is not None:
                 if self.stored_only:
@@ -53,10 +54,10 @@ class Sweeper(abc.ABC):
                     )
                 self.store.check_writable()
                 self._run(sweep, cell, whole_node=whole_node)
-            ended = "failed" if sweep.outcome.failed else "complete"
+            ended = "failed" if outcome.failed else "complete"
         finally:
-            sweep.end(ended)
-        outcome = sweep.outcome
+            sweep.progress.close()
+            sweep.note(ended)
         say(
             f"{label}: {outcome.n_run} cells run in {duration(sweep.progress.wall_s)}, "
             f"{outcome.n_stored} were stored before, {len(outcome.failed)} failed"
@@ -92,9 +93,8 @@ class Sweep:
 
     def tell_stored(self) -> None:
         """Tell the plan what is stored, and the user what could not be used."""
-        found, study = Found(), self.study
+        found, study, name = Found(), self.study, self.outcome.sweep
         how: dict[str, Any] = {"version": study.version, "only": self.plan.cell_ids}
-        name = self.outcome.sweep
         for cell_id, rows in self.store.cells(study.name, name, study.schema(), found, **how):
             self.outcome.n_stored += self.plan.tell(cell_id, study.digest(rows))
         for aside in found.set_aside:
@@ -107,24 +107,29 @@ class Sweep:
         """From now on the store says that this sweep is running."""
         if self.recorded:
             facts = {"version": self.study.version, "listed": self.state is not None}
-            self.record = Record(
-                self.store, self.study.name, self.outcome.sweep, facts | (self.state or {})
-            )
+            facts |= self.state or {}
+            self.record = Record(self.store, self.study.name, self.outcome.sweep, facts)
         self.note("running")
 
     def failed(self, cell: Any, reason: str) -> None:
         """Name a cell that has no rows."""
         cell_id = self.study.cell_id(cell)
         self.outcome.failed[cell_id] = reason
-        said = f"FAILED {self.study.name} {cell_id}: {reason}\n  {cell}"
-        self.progress.say(said)
-        self.log(said)
+        self.say(f"FAILED {self.study.name} {cell_id}: {reason}\n  {cell}")
         self.plan.tell(cell_id, None)
         self.progress.cell(failed=True, best=self.plan.best)
 
     def write(self, cell_id: str, data: bytes) -> None:
-        """Store a cell's rows."""
-        self.store.write_encoded(self.study.name, self.outcome.sweep, cell_id, data)
+        """Store a cell's rows. InputError says what a user can do where they cannot be stored."""
+        try:
+            self.store.write_encoded(self.study.name, self.outcome.sweep, cell_id, data)
+        except OSError as error:
+            n_stored = self.outcome.n_stored + self.outcome.n_run
+            raise InputError(
+                f"cannot write to the store {self.store.root.uri}: {error}. "
+                f"{n_stored} cells of this sweep are stored and kept.\n"
+                "Hint: make room or mend the permission, then run the same command again."
+            ) from error
 
     def stored(self, cell_id: str, digest: Any) -> None:
         """Count a cell whose rows are in the store."""
@@ -132,19 +137,17 @@ class Sweep:
         self.plan.tell(cell_id, digest)
         self.progress.cell(failed=False, best=self.plan.best)
 
-    def unwritable(self, error: OSError) -> InputError:
-        """What a user can do about rows that cannot be stored."""
-        n_stored = self.outcome.n_stored + self.outcome.n_run
-        return InputError(
-            f"cannot write to the store {self.store.root.uri}: {error}. "
-            f"{n_stored} cells of this sweep are stored and kept.\n"
-            "Hint: make room or mend the permission, then run the same command again."
-        )
-
-    def log(self, text: str) -> None:
-        """A line for the log of this run."""
+    def say(self, text: str, *, shown: bool = True) -> None:
+        """A line for the log of this run, and for people."""
+        if shown:
+            self.progress.say(text)
         if self.record is not None:
             self.record.log(text)
+
+    def note_when_due(self) -> None:
+        """Write state and log, now and then."""
+        if self.record is not None and self.record.due():
+            self.note("running")
 
     def note(self, ended: str) -> None:
         """Write state and log."""
@@ -154,23 +157,17 @@ class Sweep:
         line = progress.line(best)
         self.record.progress(line)
         if ended != "running":
-            self.log(f"{ended}: {line}")
-        self.record.write(
-            {
-                "state": ended,
-                "n_cells": self.plan.n_cells,
-                "n_done": outcome.n_stored + outcome.n_run,
-                "n_run": outcome.n_run,
-                "failed": outcome.failed,
-                "best": best,
-                "wall_s": progress.wall_s,
-                "rate_per_s": progress.rate_per_s,
-                "left_s": progress.left_s,
-                "n_nodes": self.n_nodes,
-            }
-        )
-
-    def end(self, ended: str) -> None:
-        """Remove the bar; write the last state."""
-        self.progress.close()
-        self.note(ended)
+            self.record.log(f"{ended}: {line}")
+        state = {
+            "state": ended,
+            "n_cells": self.plan.n_cells,
+            "n_done": outcome.n_stored + outcome.n_run,
+            "n_run": outcome.n_run,
+            "failed": outcome.failed,
+            "best": best,
+            "wall_s": progress.wall_s,
+            "rate_per_s": progress.rate_per_s,
+            "left_s": progress.left_s,
+            "n_nodes": self.n_nodes,
+        }
+        self.record.write(state)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -24,8 +24,8 @@ class Task:
     store: Store
     n_threads: int
     device: str
-    commit: str
-    versions: str  # of the driver
+    commit: str = field(default_factory=provenance.commit)  # of the driver
+    versions: str = field(default_factory=provenance.versions)
 
 
 @dataclass(frozen=True)
@@ -45,15 +45,9 @@ class Failed:
 
 def run_cell(task: Task, cell: Any) -> Done | Failed:
     """A cell's rows, or why there are none."""
+    where: dict[str, Any] = {"device": task.device, "n_threads": task.n_threads}
     try:
-        rows = evaluate_cell(
-            task.study,
-            cell,
-            task.store,
-            device=task.device,
-            n_threads=task.n_threads,
-            commit=task.commit,
-        )
+        rows = evaluate_cell(task.study, cell, task.store, commit=task.commit, **where)
         return Done(encoded(rows), task.study.digest(rows))
     except Exception as error:  # noqa: BLE001 - whatever it is, the driver names cell and reason
         return Failed(reason_of(error))
@@ -90,14 +84,8 @@ def evaluate_cell(
         wall_s=time.perf_counter() - start,
         finished_at=now(),
     )
-    return schema.rows_table(
-        study.schema(),
-        study=study.name,
-        version=study.version,
-        cell=cell,
-        columns=columns,
-        made=made,
-    )
+    named: dict[str, Any] = {"study": study.name, "version": study.version, "cell": cell}
+    return schema.rows_table(study.schema(), columns=columns, made=made, **named)
 
 
 def _put(made: Made, bank: Bank) -> schema.Columns:
