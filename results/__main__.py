@@ -41,11 +41,9 @@ class Asked:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code is 2 where the input cannot be used."""
+    look = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
-        prog="python -m results",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        prog="python -m results", description=__doc__, formatter_class=look, allow_abbrev=False
     )
     parser.add_argument("--store", metavar="URI", help=f"[{STORE_VARIABLE}, else {DEFAULT_STORE}]")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
@@ -66,9 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = commands.add_parser("report", help="all of it as one HTML page", parents=[where])
     to = "[report.html in the store's folder]"
     command.add_argument("--out", type=Path, metavar="FILE", help=to)
-    options = parser.parse_args(argv)
     try:
-        _run(Asked(**vars(options)))
+        _run(Asked(**vars(parser.parse_args(argv))))
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

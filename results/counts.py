@@ -11,12 +11,9 @@ Rows = pd.DataFrame
 
 
 def once(rows: Rows, key: Sequence[str]) -> Rows:
-    """Each image once for every value of `key`: two drivers may have measured some twice.
-
-    ValueError where two rows disagree.
-    """
+    """Each image once for every value of `key`; ValueError where two rows disagree."""
     names = [*key, "image"]
-    distinct = rows.drop_duplicates([*names, "predicted"])
+    distinct = rows.drop_duplicates([*names, "predicted"])  # two drivers may measure it twice
     again = distinct.duplicated(names)
     if again.any():
         image = distinct[again].iloc[0]

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from results.counts import Rows
 from results.words import check_places, plain
 
 STYLE: dict[Any, Any] = {
@@ -36,14 +37,14 @@ def png(figure: Figure) -> bytes:
 
 
 def curves(
-    lines: pd.DataFrame,
+    lines: Rows,
     x: str,
     series: str,
     panel: str,
     *,
     title: str,
     xlabel: str = "",
-    levels: pd.DataFrame | None = None,
+    levels: Rows | None = None,
     across: tuple[str, str] | None = None,
 ) -> Figure:
     """Accuracy over `x` with 95 % intervals: a line for each of a series, a panel for each kind.
@@ -70,7 +71,7 @@ def curves(
             axes.set(title=f"{kind} (n {n})", xlabel=xlabel or x, ylabel="accuracy (%)")
             axes.grid(axis="y", color="0.92")
         if across is not None:
-            _across(panels[-1], lines, (x, series, panel), across, levels)
+            _across(panels[-1], lines, levels, (x, series, panel), across)
         handles, labels = panels[0].get_legend_handles_labels()
         if across is not None and levels is not None:
             more = panels[-1].get_legend_handles_labels()
@@ -85,7 +86,7 @@ def _look(i: int) -> dict[str, Any]:
 
 
 def _curve(
-    axes: Axes, own: pd.DataFrame, x: str, order: list[str], *, shift: float, look: dict[str, Any]
+    axes: Axes, own: Rows, x: str, order: list[str], *, shift: float, look: dict[str, Any]
 ) -> None:
     if pd.api.types.is_numeric_dtype(own[x]):
         own = own.sort_values(x)
@@ -97,17 +98,13 @@ def _curve(
     axes.set_xticks(range(len(order)), order)
 
 
-def _error(lines: pd.DataFrame) -> Any:
+def _error(lines: Rows) -> Any:
     """How far the limits lie below and above, as `yerr` wants them."""
     return np.stack([lines["accuracy"] - lines["low"], lines["high"] - lines["accuracy"]])
 
 
 def _across(
-    axes: Axes,
-    lines: pd.DataFrame,
-    names: tuple[str, str, str],
-    kinds: tuple[str, str],
-    levels: pd.DataFrame | None,
+    axes: Axes, lines: Rows, levels: Rows | None, names: tuple[str, ...], kinds: tuple[str, str]
 ) -> None:
     x, series, panel = names
     for i, name in enumerate(dict.fromkeys(lines[series])):
@@ -121,7 +118,7 @@ def _across(
 
 
 def heat(
-    lines: pd.DataFrame,
+    lines: Rows,
     down: str,
     across: str,
     *,
@@ -163,7 +160,7 @@ def _map(axes: Axes, values: Any) -> None:
     axes.figure.colorbar(shown, ax=axes, pad=0.02)
 
 
-def bars(lines: pd.DataFrame, group: str, bar: str, *, title: str) -> Figure:
+def bars(lines: Rows, group: str, bar: str, *, title: str) -> Figure:
     """Accuracy with 95 % intervals: groups of bars for `group`, a bar for each of `bar`."""
     groups, names = (list(dict.fromkeys(lines[name])) for name in (group, bar))
     places, width = np.arange(len(groups)), 0.8 / len(names)
@@ -183,7 +180,7 @@ def bars(lines: pd.DataFrame, group: str, bar: str, *, title: str) -> Figure:
 
 
 def squares(
-    lines: pd.DataFrame, down: str, across: str, *, title: str, panels: Mapping[str, Sequence[str]],
+    lines: Rows, down: str, across: str, *, title: str, panels: Mapping[str, Sequence[str]],
     marked: Sequence[tuple[str, str]] = (),
 ) -> Figure:  # fmt: skip
     """Accuracy and its limits in squares, a panel for some columns each; `marked` ones framed red.

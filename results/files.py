@@ -69,10 +69,7 @@ class Root:
             return bytes(file.read())
 
     def write(self, name: str, data: bytes) -> None:
-        """Write the whole file or nothing; an older file of that name is replaced.
-
-        OSError (no space, no permission) leaves no partial file behind.
-        """
+        """Write the whole file, or nothing where OSError is raised; an older file is replaced."""
         target = self.within(name)
         folder = target.rsplit("/", 1)[0]
         if not self.is_local:
@@ -104,12 +101,10 @@ class Root:
         return int(info.size)
 
     def sizes(self, folder: str) -> dict[str, int]:
-        """Files directly in a folder, by name, with their bytes; empty where there is none.
-
-        Names that begin with a dot (files still being written) are left out.
-        """
+        """Files directly in a folder, by name, with their bytes; empty where there is none."""
         infos = self._in(folder)
         files = {i.base_name: i.size for i in infos if i.type == fs.FileType.File}
+        # Names that begin with a dot are those of files still being written.
         return {name: files[name] for name in sorted(files) if not name.startswith(".")}
 
     def folders(self, folder: str) -> list[str]:

@@ -1,9 +1,8 @@
 """From a study's Cell and Row classes to typed Parquet columns, and back.
 
 A file holds the rows of one cell: columns of provenance, then the cell's fields (the same in
-every row), then the row's. Its footer names the cell in full. `study` and `sweep` are not in
-the file: they are the folders it lies in (hive partitions). Whoever reads a folder gets those
-below it as columns.
+every row), then the row's. Its footer names the cell in full. `study` and `sweep` are the folders
+it lies in (hive partitions): whoever reads a folder gets those below it as columns.
 """
 
 import dataclasses
@@ -71,11 +70,9 @@ def schema_of(cell: type, row: type) -> pa.Schema:
     fields = list(PROVENANCE)
     for owner, whole in ((cell, pa.int64()), (row, pa.int32())):
         hints = typing.get_type_hints(owner)
-        fields.extend(
-            _field(field.name, hints[field.name], whole)
-            for field in dataclasses.fields(owner)
-            if typing.get_origin(hints[field.name]) is not tuple
-        )
+        own = [field.name for field in dataclasses.fields(owner)]
+        own = [name for name in own if typing.get_origin(hints[name]) is not tuple]
+        fields += [_field(name, hints[name], whole) for name in own]
     names = Counter(field.name for field in fields)
     if twice := [name for name in names if names[name] > 1]:
         raise TypeError(f"columns {sorted(twice)} stand twice among provenance, cell and row")
@@ -119,10 +116,7 @@ def rows_table(
 
 
 def tiled(values: Sequence[Any], n_times: int) -> pa.Array:
-    """A column of the same values over and over, as that of the tables that every image meets.
-
-    Values are texts, or numbers and None.
-    """
+    """A column of the same values over and over: of texts, or of numbers and None."""
     place = np.tile(np.arange(len(values), dtype=np.int32), n_times)
     if isinstance(values[0], str):
         return pa.DictionaryArray.from_arrays(pa.array(place), pa.array(values, pa.string()))

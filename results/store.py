@@ -47,7 +47,6 @@ class Store:
     """Rows and sweep states under one root."""
 
     def __init__(self, root: Root) -> None:
-        """`root`: an open folder or object store."""
         self.root = root
 
     @staticmethod
@@ -76,10 +75,9 @@ class Store:
     ) -> Iterator[tuple[str, pa.Table]]:
         """Every cell of a study's version that is done, read whole and checked: id and rows.
 
-        `only` leaves the files of all other cells unread. Rows of other versions stay where they
-        are, unread. Files that are torn, foreign or of another schema are moved to `aside/` and
-        noted in `found`; their cells do not count as done. An OSError of the store itself is
-        raised: what cannot be reached is not torn.
+        Other versions' rows, and cells but `only` these, stay unread. Files that are torn, foreign
+        or of another schema are moved to `aside/` and noted in `found`; their cells are not done.
+        An OSError of the store itself is raised: what cannot be reached is not torn.
         """
         self._finish_compaction(study, sweep)
         seen: set[str] = set()
@@ -206,10 +204,7 @@ class Store:
 
 
 def encoded(rows: pa.Table, *, merged: bool = False) -> bytes:
-    """The Parquet file that holds these rows, its pages check-summed.
-
-    A cell's own file is made fast; a merged one is small, with statistics to filter by.
-    """
+    """A Parquet file with check sums: made fast, or `merged`: small, with statistics to filter."""
     sink, kind = pa.BufferOutputStream(), "zstd" if merged else "snappy"
     pq.write_table(rows, sink, compression=kind, write_statistics=merged, write_page_checksum=True)
     return bytes(sink.getvalue())

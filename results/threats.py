@@ -18,6 +18,7 @@ from results.words import text_table, whole
 
 KEY = ["threat", "attack", "norm", "eps_255", "n_steps", "n_restarts"]
 THREATS = ("none", "gray", "black", "white", "worst")
+UNBOUNDED_255 = 1e6  # a budget of that or more is none
 NO_HELP_POINTS = 2.0  # a gain of less is none
 _PANELS = {
     "benign, and gray box (the attack knows the undefended network)": ("none", "gray"),
@@ -45,13 +46,13 @@ class Column:
         """Steps of all restarts."""
         return self.n_steps * self.n_restarts
 
-    def text(self, *, unbounded_255: float = 1e6) -> str:
+    def text(self, *, worst: str = "of all, eps") -> str:
         """The attack in words of a table's head."""
         if self.threat == "none":
             return "benign"
         if self.threat == "worst":
-            return f"of all, eps ≤ {self.eps_255:g}"
-        eps = "" if self.eps_255 >= unbounded_255 or self.attack == "bpda" else f" {self.eps_255:g}"
+            return f"{worst} ≤ {self.eps_255:g}"
+        eps = "" if self.eps_255 >= UNBOUNDED_255 or self.attack == "bpda" else f" {self.eps_255:g}"
         steps = f"x{self.n_steps}" if self.attack.startswith("pgd") else ""
         restarts = f"x{self.n_restarts}" if self.n_restarts > 1 else ""
         return f"{self.attack}{eps}{steps}{restarts}"
@@ -137,7 +138,7 @@ def threat_answer(rows: Rows, defences: Sequence[str], *, title: str) -> Answer:
 
 
 def _figure(found: Outcomes, marks: Mapping[str, list[str]], title: str) -> Figure:
-    columns = _distinct(found.columns, lambda c: f"{c.threat}/{_short(c)}")
+    columns = _distinct(found.columns, lambda c: f"{c.threat}/{c.text(worst='worst')}")
     lines = _lines(found, {}).assign(column=[columns[c] for _, c in found.right])
     panels = {}
     for name, threats in _PANELS.items():
@@ -147,10 +148,6 @@ def _figure(found: Outcomes, marks: Mapping[str, list[str]], title: str) -> Figu
     note = "; red: masked gradient, no lower bound" if marks else ""
     said = f"{title}\naccuracy in %, 95 % interval below; budgets (eps) in 1/255{note}"
     return squares(lines, "defence", "column", title=said, panels=panels, marked=masked_squares)
-
-
-def _short(column: Column) -> str:
-    return f"worst ≤ {column.eps_255:g}" if column.threat == "worst" else column.text()
 
 
 def _distinct(columns: Sequence[Column], name: Callable[[Column], str]) -> dict[Column, str]:
@@ -184,9 +181,8 @@ def masked(found: Outcomes) -> dict[str, list[str]]:
     out: dict[str, list[str]] = {}
     for defence in found.defences:
         own = {c: right for (d, c), right in found.right.items() if d == defence}
-        reasons = [*_beaten(own), *_no_help(own)]
-        if reasons:
-            out[defence] = list(dict.fromkeys(reasons))
+        if reasons := dict.fromkeys([*_beaten(own), *_no_help(own)]):
+            out[defence] = list(reasons)
     return out
 
 

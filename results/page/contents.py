@@ -114,17 +114,15 @@ class Sweep:
 def sweeps(store: Store, tell: Callable[[int, int], None]) -> Iterator[Sweep]:
     """All sweeps of a store, by name. `tell` hears how many of how many are read."""
     states = {(str(state["sweep"]), str(state["study"])): state for state in store.states()}
-    stored = {
-        (sweep.removeprefix("sweep="), study.removeprefix("study="))
-        for study in store.root.folders("rows")
-        for sweep in store.root.folders(f"rows/{study}")
-    }
+    pairs = set(states)
+    for folder in store.root.folders("rows"):
+        study = folder.removeprefix("study=")
+        pairs |= {(n.removeprefix("sweep="), study) for n in store.root.folders(f"rows/{folder}")}
     answered = set(store.root.folders("answers"))
-    pairs = sorted(stored | set(states))
     names = sorted({sweep for sweep, _ in pairs} | answered)
     for n_done, name in enumerate(names):
         tell(n_done, len(names))
-        studies = [study for sweep, study in pairs if sweep == name]
+        studies = [study for sweep, study in sorted(pairs) if sweep == name]
         stages = [_stage(store, study, name, states.get((name, study))) for study in studies]
         stages.sort(key=lambda stage: stage.updated_at)
         yield Sweep(name, stages, _answer(store, name) if name in answered else None)

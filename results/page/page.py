@@ -1,9 +1,8 @@
 """One page of a whole store: states, answers, figures, and how each was made.
 
 The page is one file that needs nothing else: figures are inside it, and its policy forbids the
-browser to fetch anything. What stands in `report.html` is text; all that comes from the store is
-escaped on its way in. The same store gives the same bytes; only a running sweep is told by the
-clock.
+browser to fetch anything. All that comes from the store is escaped on its way in. The same store
+gives the same bytes; only a running sweep is told by the clock.
 """
 
 import base64
