@@ -26,8 +26,8 @@ def redacted(uri: str) -> str:
 class Root:
     """A folder, local or remote, named by a path or URI.
 
-    Any URI that pyarrow opens (`s3://`, `gs://`, `hdfs://`, `file://`) or else fsspec
-    (`az://`, ...). ValueError where none does, or the name is empty.
+    Any that pyarrow opens (`s3://`, `gs://`, `hdfs://`, `file://`) or else fsspec (`az://`, ...).
+    ValueError where none does, or the name is empty.
     """
 
     def __init__(self, uri: str | Path) -> None:

@@ -1,7 +1,5 @@
 """Which frequencies carry the image and which the distortion: rows to deviations and a picture."""
 
-from typing import Any
-
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
@@ -85,7 +83,9 @@ def spectra(lines: pd.DataFrame, *, title: str) -> Figure:
     maps = {channel: ratio_map(lines, "search", channel) for channel in channels}
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(10, 5.2 if len(maps) > 1 else 2.9), layout="constrained")
-        axes = figure.subplot_mosaic(_layout(channels))
+        half = len(channels) // 2  # a single map stands beside its curves, others below them
+        rows = [["delta_b"] * half + ["delta_a"] * half, channels]
+        axes = figure.subplot_mosaic(rows if half else [["delta_b", "delta_a", *channels]])
         for column, name in (("delta_b", "benign images"), ("delta_a", "distortion")):
             for channel in channels:
                 own = found[found["channel"] == channel].set_index(["u", "v"])[column]
@@ -101,14 +101,6 @@ def spectra(lines: pd.DataFrame, *, title: str) -> Figure:
         _draw_maps(figure, [axes[channel] for channel in channels], maps)
         figure.suptitle(title, fontsize=10)
     return figure
-
-
-def _layout(channels: list[str]) -> Any:
-    """Curves above, maps below; a single map stands beside its curves."""
-    if len(channels) == 1:
-        return [["delta_b", "delta_a", *channels]]
-    half = len(channels) // 2
-    return [["delta_b"] * half + ["delta_a"] * half, channels]
 
 
 def _draw_maps(figure: Figure, places: list[Axes], maps: dict[str, Map]) -> None:

@@ -95,11 +95,10 @@ class Store:
                 found.set_aside.append(self._set_aside(study, sweep, name, str(error)))
                 continue
             for cell_id, part in split_cells(rows):
-                if cell_id in seen:  # a kill between compacting and deleting
-                    continue
-                seen.add(cell_id)
-                found.n_cells += 1
-                yield cell_id, part
+                if cell_id not in seen:  # else a kill between compacting and deleting
+                    seen.add(cell_id)
+                    found.n_cells += 1
+                    yield cell_id, part
 
     def _set_aside(self, study: str, sweep: str, name: str, reason: str) -> SetAside:
         source, target = f"{self.folder(study, sweep)}/{name}", f"aside/{study}/{sweep}/{name}"
@@ -194,12 +193,10 @@ class Store:
         found = []
         for study in self.root.folders("sweeps"):
             for name in self.root.sizes(f"sweeps/{study}"):
-                try:
+                with contextlib.suppress(ValueError, FileNotFoundError):
                     state = json.loads(self.root.read(f"sweeps/{study}/{name}"))
-                except (ValueError, FileNotFoundError):
-                    continue
-                if isinstance(state, dict) and set(_STATE) <= set(state):
-                    found.append(state)
+                    if isinstance(state, dict) and set(_STATE) <= set(state):
+                        found.append(state)
         return found
 
 

@@ -84,10 +84,7 @@ def _rank(column: Column) -> tuple[Any, ...]:
 
 
 def outcomes(rows: pd.DataFrame, defences: Sequence[str]) -> Outcomes:
-    """Rows as arrays, and the worst case of each L-infinity budget beside them.
-
-    ValueError where an image was measured twice with different predictions, or not by every column.
-    """
+    """Rows as arrays, each budget's worst case beside them. ValueError as `once`, or for holes."""
     texts = dict.fromkeys(("threat", "attack", "norm", "defence"), str)
     seen = once(rows.astype(texts), [*KEY, "defence"]).sort_values("image")
     images = np.sort(seen["image"].unique())

@@ -58,8 +58,8 @@ class Stage:
     def listed(self) -> dict[str, Any]:
         """What `python -m results` says of it, without the names and what is empty."""
         facts = line(self.state) if self.state else {"state": "not known"}
-        shown = {name: str(value) for name, value in facts.items() if value != ""}
-        return {name: shown[name] for name in shown if name not in ("study", "sweep")}
+        hidden = ("study", "sweep")
+        return {n: str(fact) for n, fact in facts.items() if fact != "" and n not in hidden}
 
     @property
     def updated_at(self) -> str:

@@ -56,20 +56,15 @@ def sheet(name: str, frame: pd.DataFrame) -> Sheet:
     groups = intervals(list(frame.columns))
     limits = {limit for _, *pair in groups for limit in pair}
     by_value = {group[0]: group for group in groups}
-    constants, columns = {}, []
-    for column in sorted((c for c in frame.columns if c not in limits), key=_rank):
-        if column in by_value:
-            columns.append(_interval(frame, by_value[column]))
-            continue
-        cells = _cells(frame[column])
-        if len(frame) > 1 and len(set(cells)) == 1:
-            constants[column] = cells[0].text
-        else:
-            columns.append(Column(column, _is_number(frame[column]), cells))
-    if not columns:  # nothing varies
-        columns = [Column(c, _is_number(frame[c]), _cells(frame[c])) for c in constants]
-        constants = {}
-    return Sheet(name, constants, columns)
+    columns, constants = [], {}
+    for head in sorted((c for c in frame.columns if c not in limits), key=_rank):
+        alone = head not in by_value
+        column = _plain(frame[head], head) if alone else _interval(frame, by_value[head])
+        columns.append(column)
+        if alone and len(frame) > 1 and len(set(column.cells)) == 1:
+            constants[head] = column.cells[0].text
+    varying = [column for column in columns if column.name not in constants]
+    return Sheet(name, constants, varying) if varying else Sheet(name, {}, columns)
 
 
 def intervals(names: list[str]) -> list[Interval]:
@@ -83,9 +78,7 @@ def intervals(names: list[str]) -> list[Interval]:
 def decimals(low: NDArray[np.float64], high: NDArray[np.float64]) -> int:
     """So many that the widest interval has two digits, and at least the one of printed answers."""
     widths = (high - low)[np.isfinite(high - low)]
-    widest = float(widths.max(initial=0.0))
-    if widest <= 0:
-        return 1
+    widest = float(widths.max(initial=0.0)) or 1.0  # which has one decimal
     return int(np.clip(1 - np.floor(np.log10(widest)), 1, _MOST_DECIMALS))
 
 
@@ -106,21 +99,17 @@ def _interval(frame: pd.DataFrame, group: Interval) -> Column:
     return Column(group[0], True, cells)
 
 
-def _is_number(column: "pd.Series[float]") -> bool:
-    return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
-
-
-def _cells(column: "pd.Series[float]") -> list[Cell]:
-    is_number = _is_number(column)
+def _plain(values: "pd.Series[float]", name: str) -> Column:
+    is_number = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
     cells = []
-    for value in column.astype(object):
+    for value in values.astype(object):
         if pd.api.types.is_scalar(value) and pd.isna(value):
             cells.append(Cell(_NOTHING, ""))
         elif is_number and isinstance(value, float):
             cells.append(Cell(f"{value:.6g}", _key(value)))
         else:
             cells.append(Cell(str(value), str(value)))
-    return cells
+    return Column(name, is_number, cells)
 
 
 def _key(number: float) -> str:

@@ -84,9 +84,9 @@ def _gpu(here: Report, wanted: float | None) -> Finding:
 
 
 def _memory(here: Report) -> Finding:
-    wrong = f"{here.memory_gib:.1f} GiB" if here.memory_gib < _NEEDED_GIB else ""
+    found = f"{here.memory_gib:.1f} GiB"
     hint = f"a worker with torch and a network wants {_NEEDED_GIB:g} GiB or more"
-    return Finding("memory", f"{here.memory_gib:.1f} GiB", wrong, hint)
+    return Finding("memory", found, found if here.memory_gib < _NEEDED_GIB else "", hint)
 
 
 def _data(asked: Questions) -> Finding:

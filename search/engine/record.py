@@ -45,8 +45,9 @@ class Record:
         self._n_written = 0
         self._state_at = self._progress_at = time.monotonic()
         self._warned = False
-        for name in [name for name in ("command", "commit", "versions") if name in self._facts]:
-            self.log(f"{name}: {self._facts[name]}")
+        for name in ("command", "commit", "versions"):
+            if name in self._facts:
+                self.log(f"{name}: {self._facts[name]}")
 
     def log(self, text: str) -> None:
         """A line with the time; written with the next state."""
