@@ -21,7 +21,7 @@ import pyarrow as pa
 
 Table = pa.Table
 Schema = pa.Schema
-Columns = Mapping[str, np.ndarray | list[Any] | pa.Array]
+Columns = Mapping[str, np.ndarray | list[Any] | pa.Array]  # fields of Row: one value per row
 
 _TEXT = pa.dictionary(pa.int32(), pa.string())
 
@@ -92,10 +92,7 @@ def _field(name: str, hint: Any, whole: pa.DataType) -> pa.Field:
 def rows_table(
     schema: pa.Schema, *, study: str, version: int, cell: Any, columns: Columns, made: Provenance
 ) -> pa.Table:
-    """Typed rows of one cell. ValueError where columns are missing, unknown or of unequal length.
-
-    `columns` holds the fields of Row, one value per row.
-    """
+    """Typed rows of one cell; ValueError for columns missing, unknown or of unequal length."""
     n_rows = {len(values) for values in columns.values()}
     if len(n_rows) != 1:
         raise ValueError(f"columns of one length expected, got lengths {sorted(n_rows)}")

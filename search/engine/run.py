@@ -81,11 +81,9 @@ class Run:
             return
         self.looked_at = time.monotonic()
         self.n_slots = nodes.slots(self.cpus, self.gpus)
-        n_nodes = len(nodes.nodes())
-        if n_nodes != self.sweep.n_nodes:
-            self.sweep.say(
-                f"nodes: {self.sweep.n_nodes} -> {n_nodes}", shown=self.sweep.n_nodes > 0
-            )
+        n_before, n_nodes = self.sweep.n_nodes, len(nodes.nodes())
+        if n_nodes != n_before:
+            self.sweep.say(f"nodes: {n_before} -> {n_nodes}", shown=n_before > 0)
             self.sweep.n_nodes = n_nodes
 
     def _room(self) -> int:
