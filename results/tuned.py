@@ -12,22 +12,18 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from results.stats import share_difference, wilson
-from results.tables.surface import Bools, feasible, summary
+from results.tables.surface import Bools, feasible, report_text, summary
 from results.words import interval
 
 AXES = ("sigma_255", "xi", "qs_af")  # what distinguishes the chains of a study
 PAPER = "M+M90+M70+M50+M30"
 
-# Of a trial: its best subset first. Across trials the earlier one stays where all else is equal.
-_ORDER = {
-    "n_adversarial_right": False, "n_members": True, "n_benign_right": False, "subset": True,
+# Feasible ones first, of the others the least decline; across trials the earlier one among equals.
+_ASCENDING = {
+    "feasible": False, "lost": True, "n_adversarial_right": False, "n_members": True,
+    "n_benign_right": False, "subset": True, "trial": True,
 }  # fmt: skip
-_MEASURES = {
-    "acc_benign": "benign %",
-    "acc_dec": "decline, points",
-    "def_all": "Def all %",
-    "def_successful": "Def successful %",
-}
+_ENSEMBLES = {"none": "M alone", "single": "best single", "paper": "paper's five", "tuned": "tuned"}
 
 
 @dataclass(frozen=True)
@@ -54,8 +50,7 @@ class Tuned:
 def tuned(rows: pd.DataFrame, on_front: Bools, *, max_decline_points: float) -> Tuned:
     """Read a study's rows; `on_front` marks those that no other row beats.
 
-    Raises:
-        ValueError: no rows, or chains scored on different images.
+    ValueError for no rows, or chains scored on different images.
     """
     n_images = rows[["n_benign", "n_adversarial", "n_benign_right_undefended"]].drop_duplicates()
     if len(n_images) != 1:
@@ -66,38 +61,21 @@ def tuned(rows: pd.DataFrame, on_front: Bools, *, max_decline_points: float) -> 
     lines = rows.assign(feasible=feasible(rows, max_decline_points=max_decline_points))
     chains = lines.groupby("cell_id", observed=True)["finished_at"].first().sort_values().index
     lines["trial"] = chains.get_indexer(pd.Index(lines["cell_id"]))
-    lines = _best_first(lines)
+    lost = lines["n_benign_right_undefended"] - lines["n_benign_right"]
+    order = lines.assign(lost=lost.where(~lines["feasible"], 0)).sort_values(
+        list(_ASCENDING), ascending=list(_ASCENDING.values()), kind="stable"
+    )
+    lines = lines.loc[order.index]
+    keys = ["n_members", "n_adversarial_right", "n_benign_right"]
+    front = lines[on_front[lines.index]].drop_duplicates(keys)
     return Tuned(
         trials=lines.drop_duplicates("trial").sort_values("trial", ignore_index=True),
         winner=lines.iloc[0],
-        single=_leader(lines, lines["n_members"] == 1),
-        paper=_leader(lines, lines["members"] == PAPER),
-        front=_front(lines[on_front[lines.index]]),
+        single=lines[lines["n_members"] == 1].iloc[0],
+        paper=lines[lines["members"] == PAPER].iloc[0],
+        front=front.sort_values(keys, ascending=[True, False, False], ignore_index=True),
         by_size=_by_size(lines[lines["feasible"]]),
     )
-
-
-def _best_first(lines: pd.DataFrame) -> pd.DataFrame:
-    """Feasible ones first, by the rules; of those that are not, the least decline first."""
-    lost = (lines["n_benign_right_undefended"] - lines["n_benign_right"]).where(
-        ~lines["feasible"], 0
-    )
-    keys = lines.assign(lost=lost).sort_values(
-        ["feasible", "lost", *_ORDER, "trial"],
-        ascending=[False, True, *_ORDER.values(), True],
-        kind="stable",
-    )
-    return lines.loc[keys.index]
-
-
-def _leader(lines: pd.DataFrame, chosen: "pd.Series[bool]") -> "pd.Series[float]":
-    return lines[chosen].iloc[0]
-
-
-def _front(lines: pd.DataFrame) -> pd.DataFrame:
-    keys = ["n_members", "n_adversarial_right", "n_benign_right"]
-    first = lines.drop_duplicates(keys)
-    return first.sort_values(keys, ascending=[True, False, False], ignore_index=True)
 
 
 def _by_size(lines: pd.DataFrame) -> pd.DataFrame:
@@ -121,14 +99,9 @@ def optimism(
     An estimate from below: a resample repeats images, so its winners differ less than those of
     new images would.
 
-    Args:
-        benign: [candidates, images], whether a candidate gets a benign image right.
-        adversarial: the same of adversarial images.
-        undefended: [benign images], whether the undefended network does.
-        n_members: [candidates].
-        most_lost: benign images that a candidate may lose.
-        n_resamples: how often images are drawn with replacement and the best is chosen anew.
-        seed: same seed, same answer.
+    `benign` and `adversarial` [candidates, images] say whether a candidate gets an image right,
+    `undefended` [benign images] whether the undefended network does; `n_members` [candidates].
+    `most_lost`: benign images that a candidate may lose. Same seed, same answer.
 
     Source: Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), 17.6, with the choice
     in place of the fit.
@@ -140,57 +113,56 @@ def optimism(
     n_benign, n_adversarial = benign.shape[1], adversarial.shape[1]
     surplus, n_broken = 0.0, 0
     for _ in range(n_resamples):
-        times = np.bincount(chance.integers(n_benign, size=n_benign), minlength=n_benign)
-        allowed = gain @ times.astype(np.float32) <= most_lost
-        times = np.bincount(chance.integers(n_adversarial, size=n_adversarial),
-                            minlength=n_adversarial)  # fmt: skip
-        n_right = defended @ times.astype(np.float32)
+        benign_times, adversarial_times = (
+            np.bincount(chance.integers(n, size=n), minlength=n).astype(np.float32)
+            for n in (n_benign, n_adversarial)
+        )
+        allowed = gain @ benign_times <= most_lost
+        n_right = defended @ adversarial_times
         # Fewer members among equals; no candidate allowed leaves them all.
         value = np.where(allowed | ~allowed.any(), n_right - n_members / 64, -np.inf)
         chosen = int(value.argmax())
         surplus += float(n_right[chosen]) - float(defended[chosen].sum())
         n_broken += bool(lost[chosen] > most_lost)
-    return Optimism(
-        100 * surplus / n_resamples / n_adversarial, n_broken / n_resamples, n_resamples
-    )
+    points = 100 * surplus / n_resamples / n_adversarial
+    return Optimism(points, n_broken / n_resamples, n_resamples)
 
 
-def by_role(held_out: pd.DataFrame, roles: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
-    """Rows of `ensemble_report`, a copy for each role of a chain's members; column `ensemble`."""
+def held_out_lines(rows: pd.DataFrame, roles: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
+    """`results.summary` of rows of `ensemble_report`: a line for each role, indexed by it.
+
+    `roles` names a chain and its members for each.
+    """
     parts = [
-        held_out[(held_out["chain"] == chain) & (held_out["members"] == members)].assign(
-            ensemble=role
-        )
+        rows[(rows["chain"] == chain) & (rows["members"] == members)].assign(table=role)
         for role, (chain, members) in roles.items()
     ]
-    return pd.concat(parts)
-
-
-def report_lines(report: pd.DataFrame) -> pd.DataFrame:
-    """`results.summary` of held-out rows, a line per ensemble, indexed by its name."""
-    rows = report.assign(table=report["ensemble"])
-    for name in ("pattern", "qs_of", "qs_af"):  # of tables, which ensembles are not
-        rows[name] = pd.NA
-    return summary(rows).set_index("table")
+    lines = pd.concat(parts)
+    lines[["pattern", "qs_of", "qs_af"]] = pd.NA  # of tables, which ensembles are not
+    return summary(lines).set_index("table")
 
 
 def answer_text(
-    found: Tuned, report: pd.DataFrame, expected: Optimism, *, max_decline_points: float
+    found: Tuned, held_out: pd.DataFrame, expected: Optimism, *, max_decline_points: float
 ) -> str:
     """The answer as aligned text of at most 100 columns, every figure with its 95 % interval.
 
-    `report` holds held-out rows of the ensembles "none", "single", "paper" and "tuned".
+    `held_out` has lines of the ensembles "none", "single", "paper" and "tuned".
     """
-    winner, held_out = found.winner, report_lines(report)
+    winner, report = found.winner, held_out[held_out.index == "tuned"].iloc[0]
     n_benign, n_adv = int(winner["n_benign"]), int(winner["n_adversarial"])
     n_lost = int(winner["n_benign_right_undefended"] - winner["n_benign_right"])
-    share = _share(int(winner["n_adversarial_right"]), n_adv)
+    n_right = int(winner["n_adversarial_right"])
+    low, high = wilson(n_right, n_adv)
+    share = {"accuracy": 100 * n_right / n_adv, "low": 100 * low, "high": 100 * high}
+    same = ["n_adversarial_right", "feasible"]
+    n_tied = int((found.trials[same] == winner[same]).all(axis=1).sum())
     facts = {
         "winner": f"{winner['members']} at {setting(winner)}",
-        "Def, all": f"{share} %    n {n_adv}",
+        "Def, all": f"{interval(share)} %    n {n_adv}",
         "decline": f"{100 * n_lost / n_benign + 0.0:5.1f} points, {n_lost} of {n_benign} images "
         f"(limit: below {max_decline_points:g} points)",
-        "ties": f"{_n_tied(found)} of {len(found.trials)} chains have a subset as good",
+        "ties": f"{n_tied} of {len(found.trials)} chains have a subset as good",
         "best single": f"{found.single['members']} at {setting(found.single)}",
         "paper's five": f"{setting(found.paper)}"
         + ("" if found.paper["feasible"] else " (breaks the decline rule)"),
@@ -198,56 +170,20 @@ def answer_text(
         f"{100 * expected.share_broken:.0f} % of {expected.n_resamples} resamples break "
         "the limit",
     }
+    # Tuning minus report: two sets of images, so an interval for independent shares.
+    n_held, n_held_right = int(report["n_adv"]), int(report["n_adv_right"])
+    least, most = share_difference(n_right, n_adv, n_held_right, n_held)
+    points = 100 * (n_right / n_adv - n_held_right / n_held)
     text = [
         "tuning",
         *(f"  {name:<15}{fact}" for name, fact in facts.items()),
+        *report_text(held_out, "ensemble", _ENSEMBLES),
         "",
-        *_report(held_out),
+        f"tuning minus report, Def: {points:.1f} [{100 * least:.1f}, {100 * most:.1f}] points",
     ]
-    return "\n".join([*text, *_gap(winner, _line(held_out, "tuned"))])
+    return "\n".join(text)
 
 
 def setting(line: "pd.Series[float]") -> str:
     """A chain's settings in words."""
     return f"sigma {line['sigma_255']:g}/255, xi {line['xi']:g}, QS_AF {line['qs_af']}"
-
-
-def _n_tied(found: Tuned) -> int:
-    names = ["n_adversarial_right", "feasible"]
-    return int((found.trials[names] == found.winner[names]).all(axis=1).sum())
-
-
-def _report(lines: pd.DataFrame) -> list[str]:
-    names = {"none": "M alone", "single": "best single", "paper": "paper's five", "tuned": "tuned"}
-    head = f"  {'ensemble':<14}" + "".join(f"{name:>21}" for name in _MEASURES.values())
-    body = [
-        f"  {shown:<14}" + "".join(f" {_measure(_line(lines, name), m):>20}" for m in _MEASURES)
-        for name, shown in names.items()
-    ]
-    counts = [lines[n].iloc[0] for n in ("n_benign", "n_benign", "n_adv", "n_successful")]
-    return ["held-out report", head, *body, f"  {'n':<14}" + "".join(f"{n:>21}" for n in counts)]
-
-
-def _line(lines: pd.DataFrame, name: str) -> "pd.Series[float]":
-    return lines[lines.index == name].iloc[0]
-
-
-def _gap(winner: "pd.Series[float]", line: "pd.Series[float]") -> list[str]:
-    """Tuning minus report: two sets of images, so an interval for independent shares."""
-    hits = (int(winner["n_adversarial_right"]), int(line["n_adv_right"]))
-    trials = (int(winner["n_adversarial"]), int(line["n_adv"]))
-    low, high = share_difference(hits[0], trials[0], hits[1], trials[1])
-    points = 100 * (hits[0] / trials[0] - hits[1] / trials[1])
-    return [
-        "",
-        f"tuning minus report, Def: {points:.1f} [{100 * low:.1f}, {100 * high:.1f}] points",
-    ]
-
-
-def _measure(line: "pd.Series[float]", name: str) -> str:
-    return interval(line, name, low=f"{name}_low", high=f"{name}_high")
-
-
-def _share(n_hits: int, n_trials: int) -> str:
-    low, high = wilson(n_hits, n_trials)
-    return f"{100 * n_hits / n_trials:5.1f} [{100 * float(low):5.1f}, {100 * float(high):5.1f}]"

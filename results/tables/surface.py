@@ -3,6 +3,7 @@
 A row is one image under one table. Counts decide; percentages are for reading.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -11,9 +12,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from results.stats import paired_decline, wilson
+from results.words import interval
 
 SUBJECTS = ("benign", "adversarial")
 
+MEASURES = {
+    "acc_benign": "benign %",
+    "acc_dec": "decline, points",
+    "def_all": "Def all %",
+    "def_successful": "Def successful %",
+}
 _NAMES = ["table", "pattern", "qs_of", "qs_af"]
 _NEEDED = [*_NAMES, "subject", "image", "label", "undefended", "predicted"]
 
@@ -43,15 +51,12 @@ def summary(rows: pd.DataFrame, *, partial: bool = False) -> pd.DataFrame:
     has a 95 % interval in *_low and *_high: Tango's for acc_dec, Wilson's for the rest. NaN
     where there is nothing to divide by, as for a subject that is absent.
 
-    Args:
-        rows: one image under one table each, of a single data set, model, attack, budget, seed
-            and split.
-        partial: drop tables that miss images another table has, instead of refusing. For a
-            search that stopped measuring tables that could no longer win.
+    `rows` hold one image under one table each, of a single data set, model, attack, budget, seed
+    and split. `partial` drops tables that miss images another table has, instead of refusing: for
+    a search that stopped measuring tables that could no longer win.
 
-    Raises:
-        ValueError: columns or values missing, a (subject, image, table) measured twice, tables
-            measured on different images (unless `partial`), or no table on all of them.
+    ValueError for columns or values that are missing, a (subject, image, table) measured twice,
+    tables measured on different images (unless `partial`), or no table on all of them.
     """
     surface = surface_of(rows)
     return lines_of(surface, complete(surface, partial=partial)).reset_index(drop=True)
@@ -178,3 +183,27 @@ def _duplicates(surface: Surface) -> str:
         f"of {again['t'].nunique()} tables: {', '.join(names)}.\n"
         "Hint: keep one sweep, data set, model, attack, eps_255, seed and split."
     )
+
+
+def report_text(lines: pd.DataFrame, kind: str, called: Mapping[str, str]) -> list[str]:
+    """The held-out report: lines of `summary` by the name of a `kind`, and what each is called."""
+    lines = lines.loc[list(called)]
+    head = f"  {kind:<14}" + "".join(f"{name:>21}" for name in MEASURES.values())
+    body = [
+        f"  {name:<14}" + "".join(f" {measure(line, m):>20}" for m in MEASURES)
+        for name, (_, line) in zip(called.values(), lines.iterrows(), strict=True)
+    ]
+    counts = (extent(lines[n]) for n in ("n_benign", "n_benign", "n_adv", "n_successful"))
+    feet = f"  {'n':<14}" + "".join(f"{count:>21}" for count in counts)
+    return ["", "held-out report", head, *body, feet]
+
+
+def measure(line: "pd.Series[float]", name: str) -> str:
+    """One of MEASURES with its interval."""
+    return interval(line, name, low=f"{name}_low", high=f"{name}_high")
+
+
+def extent(values: "pd.Series[int]") -> str:
+    """From the least to the most."""
+    low, high = values.min(), values.max()
+    return f"{low}" if low == high else f"{low}..{high}"

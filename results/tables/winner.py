@@ -13,12 +13,14 @@ from results.tables.surface import (
     Integers,
     Surface,
     complete,
+    extent,
     feasible,
     lines_of,
+    measure,
+    report_text,
     summary,
     surface_of,
 )
-from results.words import interval
 
 __all__ = [
     "MeasuredBands",
@@ -32,13 +34,6 @@ __all__ = [
 
 BASELINES = ("none", "ijg75", "uniform16")
 PAPER = "paper (ImageNet): QS_OF 16, QS_AF 50"
-
-_MEASURES = {
-    "acc_benign": "benign %",
-    "acc_dec": "decline, points",
-    "def_all": "Def all %",
-    "def_successful": "Def successful %",
-}
 
 
 class NoFeasibleTable(ValueError):  # noqa: N818 - an outcome of the search, not a fault in it
@@ -143,20 +138,21 @@ def answer_text(
     tied = best.tied_lines
     facts = {
         **_winner_facts(best, bands),
-        "Acc_dec": f"{_interval(best.line, 'acc_dec')} points    n {n_benign}",
-        "Def, all": f"{_interval(best.line, 'def_all')} %         n {n_adv}",
-        "Def, successful": f"{_interval(best.line, 'def_successful')} %         n {n_successful}",
+        "Acc_dec": f"{measure(best.line, 'acc_dec')} points    n {n_benign}",
+        "Def, all": f"{measure(best.line, 'def_all')} %         n {n_adv}",
+        "Def, successful": f"{measure(best.line, 'def_successful')} %         n {n_successful}",
         "tied": f"{len(best.tied)} of {best.n_feasible} feasible (Acc_dec < "
         f"{max_decline_points:g}) of {best.n_tables} tables: "
-        f"{_patterns(tied['pattern'], bands)}, QS_AF {_extent(tied['qs_af'])}",
+        f"{_patterns(tied['pattern'], bands)}, QS_AF {extent(tied['qs_af'])}",
     }
     if partial:
         facts["tables"] = (
             f"{best.n_tables} measured on all images; all others were ruled out before"
         )
-    called = best.table if bands is None else "winner"  # a mask is too long for a column
-    report = [] if report_rows is None else _report(report_rows, best, called)
-    return "\n".join(["search", *(f"  {name:<17}{fact}" for name, fact in facts.items()), *report])
+    text = ["search", *(f"  {name:<17}{fact}" for name, fact in facts.items())]
+    if report_rows is not None:
+        text += _report(report_rows, best.table, "winner" if bands else best.table)
+    return "\n".join(text)
 
 
 def _winner_facts(best: Winner, bands: MeasuredBands | None) -> dict[str, str]:
@@ -174,36 +170,20 @@ def _winner_facts(best: Winner, bands: MeasuredBands | None) -> dict[str, str]:
 def _patterns(patterns: "pd.Series[int]", bands: MeasuredBands | None) -> str:
     """From which to which: k, or how many coefficients a measured band holds."""
     if bands is None:
-        return f"k {_extent(patterns)}"
-    return f"n_OF {_extent(patterns.map(bands.n_favoured))}"
+        return f"k {extent(patterns)}"
+    return f"n_OF {extent(patterns.map(bands.n_favoured))}"
 
 
-def _report(rows: pd.DataFrame, best: Winner, called: str) -> list[str]:
-    wanted = [*BASELINES, best.table]
+def _report(rows: pd.DataFrame, table: str, called: str) -> list[str]:
+    wanted = [*BASELINES, table]
     absent = set(wanted) - set(rows["table"].unique())
     if absent:
         raise ValueError(
             f"expected the tables {wanted} in the held-out report, found none of "
             f"{sorted(absent)}.\nHint: report after the search: it must measure the winner."
         )
-    lines = summary(rows[rows["table"].isin(wanted)]).set_index("table").loc[wanted]
-    head = f"  {'table':<14}" + "".join(f"{name:>21}" for name in _MEASURES.values())
-    body = [
-        f"  {name:<14}" + "".join(f" {_interval(line, measure):>20}" for measure in _MEASURES)
-        for name, (_, line) in zip([*BASELINES, called], lines.iterrows(), strict=True)
-    ]
-    counts = (lines[name] for name in ("n_benign", "n_benign", "n_adv", "n_successful"))
-    feet = f"  {'n':<14}" + "".join(f"{_extent(count):>21}" for count in counts)
-    return ["", "held-out report", head, *body, feet]
-
-
-def _interval(line: "pd.Series[float]", name: str) -> str:
-    return interval(line, name, low=f"{name}_low", high=f"{name}_high")
-
-
-def _extent(values: "pd.Series[int]") -> str:
-    low, high = values.min(), values.max()
-    return f"{low}" if low == high else f"{low}..{high}"
+    lines = summary(rows[rows["table"].isin(wanted)]).set_index("table")
+    return report_text(lines, "table", {name: name for name in BASELINES} | {table: called})
 
 
 def _best_first(lines: pd.DataFrame) -> pd.DataFrame:
