@@ -24,36 +24,16 @@ from search import Job, Lab, flag, flags, main
 from search.engine.record import Record
 from search.inputs.chains import MEMBERS
 from search.inputs.making import sweep_name
-from search.tuning import storage
-from search.tuning.answer import Told, answer, starts
-from search.tuning.driver import Driver, Tuning
+from search.tuning.answer import answer, starts, tune
+from search.tuning.driver import Flags, Tuning
 from search.tuning.ensembles import STUDY, Ensembles, Recipe
 from search.tuning.space import Axis, Space
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked(flags.Searched):
+class Asked(Flags):
     """The study's own flags."""
 
-    study: str = flag("ensemble", "what the study is called; the same name goes on with it", "NAME")
-    storage: str | None = flag(
-        None,
-        "where its trials are kept: postgresql://USER@HOST/DB or sqlite:///FILE [a journal in the "
-        "store's folder]",
-        "URL",
-    )
-    trials: int | None = flag(None, "so many more trials [12]")
-    until: int | None = flag(None, "so many trials in all")
-    membership: Literal["enumerate", "optuna"] = flag(
-        "enumerate", "all subsets of each chain, exactly; or eight booleans that are searched"
-    )
-    objectives: Literal["single", "multi"] = flag(
-        "single", "adversarial images right; or those, benign ones and few members"
-    )
-    parallel: int | None = flag(None, "chains trained at a time; what fits unless given")
-    reproducible: bool = flag(
-        False, "one chain at a time, in strict order: a killed study equals an undisturbed one"
-    )
     sigma_255: tuple[int, ...] = flag(
         tuple(range(0, 65, 2)), "noise of the training, in 1/255, such as 0-64/2", "SIGMA"
     )
@@ -89,11 +69,7 @@ class Asked(flags.Searched):
 
 def ask(lab: Lab, asked: Asked) -> tuple[Ensembles, Tuning]:
     """Prepare what the flags ask for; InputError before long work where they cannot be met."""
-    if asked.trials and asked.until:
-        raise InputError("expected --trials or --until, got both.\nHint: --until N is N in all.")
-    storage.check_name(asked.study)
-    if asked.storage is None:
-        storage.check_local(lab.engine.store.root)
+    asked.check(lab.engine.store.root)
     table = qtable.parse_defensive(asked.table)
     if table is None:
         raise InputError(
@@ -106,15 +82,10 @@ def ask(lab: Lab, asked: Asked) -> tuple[Ensembles, Tuning]:
     benign = lab.benign(search=asked.benign, report=asked.report_benign)
     n = {"search": asked.adversarial, "report": asked.report_adversarial}
     (gray,) = lab.attacked(benign, attack, first_right=n)
-    ensembles = Ensembles(
-        engine=lab.engine,
-        source=lab.source,
-        inputs=lab.inputs,
-        weights=lab.classifier,
-        pieces=(*gray.pieces, *benign.pieces),
-        attack=attack,
-        recipe=Recipe(table=table, rule=asked.rule, epochs=asked.chain_epochs),
-    )
+    pieces = (*gray.pieces, *benign.pieces)
+    recipe = Recipe(table=table, rule=asked.rule, epochs=asked.chain_epochs)
+    on = (lab.engine, lab.source, lab.inputs, lab.classifier)
+    ensembles = Ensembles(*on, pieces, attack, recipe)
     tuning = Tuning(
         study=asked.study,
         space=space,
@@ -128,29 +99,15 @@ def ask(lab: Lab, asked: Asked) -> tuple[Ensembles, Tuning]:
     )
     sweep = sweep_name([asked.study], tuning.asked())
     lab.swept = (STUDY, sweep)
-    if asked.figure:
-        return replace(ensembles, sweep=sweep), tuning
-    record = Record(lab.engine.store, STUDY, sweep, {"version": 1} | lab.state)
+    facts = {"version": 1} | lab.state
+    record = None if asked.figure else Record(lab.engine.store, STUDY, sweep, facts)
     return replace(ensembles, sweep=sweep, record=record), tuning
 
 
 def run(lab: Lab, asked: Asked) -> Answer:
     """Tune, and report the chosen ensembles on held-out images."""
     ensembles, tuning = ask(lab, asked)
-    with storage.opened(lab.engine.store.root, asked.study, asked.storage) as opened:
-        driver = Driver(opened, tuning, ensembles)
-        if not asked.figure:
-            more = None if asked.until else asked.trials or 12
-            parallel = 1 if asked.reproducible else asked.parallel or lab.engine.slots()
-            ensembles.note("running")
-            try:
-                driver.run(until=asked.until, more=more, parallel=parallel)
-            finally:
-                ensembles.note("stopped")
-            ensembles.note("complete")
-        told = Told(driver.importances(), driver.failed(), opened.name)
-    if not ensembles.settled():
-        raise InputError(f"no trial of {asked.study!r} is complete.\nHint: --trials 12")
+    told = tune(ensembles, tuning, asked)
     attack = ensembles.attack
     title = f"{lab.title}, {attack.name} {attack.budget} on M, {asked.rule}"
     return answer(ensembles, tuning, told, title=title)

@@ -1,17 +1,19 @@
-"""What a tuned study says: its winner and others on held-out images, and what choosing costs."""
+"""Tuning to its end, and what it says: the winner on held-out images, and what choosing costs."""
 
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 import results
 from core.defences import subsets
+from core.errors import InputError
 from results import Answer
 from results import tuned as answers
 from results.tuned_picture import tuning_figure
 from search.inputs.chains import MEMBERS
-from search.tuning.driver import Tuning
+from search.tuning import storage
+from search.tuning.driver import Driver, Flags, Told, Tuning
 from search.tuning.ensembles import REPORT, STUDY, Chosen, Ensembles
 from search.tuning.space import Space
 
@@ -19,78 +21,71 @@ STARTS = (32, 16, 48, 0)  # sigma_255 of the first trials: the middle, its halve
 PAPER_XI = 90  # percent
 
 
-@dataclass(frozen=True)
-class Told:
-    """What Optuna's study says, once its driver has let go of it."""
-
-    importances: dict[str, float]
-    failed: dict[int, str]
-    storage: str
-
-
 def starts(space: Space, qs_af: int) -> tuple[dict[str, int], ...]:
     """The first settings: each sigma of STARTS at the paper's xi, moved onto the grid."""
     found: list[dict[str, int]] = []
     for sigma in STARTS[: space.size]:
         wanted = {"sigma_255": sigma, "xi_percent": PAPER_XI, "qs_af": qs_af}
-        wanted |= {name: 1 for name in space.distributions if name not in wanted}
-        near = space.nearest_untried(wanted, [])
+        near = space.nearest_untried(dict.fromkeys(space.distributions, 1) | wanted, [])
         if near is not None and near not in found:
             found.append(near)
     return tuple(found)
 
 
+def tune(ensembles: Ensembles, tuning: Tuning, asked: Flags) -> Told:
+    """Go on with the study as the flags say, unless they want a figure alone."""
+    with storage.opened(ensembles.engine.store.root, asked.study, asked.storage) as opened:
+        driver = Driver(opened, tuning, ensembles)
+        if not asked.figure:
+            more = None if asked.until else asked.trials or 12
+            parallel = 1 if asked.reproducible else asked.parallel or ensembles.engine.slots()
+            with ensembles.noted():
+                driver.run(until=asked.until, more=more, parallel=parallel)
+        return driver.told()
+
+
 def answer(ensembles: Ensembles, tuning: Tuning, told: Told, *, title: str) -> Answer:
     """Report the chosen ensembles on held-out images, and say what the rows say."""
-    store, limit = ensembles.engine.store.root, tuning.max_decline_points
-    rows = results.load(STUDY, sweep=ensembles.sweep, store=store)
+    if not ensembles.n_done:
+        raise InputError(f"no trial of {tuning.study!r} is complete.\nHint: --trials 12")
+    limit = tuning.max_decline_points
+    stored: dict[str, Any] = {"sweep": ensembles.sweep, "store": ensembles.engine.store.root}
+    rows = results.load(STUDY, **stored)
     counts = ("n_benign_right", "n_adversarial_right", "n_members")
     front = subsets.front(*(rows[name].to_numpy(dtype=np.int64) for name in counts))
     found = answers.tuned(rows, front, max_decline_points=limit)
-    roles = {
-        "none": Chosen(_chosen(found.winner).setting, "M"),
-        "single": _chosen(found.single),
-        "paper": _chosen(found.paper),
-        "tuned": _chosen(found.winner),
-    }
-    reported = ensembles.report(list(roles.values()))
-    held_out = results.load(REPORT, sweep=ensembles.sweep, store=store)
-    asked = {
-        role: (chain, one.members)
-        for (role, one), chain in zip(roles.items(), reported, strict=True)
-    }
+    winner = _chosen(found.winner)
+    roles = {"none": replace(winner, members="M"), "single": _chosen(found.single)}
+    roles |= {"paper": _chosen(found.paper), "tuned": winner}
+    ensembles.report(list(roles.values()))
+    asked = {role: (ensembles.chain_of(one.setting), one.members) for role, one in roles.items()}
+    lines = answers.held_out_lines(results.load(REPORT, **stored), asked)
     expected = _optimism(ensembles, found, limit)
-    report = answers.by_role(held_out, asked)
-    text = answers.answer_text(found, report, expected, max_decline_points=limit)
+    text = answers.answer_text(found, lines, expected, max_decline_points=limit)
     title = f"{title}: {len(found.trials)} chains of study {tuning.study}"
     figure = tuning_figure(found, told.importances, title=title, max_decline_points=limit)
     return Answer(
         text=f"{title}\n{text}\nstudy kept in {told.storage}",
         frames={"trials": found.trials, "front": found.front},
         figures={"tuning": figure},
-        files={"ensemble.safetensors": ensembles.export(roles["tuned"])},
+        files={"ensemble.safetensors": ensembles.export(winner)},
         failed={f"trial {number}": error for number, error in told.failed.items()},
     )
 
 
 def _chosen(line: Any) -> Chosen:
-    setting = {
-        "sigma_255": int(line["sigma_255"]),
-        "xi_percent": round(100 * line["xi"]),
-        "qs_af": int(line["qs_af"]),
-    }
+    xi = round(100 * line["xi"])
+    setting = {"sigma_255": int(line["sigma_255"]), "xi_percent": xi, "qs_af": int(line["qs_af"])}
     return Chosen(setting, str(line["members"]))
 
 
 def _optimism(ensembles: Ensembles, found: answers.Tuned, limit: float) -> answers.Optimism:
     """What choosing among all subsets of all chains costs."""
     settings = [_chosen(line).setting for _, line in found.trials.iterrows()]
-    right = {}
+    right, rule = {}, ensembles.recipe.rule
     for subject in ("benign", "adversarial"):
         said = ensembles.said(settings, "search", subject)
-        rule = ensembles.recipe.rule
-        parts = [subsets.right(s.outputs.numpy(), s.joined("labels"), rule=rule) for s in said]
-        right[subject] = np.concatenate(parts)
+        right[subject] = np.concatenate([subsets.right(*s.labelled, rule=rule) for s in said])
     return answers.optimism(
         right["benign"],
         right["adversarial"],

@@ -15,9 +15,13 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from core.defences import subsets
 from core.errors import InputError
+from results.files import Root
+from search import flags
+from search.flags import flag
 from search.progress import say
-from search.tuning.samplers import ERROR, ExactMembers, Make, PerTrialSeed, ended, gaussian_process
-from search.tuning.space import Setting, Space, membership, use, uses
+from search.tuning import storage
+from search.tuning.samplers import ERROR, Make, Sampler, ended, gaussian_process, taken
+from search.tuning.space import MEMBERSHIP, Setting, Space, use
 from search.tuning.storage import Opened, remember
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -48,6 +52,39 @@ Evaluate = Callable[[Sequence[Setting]], Sequence[subsets.Scores | Failed]]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Flags(flags.Searched):
+    """How a study is kept and driven."""
+
+    study: str = flag("ensemble", "what the study is called; the same name goes on with it", "NAME")
+    storage: str | None = flag(
+        None,
+        "where its trials are kept: postgresql://USER@HOST/DB or sqlite:///FILE [a journal in the "
+        "store's folder]",
+        "URL",
+    )
+    trials: int | None = flag(None, "so many more trials [12]")
+    until: int | None = flag(None, "so many trials in all")
+    membership: Literal["enumerate", "optuna"] = flag(
+        "enumerate", "all subsets of each chain, exactly; or eight booleans that are searched"
+    )
+    objectives: Literal["single", "multi"] = flag(
+        "single", "adversarial images right; or those, benign ones and few members"
+    )
+    parallel: int | None = flag(None, "chains trained at a time; what fits unless given")
+    reproducible: bool = flag(
+        False, "one chain at a time, in strict order: a killed study equals an undisturbed one"
+    )
+
+    def check(self, root: Root) -> None:
+        """InputError, before long work, for flags that no study can be driven by."""
+        if self.trials and self.until:
+            raise InputError(
+                "expected --trials or --until, got both.\nHint: --until N is N in all."
+            )
+        storage.check(root, self.study, self.storage)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Tuning:
     """What is tuned and by which rules."""
 
@@ -63,7 +100,7 @@ class Tuning:
 
     def asked(self) -> dict[str, Any]:
         """The question in full: another one is another study."""
-        axes = {axis.name: str(axis) for axis in self.space.axes}
+        axes = {f"search space: {axis.name}": str(axis) for axis in self.space.axes}
         rules = {
             "membership": "optuna" if self.space.members else "enumerate",
             "members": list(self.members),
@@ -73,9 +110,21 @@ class Tuning:
             "starts": [dict(start) for start in self.starts],
             "seed": self.seed,
         }
-        return (
-            {f"search space: {name}": text for name, text in axes.items()} | rules | self.question
-        )
+        return axes | rules | self.question
+
+    @property
+    def limit(self) -> dict[str, Any]:
+        """What decides which subsets are feasible, as `subsets` takes it."""
+        return {"undefended": self.undefended, "max_decline_points": self.max_decline_points}
+
+
+@dataclass(frozen=True)
+class Told:
+    """What Optuna's study says, once its driver has let go of it."""
+
+    importances: dict[str, float]
+    failed: dict[int, str]
+    storage: str
 
 
 @dataclass
@@ -90,14 +139,13 @@ class Driver:
 
     def __post_init__(self) -> None:
         """Open or create the study; InputError where it asks something else."""
-        drawn = PerTrialSeed(self.make, self.tuning.seed, self.tuning.space)
-        self._sampler = ExactMembers(drawn)
         directions = OBJECTIVES[self.tuning.objectives]
+        self._sampler = Sampler(self.make, self.tuning.seed, self.tuning.space)
         self.study = optuna.create_study(
             storage=self.opened.storage,
             study_name=self.tuning.study,
             directions=list(directions.values()),
-            sampler=drawn if self.tuning.space.members else self._sampler,
+            sampler=self._sampler,
             load_if_exists=True,
         )
         have = [direction.name.lower() for direction in self.study.directions]
@@ -114,16 +162,15 @@ class Driver:
 
     def run(self, *, until: int | None = None, more: int | None = None, parallel: int = 1) -> None:
         """Go on until so many trials ended in all (`until`), or so many more (`more`)."""
-        reclaim(self.study, self.tuning.space.distributions)
+        names = self.tuning.space.distributions
+        reclaim(self.study, names)
         goal = until if until is not None else len(self.ended()) + (more or 0)
         while (left := goal - len(self.ended())) > 0:
             batch = [trial for _ in range(min(parallel, left)) if (trial := self._ask())]
             if not batch:
                 say(f"{self.tuning.study}: every setting of the search space was tried")
                 return
-            settings = [{n: int(t.params[n]) for n in self.tuning.space.distributions}
-                        for t in batch]  # fmt: skip
-            answers = self.evaluate(settings)
+            answers = self.evaluate([{n: int(t.params[n]) for n in names} for t in batch])
             for trial, answer in zip(batch, answers, strict=True):
                 self._tell(trial, answer)
 
@@ -135,12 +182,15 @@ class Driver:
         """Trials that failed by themselves, and why."""
         return {t.number: t.user_attrs[ERROR] for t in self.ended() if ERROR in t.user_attrs}
 
+    def told(self) -> Told:
+        """What the study says now."""
+        return Told(self.importances(), self.failed(), self.opened.name)
+
     def importances(self) -> dict[str, float]:
         """How much of the objective's variance each axis explains; empty where nothing varies."""
         complete = [t for t in self.ended() if t.state == TrialState.COMPLETE]
-        names = [
-            a.name for a in self.tuning.space.axes if len({t.params[a.name] for t in complete}) > 1
-        ]
+        axes = [axis.name for axis in self.tuning.space.axes]
+        names = [name for name in axes if len({t.params[name] for t in complete}) > 1]
         if len(complete) < 4 or len({t.values[0] for t in complete}) < 2 or not names:
             return {}
         return optuna.importance.get_param_importances(
@@ -152,52 +202,49 @@ class Driver:
 
     def _ask(self) -> Trial | None:
         """The next trial: one that waits (a second attempt), a start, or a draw."""
-        self.opened.lease.check()
-        trials = self.study.get_trials(deepcopy=False)
-        known = [t for t in trials if ended(t) or t.state == TrialState.RUNNING]
-        if not any(t.state == TrialState.WAITING for t in trials):
-            if len(known) < len(self.tuning.starts):
-                self.study.enqueue_trial(dict(self.tuning.starts[len(known)]))
-            elif self._n_tried(known) >= self.tuning.space.size:
+        self.opened.check_lease()
+        space, starts, known = self.tuning.space, self.tuning.starts, taken(self.study)
+        if not self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+            tried = {tuple(t.params.get(name) for name in space.distributions) for t in known}
+            if len(known) < len(starts):
+                self.study.enqueue_trial(dict(starts[len(known)]))
+            elif len(tried) >= space.size:
                 return None
-        return self.study.ask(fixed_distributions=self.tuning.space.distributions)
-
-    def _n_tried(self, known: Sequence[FrozenTrial]) -> int:
-        names = self.tuning.space.distributions
-        return len({tuple(t.params.get(name) for name in names) for t in known})
+        return self.study.ask(fixed_distributions=space.distributions)
 
     def _tell(self, trial: Trial, answer: subsets.Scores | Failed) -> None:
-        self.opened.lease.check()
+        self.opened.check_lease()
         if isinstance(answer, Failed):
             say(f"{self.tuning.study}: trial {trial.number} FAILED: {answer.error}")
             trial.set_user_attr(ERROR, answer.error)  # first: an orphan would be tried again
             self.study.tell(trial, state=TrialState.FAIL)
             return
         subset = self._subset(trial, answer)
-        over = subsets.n_over(
-            answer,
-            undefended=self.tuning.undefended,
-            max_decline_points=self.tuning.max_decline_points,
-        )
+        over = subsets.n_over(answer, **self.tuning.limit)
         trial.set_constraint(RULE_BROKEN, int(over[subset - 1]))
-        values = self._values(answer, subset)
-        trial.set_user_attr("members", ",".join(subsets.names(subset, self.tuning.members)))
-        self.study.tell(trial, values)
-        say(f"{self.tuning.study}: {self._line(trial, answer, subset)}")
+        used = subsets.names(subset, self.tuning.members)
+        trial.set_user_attr("members", ",".join(used))
+        self.study.tell(trial, self._values(answer, subset))
+        setting = ", ".join(f"{a.name} {trial.params[a.name]}" for a in self.tuning.space.axes)
+        say(
+            f"{self.tuning.study}: trial {trial.number}, {setting}: {'+'.join(used)} "
+            f"{answer.n_adversarial_right[subset - 1]} of {answer.n_adversarial} defended, benign "
+            f"{answer.n_benign_right[subset - 1]} of {answer.n_benign} "
+            f"(undefended {self.tuning.undefended})"
+        )
 
     def _subset(self, trial: Trial, scores: subsets.Scores) -> int:
         """The trial's members: searched ones, or the best by enumeration."""
+        members = self.tuning.members
         if self.tuning.space.members:
-            chosen = [bool(trial.params[use(member)]) for member in self.tuning.members]
-            return sum(bit << i for i, bit in enumerate(chosen))
-        limit = self.tuning.max_decline_points
-        undefended = self.tuning.undefended
-        subset = subsets.best(scores, undefended=undefended, max_decline_points=limit)
+            return sum(trial.params[use(member)] << i for i, member in enumerate(members))
+        subset = subsets.best(scores, **self.tuning.limit)
         if subset is None:  # none keeps the rule: the one that breaks it least
             subset = int(scores.n_benign_right.argmax()) + 1
-        self._sampler.picks[trial.number] = uses(subset, self.tuning.members)
-        for member in self.tuning.members:
-            trial.suggest_categorical(use(member), membership().choices)
+        used = subsets.names(subset, members)
+        self._sampler.picks[trial.number] = {use(member): member in used for member in members}
+        for member in members:
+            trial.suggest_categorical(use(member), MEMBERSHIP.choices)
         return subset
 
     def _values(self, scores: subsets.Scores, subset: int) -> list[float]:
@@ -206,16 +253,6 @@ class Driver:
         if self.tuning.objectives == "multi":
             return [float(defended), float(scores.n_benign_right[subset - 1]), float(n_members)]
         return [defended + (len(self.tuning.members) - n_members) / 16]
-
-    def _line(self, trial: Trial, scores: subsets.Scores, subset: int) -> str:
-        setting = ", ".join(f"{a.name} {trial.params[a.name]}" for a in self.tuning.space.axes)
-        used = "+".join(subsets.names(subset, self.tuning.members))
-        return (
-            f"trial {trial.number}, {setting}: {used} "
-            f"{scores.n_adversarial_right[subset - 1]} of {scores.n_adversarial} defended, benign "
-            f"{scores.n_benign_right[subset - 1]} of {scores.n_benign} "
-            f"(undefended {self.tuning.undefended})"
-        )
 
 
 def reclaim(study: optuna.Study, drawn: Collection[str]) -> None:

@@ -4,8 +4,9 @@ Chains and outputs are cells and lie in the bank by content: a setting that was 
 this study or another, costs a look.
 """
 
+import contextlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -33,11 +34,11 @@ from search.tuning.subsets import (
     Said,
     SubsetRow,
     SubsetsCell,
+    counted,
     load,
     predict,
     said,
     score,
-    scores_of,
     together,
 )
 
@@ -63,11 +64,6 @@ class Chosen:
     setting: Setting
     members: str  # such as M+M90+M50
 
-    @property
-    def names(self) -> list[str]:
-        """The members' names."""
-        return self.members.split("+")
-
 
 @dataclass(frozen=True)
 class Ensembles:
@@ -83,14 +79,27 @@ class Ensembles:
     sweep: str = ""  # of the rows
     record: Record | None = None  # what `python -m results` lists
 
-    def note(self, state: str) -> None:
-        """Tell the store how far the study is."""
-        if self.record is None:
-            return
-        n_done = len(self.engine.store.root.sizes(self.engine.store.folder(STUDY, self.sweep)))
-        self.record.write(
-            {"state": state, "n_cells": None, "n_done": n_done, "failed": {}, "best": ""}
-        )
+    @property
+    def n_done(self) -> int:
+        """How many settings' rows are stored."""
+        store = self.engine.store
+        return len(store.root.sizes(store.folder(STUDY, self.sweep)))
+
+    @contextlib.contextmanager
+    def noted(self) -> Iterator[None]:
+        """The store says that the study is running, and then how it ended."""
+        ended = "stopped"
+        self._note("running")
+        try:
+            yield
+            ended = "complete"
+        finally:
+            self._note(ended)
+
+    def _note(self, state: str) -> None:
+        if self.record is not None:
+            rest: dict[str, Any] = {"n_cells": None, "failed": {}, "best": ""}
+            self.record.write({"state": state, "n_done": self.n_done} | rest)
 
     def __call__(self, settings: Sequence[Setting]) -> list[subsets.Scores | Failed]:
         """Every subset's counts for each setting; Failed where its own cells fail."""
@@ -117,6 +126,10 @@ class Ensembles:
             decay=recipe.decay,
         )
 
+    def chain_of(self, setting: Setting) -> str:
+        """The chain's id, by which rows tell it."""
+        return chain_id(self.chain_cell(setting))
+
     def chains(self, settings: Sequence[Setting]) -> list[tuple[Member, ...]]:
         """Each setting's members, M first, trained where they are not stored."""
         cells = [self.chain_cell(setting) for setting in settings]
@@ -134,9 +147,7 @@ class Ensembles:
             outputs |= chains.make_outputs(self.engine, self.inputs, everyone, pieces, label=label)
         names = [piece.name for kind in kinds for piece in self.of(*kind)]
         return {
-            chain_id(self.chain_cell(setting)): {
-                name: tuple(outputs[member, name] for member in members) for name in names
-            }
+            self.chain_of(setting): {n: tuple(outputs[m, n] for m in members) for n in names}
             for setting, members in zip(settings, made, strict=True)
         }
 
@@ -144,8 +155,8 @@ class Ensembles:
         """What each setting's members make of the images of a kind."""
         found, bank = self.found(settings, [(split, subject)]), Bank(self.engine.store.root)
         return [
-            together([said(bank, piece, outputs) for piece, outputs in found[chain].items()])
-            for chain in (chain_id(self.chain_cell(setting)) for setting in settings)
+            together([said(bank, *piece) for piece in found[self.chain_of(setting)].items()])
+            for setting in settings
         ]
 
     def of(self, split: str, subject: str) -> list[Piece]:
@@ -155,11 +166,6 @@ class Ensembles:
     def undefended(self) -> int:
         """How many benign images that tune M alone gets right."""
         return sum(int(piece.right.sum()) for piece in self.of("search", "benign"))
-
-    def settled(self) -> bool:
-        """Whether some setting's rows are stored."""
-        store = self.engine.store
-        return bool(store.root.sizes(store.folder(STUDY, self.sweep)))
 
     def question(self) -> dict[str, Any]:
         """All that decides the answers, in plain words."""
@@ -175,89 +181,56 @@ class Ensembles:
 
     def _scored(self, settings: Sequence[Setting]) -> list[subsets.Scores]:
         found = self.found(settings, _KINDS)
-        n_benign = len(self.of(*_KINDS[0]))
-        study = Study(
-            STUDY, 1, SubsetsCell, SubsetRow, partial(load, found), partial(score, n_benign)
-        )
+        how = partial(load, found), partial(score, len(self.of(*_KINDS[0]))), counted
+        study = Study(STUDY, 1, SubsetsCell, SubsetRow, *how)
         cells = [self._subsets_cell(setting) for setting in settings]
-        scores: dict[str, subsets.Scores] = {}
-        plan = _Told(study.cell_id, cells, scores)
+        told: list[tuple[str, subsets.Scores]] = []
+        plan = Grid(study.cell_id, cells, watch=told.append)
         outcome = self.engine.sweep(study, plan, self.sweep, label="subsets", recorded=False)
         if outcome.failed:
             raise CellsFailed(outcome)
-        self.note("running")
-        return [scores[study.cell_id(cell)] for cell in cells]
+        self._note("running")
+        scores = dict(told)
+        return [scores[cell.chain] for cell in cells]
 
-    def _subsets_cell(self, setting: Setting) -> SubsetsCell:
-        chain = self.chain_cell(setting)
-        return SubsetsCell(
-            **self.inputs.fields(),
-            weights=chain.weights,
-            table=chain.table,
-            qs_af=int(setting["qs_af"]),
-            sigma_255=chain.sigma_255,
-            xi=chain.xi,
-            chain=chain_id(chain),
-            attack=self.attack.name,
-            eps_255=self.attack.eps_255,
-            rule=self.recipe.rule,
-            pieces=tuple(p.name for kind in _KINDS for p in self.of(*kind)),
-        )
-
-    def report(self, chosen: Sequence[Chosen]) -> list[str]:
-        """Store every held-out image's outcome; the chains' cells, by which rows tell them."""
+    def report(self, chosen: Sequence[Chosen]) -> None:
+        """Store every held-out image's outcome."""
         kinds = (("report", "adversarial"), ("report", "benign"))
         found = self.found([one.setting for one in chosen], kinds)
         study = Study(REPORT, 1, ReportCell, ReportRow, partial(load, found), predict)
-        cells = [self._report_cell(one, *kind) for kind in kinds for one in chosen]
-        plan = Grid(study.cell_id, cells)
+        plan = Grid(study.cell_id, [self._report_cell(one, *k) for k in kinds for one in chosen])
         outcome = self.engine.sweep(study, plan, self.sweep, label="held-out report")
         if outcome.failed:
             raise CellsFailed(outcome)
-        return [chain_id(self.chain_cell(one.setting)) for one in chosen]
+
+    def _subsets_cell(self, setting: Setting) -> SubsetsCell:
+        return SubsetsCell(**self._fields(setting, *_KINDS), qs_af=int(setting["qs_af"]))
 
     def _report_cell(self, one: Chosen, split: str, subject: str) -> ReportCell:
-        chain = self.chain_cell(one.setting)
-        return ReportCell(
+        fields = self._fields(one.setting, (split, subject))
+        return ReportCell(**fields, members=one.members, split=split, subject=subject)
+
+    def _fields(self, setting: Setting, *kinds: tuple[str, str]) -> dict[str, Any]:
+        """What both cells say of a setting's chain and of the images of some kinds."""
+        chain = self.chain_cell(setting)
+        of_chain = {n: getattr(chain, n) for n in ("weights", "table", "sigma_255", "xi")}
+        return {
             **self.inputs.fields(),
-            weights=chain.weights,
-            table=chain.table,
-            sigma_255=chain.sigma_255,
-            xi=chain.xi,
-            chain=chain_id(chain),
-            members=one.members,
-            rule=self.recipe.rule,
-            attack=self.attack.name,
-            eps_255=self.attack.eps_255,
-            split=split,
-            subject=subject,
-            pieces=tuple(piece.name for piece in self.of(split, subject)),
-        )
+            **of_chain,
+            "chain": chain_id(chain),
+            "attack": self.attack.name,
+            "eps_255": self.attack.eps_255,
+            "rule": self.recipe.rule,
+            "pieces": tuple(piece.name for kind in kinds for piece in self.of(*kind)),
+        }
 
     def export(self, one: Chosen) -> bytes:
         """The ensemble as one safetensors file, which `core.defences.Ensemble.load` reads."""
         (chain,) = self.chains([one.setting])
-        chosen = [member for member in chain if member.name in one.names]
+        chosen = [member for member in chain if member.name in one.members.split("+")]
         names, weights, tables = zip(*((m.name, m.weights, m.table) for m in chosen), strict=True)
         behind = members_of(Bank(self.engine.store.root), names, weights, tables)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "ensemble.safetensors"
             Ensemble(behind, rule=self.recipe.rule).save(path)
             return path.read_bytes()
-
-
-class _Told(Grid):
-    """Cells whose counts are kept as they are told."""
-
-    def __init__(
-        self, cell_id: Any, cells: Sequence[SubsetsCell], scores: dict[str, subsets.Scores]
-    ) -> None:
-        super().__init__(cell_id, cells)
-        self._scores = scores
-
-    def tell(self, cell_id: str, rows: Any | None) -> bool:
-        """Keep the counts."""
-        known = super().tell(cell_id, rows)
-        if known and rows is not None:
-            self._scores[cell_id] = scores_of(rows)
-        return known

@@ -1,7 +1,7 @@
 """Which setting is tried next: seeded draws on a grid, and members that are looked up.
 
-Both samplers depend on nothing but the seed and the trials that ended, so a study that is
-killed and resumed draws what it would have drawn.
+Draws depend on nothing but the seed and the trials that ended, so a study that is killed and
+resumed draws what it would have drawn.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, GPSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from search.tuning.space import Setting, Space, is_use
+from search.tuning.space import MEMBERSHIP, Setting, Space
 
 ERROR = "error"  # the attribute that tells a trial that failed from one whose driver died
 
@@ -36,16 +36,26 @@ def ended(trial: FrozenTrial) -> bool:
     return failed or trial.state == TrialState.COMPLETE
 
 
-class PerTrialSeed(BaseSampler):
+def taken(study: optuna.Study) -> list[FrozenTrial]:
+    """Trials that ended or run, in the order of their numbers."""
+    trials = study.get_trials(deepcopy=False)
+    return [t for t in trials if ended(t) or t.state == TrialState.RUNNING]
+
+
+class Sampler(BaseSampler):
     """Draws from a fresh sampler for each trial, and swaps a repeat for its untried neighbour.
 
     The seed of a draw comes from how many trials ended or run: an orphan's second attempt has
     the seed of the first, though its number is another.
+
+    Members that are not searched are answered from `picks`, what enumeration found for a trial.
+    The eight booleans are so Optuna's parameters like any other, and no trial is spent on them.
     """
 
     def __init__(self, make: Make, seed: int, space: Space) -> None:
         """`make` makes the sampler that draws."""
         self._make, self._seed, self._space = make, seed, space
+        self.picks: dict[int, dict[str, bool]] = {}  # by trial number
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
@@ -58,19 +68,19 @@ class PerTrialSeed(BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """A setting that no ended or running trial has, while there is one."""
-        others = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
-        known = [t for t in others if ended(t) or t.state == TrialState.RUNNING]
-        known = [t for t in known if search_space.keys() <= t.params.keys()]
+        others = [t for t in taken(study) if t.number != trial.number]
+        known = [t for t in others if search_space.keys() <= t.params.keys()]
         wanted = self._draw(study, known)
         tried: list[Setting] = [t.params for t in known]
         chosen = self._space.nearest_untried(wanted, tried) or wanted
-        return {name: bool(v) if is_use(name) else v for name, v in chosen.items()}
+        return {n: bool(v) if search_space[n] == MEMBERSHIP else v for n, v in chosen.items()}
 
     def _draw(self, study: optuna.Study, known: list[FrozenTrial]) -> dict[str, Any]:
         """A draw that knows the trials it should and no others, in memory."""
+        digest = hashlib.sha256(repr((self._seed, len(known))).encode()).digest()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            sampler = self._make(_hash32(self._seed, len(known)))
+            sampler = self._make(int.from_bytes(digest[:4], "little"))
             view = optuna.create_study(directions=study.directions, sampler=sampler)
             view.add_trials(_telling(known, self._space))
             params: dict[str, Any] = view.ask(self._space.distributions).params
@@ -78,49 +88,10 @@ class PerTrialSeed(BaseSampler):
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, name: str, dist: BaseDistribution
-    ) -> Any:
-        """Never asked: the space holds every parameter."""
-        raise LookupError(f"{name} ({dist}) of trial {trial.number} of {study.study_name} is none")
-
-    def reseed_rng(self) -> None:
-        """Nothing to do: no state is kept between trials."""
-
-
-class ExactMembers(BaseSampler):
-    """Answers membership from `picks`, what enumeration found for a trial; the rest is `inner`'s.
-
-    The eight booleans are so Optuna's parameters like any other, and no trial is spent on them.
-    """
-
-    def __init__(self, inner: BaseSampler) -> None:
-        """`inner` draws all but the members."""
-        self._inner = inner
-        self.picks: dict[int, dict[str, bool]] = {}  # by trial number
-
-    def infer_relative_search_space(
-        self, study: optuna.Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        """What `inner` draws."""
-        space = self._inner.infer_relative_search_space(study, trial)
-        return {name: dist for name, dist in space.items() if not is_use(name)}
-
-    def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        """What `inner` draws."""
-        return self._inner.sample_relative(study, trial, search_space)
-
-    def sample_independent(
-        self, study: optuna.Study, trial: FrozenTrial, name: str, dist: BaseDistribution
-    ) -> Any:
-        """The member's place in the best subset."""
-        if is_use(name):
-            return self.picks[trial.number][name]
-        return self._inner.sample_independent(study, trial, name, dist)
-
-    def reseed_rng(self) -> None:
-        """As `inner` does."""
-        self._inner.reseed_rng()
+    ) -> bool:
+        """The member's place in the best subset; all else is in the space."""
+        del study, dist
+        return self.picks[trial.number][name]
 
 
 def _telling(known: list[FrozenTrial], space: Space) -> list[FrozenTrial]:
@@ -129,8 +100,7 @@ def _telling(known: list[FrozenTrial], space: Space) -> list[FrozenTrial]:
     if len(done) > _HISTORY:
         latest, earlier = done[-_HISTORY // 2 :], done[: -_HISTORY // 2]
         best = sorted(earlier, key=_rank, reverse=True)[: _HISTORY // 2]
-        chosen = {t.number for t in [*latest, *best]}
-        done = [t for t in done if t.number in chosen]
+        done = sorted([*best, *latest], key=lambda trial: trial.number)
     # A rule that all keep says nothing, and modelling it costs as much as the objective does.
     broken = any(over > 0 for t in done for over in t.constraints.values())
     return [
@@ -149,8 +119,3 @@ def _rank(trial: FrozenTrial) -> tuple[bool, float, int]:
     """Feasible ones first, then by what the first objective says, then the earlier."""
     feasible = all(over <= 0 for over in trial.constraints.values())
     return (feasible, trial.values[0], -trial.number)
-
-
-def _hash32(*parts: int) -> int:
-    digest = hashlib.sha256(repr(parts).encode()).digest()
-    return int.from_bytes(digest[:4], "little")

@@ -1,8 +1,9 @@
 """What tuning may try: whole numbers on grids, and which members of the ensemble are used."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from core.errors import InputError
 
 Setting = Mapping[str, int]  # of every axis
 
-_USE = "use_"  # a member's parameter is called use_M90
+MEMBERSHIP = CategoricalDistribution((True, False))  # a member's parameter: in or out
 _MAX_SETTINGS = 2_000_000
 
 
@@ -24,7 +25,7 @@ class Axis:
     values: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        steps = {b - a for a, b in zip(self.values, self.values[1:], strict=False)}
+        steps = {b - a for a, b in pairwise(self.values)}
         if not self.values or len(steps) > 1 or min(steps, default=1) < 1:
             raise InputError(
                 f"{self.name} needs values in equal steps, got {self.values}.\n"
@@ -32,26 +33,26 @@ class Axis:
             )
 
     @property
-    def distribution(self) -> BaseDistribution:
-        """As Optuna knows it."""
-        step = self.values[1] - self.values[0] if len(self.values) > 1 else 1
-        return IntDistribution(self.values[0], self.values[-1], step=step)
+    def step(self) -> int:
+        """From one value to the next; 1 where there is but one."""
+        return self.values[1] - self.values[0] if len(self.values) > 1 else 1
 
     def __str__(self) -> str:
-        if len(self.values) == 1:
-            return f"{self.values[0]}"
-        return f"{self.values[0]}-{self.values[-1]}/{self.values[1] - self.values[0]}"
+        first, *more = self.values
+        return f"{first}-{more[-1]}/{self.step}" if more else f"{first}"
 
 
 @dataclass(frozen=True)
 class Space:
-    """Axes, and members where their membership is searched too rather than enumerated."""
+    """Axes, and members where their membership is searched too rather than enumerated.
+
+    InputError for more settings than can be listed.
+    """
 
     axes: tuple[Axis, ...]
     members: tuple[str, ...] = ()  # searched ones
 
     def __post_init__(self) -> None:
-        """InputError for a space that cannot be listed."""
         if self.size > _MAX_SETTINGS:
             raise InputError(
                 f"expected at most {_MAX_SETTINGS} settings, got {self.size}.\n"
@@ -67,69 +68,36 @@ class Space:
     @cached_property
     def distributions(self) -> dict[str, BaseDistribution]:
         """Every parameter as Optuna knows it, in a fixed order."""
-        numbers = {axis.name: axis.distribution for axis in self.axes}
-        return numbers | {use(member): membership() for member in self.members}
+        numbers: dict[str, BaseDistribution] = {
+            a.name: IntDistribution(a.values[0], a.values[-1], step=a.step) for a in self.axes
+        }
+        return numbers | {use(member): MEMBERSHIP for member in self.members}
 
     @cached_property
-    def _values(self) -> NDArray[np.int64]:
+    def _grid(self) -> NDArray[np.int64]:
         """Every setting: [settings, parameters], in a fixed order."""
-        columns = [np.array(axis.values) for axis in self.axes]
-        columns += [np.array([1, 0])] * len(self.members)
+        columns = [*(axis.values for axis in self.axes), *[(1, 0)] * len(self.members)]
         grid = np.stack([c.ravel() for c in np.meshgrid(*columns, indexing="ij")], axis=1)
-        if self.members:  # no ensemble without a member
-            grid = grid[grid[:, len(self.axes) :].any(axis=1)]
-        return grid
-
-    @cached_property
-    def _steps(self) -> NDArray[np.int64]:
-        sizes = [axis.values[1] - axis.values[0] if len(axis.values) > 1 else 1
-                 for axis in self.axes]  # fmt: skip
-        return np.array([*sizes, *[1] * len(self.members)])
+        if not self.members:
+            return grid
+        return grid[grid[:, len(self.axes) :].any(axis=1)]  # no ensemble without a member
 
     def nearest_untried(self, wanted: Setting, tried: Iterable[Setting]) -> dict[str, int] | None:
         """The setting nearest to the one wanted, in steps of the grid, that is not tried yet.
 
-        The wanted one where nobody tried it; ties go to the first in the grid's order; None where
-        all are tried.
+        Ties go to the first in the grid's order; None where all are tried.
         """
-        grid = self._values
-        far = np.abs((grid - self._row(wanted)) // self._steps).sum(axis=1)
-        seen = [self._row(setting) for setting in tried]
-        if seen:
-            far[_is_in(grid, np.stack(seen))] = np.iinfo(far.dtype).max
-        place = int(far.argmin())
-        if far[place] == np.iinfo(far.dtype).max:
-            return None
-        return dict(zip(self.distributions, map(int, grid[place]), strict=True))
-
-    def _row(self, setting: Setting) -> NDArray[np.int64]:
-        return np.array([int(setting[name]) for name in self.distributions])
-
-
-def _is_in(grid: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which rows of the grid are among `rows`."""
-    both, place = np.unique(np.concatenate([grid, rows]), axis=0, return_inverse=True)
-    known = np.zeros(len(both), dtype=np.bool_)
-    known[place.reshape(-1)[len(grid) :]] = True
-    found: NDArray[np.bool_] = known[place.reshape(-1)[: len(grid)]]
-    return found
+        names, steps = list(self.distributions), [axis.step for axis in self.axes]
+        away = self._grid - [int(wanted[name]) for name in names]
+        far = np.abs(away // [*steps, *[1] * len(self.members)]).sum(axis=1)
+        seen = {tuple(int(setting[name]) for name in names) for setting in tried}
+        for place in far.argsort(kind="stable"):
+            setting = tuple(self._grid[place].tolist())
+            if setting not in seen:
+                return dict(zip(names, setting, strict=True))
+        return None
 
 
 def use(member: str) -> str:
-    """The name of the parameter that says whether a member is used."""
-    return f"{_USE}{member}"
-
-
-def is_use(name: str) -> bool:
-    """Whether a parameter of that name stands for a member."""
-    return name.startswith(_USE)
-
-
-def membership() -> CategoricalDistribution:
-    """A member's parameter: in or out."""
-    return CategoricalDistribution((True, False))
-
-
-def uses(subset: int, members: Sequence[str]) -> dict[str, bool]:
-    """A subset (`core.defences.subsets`) as Optuna's parameters."""
-    return {use(member): bool(subset >> i & 1) for i, member in enumerate(members)}
+    """The name of the parameter that says whether a member is used, such as use_M90."""
+    return f"use_{member}"

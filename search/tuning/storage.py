@@ -18,10 +18,11 @@ import json
 import os
 import re
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
@@ -38,34 +39,23 @@ _CONNECT_S = 20
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
-class Lease(Protocol):
-    """The right to be a study's one driver."""
-
-    def check(self) -> None:
-        """InputError where the lease was lost meanwhile."""
-
-
 @dataclass(frozen=True)
 class Opened:
     """A storage, the lease on one study in it, and how people may call it."""
 
     storage: BaseStorage
-    lease: Lease
     name: str  # where it is, without secrets
+    check_lease: Callable[[], None] = lambda: None  # InputError where it was lost meanwhile
 
 
-def check_name(study: str) -> None:
-    """InputError for a study's name that is no plain word: it becomes part of file names."""
-    if not _PLAIN_NAME.fullmatch(study):
+def check(root: Root, study: str, url: str | None) -> None:
+    """InputError for a name that is no plain word, or a journal that is to lie in no folder."""
+    if not _PLAIN_NAME.fullmatch(study):  # it becomes part of file names
         raise InputError(
             f"a study's name has 1 to 64 letters, digits, dots, dashes and underscores and begins "
             f"with a letter or digit, got {study[:80]!r}.\nHint: --study digits-fgsm8"
         )
-
-
-def check_local(root: Root) -> None:
-    """InputError where the store is none that a journal can lie in."""
-    if not root.is_local:
+    if url is None and not root.is_local:
         raise InputError(
             f"the store {root.uri} is no folder, and a journal must lie in one.\n"
             "Hint: give --storage postgresql://USER@HOST/DATABASE; rows stay in the store."
@@ -75,9 +65,8 @@ def check_local(root: Root) -> None:
 @contextlib.contextmanager
 def opened(root: Root, study: str, url: str | None) -> Iterator[Opened]:
     """The study's storage while this process holds its lease; InputError where it cannot be."""
-    check_name(study)
+    check(root, study, url)
     if url is None:
-        check_local(root)
         yield from _journal(Path(root.within(f"tuning/{study}.journal")), study)
         return
     kind, _, rest = url.partition("://")
@@ -95,7 +84,7 @@ def opened(root: Root, study: str, url: str | None) -> Iterator[Opened]:
 
 def _journal(path: Path, study: str) -> Iterator[Opened]:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _file_lease(path.with_name(f"{path.name}.lease"), study) as lease:
+    with _file_lease(path.with_name(f"{path.name}.lease"), study):
         for left_over in path.parent.glob(f"{path.name}.lock*"):
             left_over.unlink(missing_ok=True)
         repair(path)
@@ -106,40 +95,34 @@ def _journal(path: Path, study: str) -> Iterator[Opened]:
                 f"{path} is no journal of Optuna: {error}.\n"
                 "Hint: move it away, or choose another --study."
             ) from error
-        yield Opened(storage, lease, str(path))
+        yield Opened(storage, str(path))
 
 
 def _sqlite(url: str, path: Path, study: str) -> Iterator[Opened]:
     if not path.parent.is_dir():
         raise InputError(f"there is no folder {path.parent}.\nHint: make it, or sqlite:////PATH.")
     lease_file = path.with_name(f"{path.name}.{study}.lease")
-    with _file_lease(lease_file, study) as lease, _rdb(url, url) as storage:
-        yield Opened(storage, lease, redacted(url))
+    with _file_lease(lease_file, study), _rdb(url, url) as storage:
+        yield Opened(storage, redacted(url))
 
 
-def repair(path: Path) -> int:
-    """Cut what stands after the journal's last whole line; the bytes cut.
+def repair(path: Path) -> None:
+    """Cut what stands after the journal's last whole line.
 
     A driver killed while it wrote leaves half a line, and the next line would be glued to it. A
     machine that lost power may leave a line of another content. Only the lease's holder may call
     this.
     """
-    if not path.exists():
-        return 0
-    with path.open("r+b") as file:
-        data = file.read()
-        whole = data.rfind(b"\n") + 1
-        last = data[data.rfind(b"\n", 0, max(0, whole - 1)) + 1 : whole]
-        if last and not _is_json(last):
-            whole -= len(last)
-        if whole == len(data):
-            return 0
-        file.truncate(whole)
-        file.flush()
-        os.fsync(file.fileno())
-    n_cut = len(data) - whole
-    say(f"{path.name}: a torn last line of {n_cut} bytes, left by a killed driver, was cut")
-    return n_cut
+    data = path.read_bytes() if path.exists() else b""
+    *lines, torn = data.split(b"\n")
+    n_cut = len(torn)
+    if lines and not _is_json(lines[-1]):
+        n_cut += len(lines[-1]) + 1
+    if n_cut:
+        with path.open("r+b") as file:
+            file.truncate(len(data) - n_cut)
+            os.fsync(file.fileno())
+        say(f"{path.name}: a torn last line of {n_cut} bytes, left by a killed driver, was cut")
 
 
 def _is_json(line: bytes) -> bool:
@@ -150,27 +133,19 @@ def _is_json(line: bytes) -> bool:
     return True
 
 
-@dataclass
-class _FileLease:
-    descriptor: int
-
-    def check(self) -> None:
-        """The kernel keeps a file's lock until its holder ends."""
-
-
 @contextlib.contextmanager
-def _file_lease(path: Path, study: str) -> Iterator[Lease]:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
+def _file_lease(path: Path, study: str) -> Iterator[None]:
+    """The kernel keeps a file's lock until its holder ends."""
+    with path.open("a+", errors="replace") as file:  # it stays, for others may hold it open
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise _taken(study, os.read(descriptor, 200).decode(errors="replace")) from None
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"process {os.getpid()} on {provenance.host()}".encode())
-        yield _FileLease(descriptor)
-    finally:
-        os.close(descriptor)  # and with it the lock; the file stays, for others may hold it open
+            file.seek(0)
+            raise _taken(study, file.read(200)) from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {provenance.host()}")
+        file.flush()
+        yield
 
 
 def _taken(study: str, holder: str) -> InputError:
@@ -180,21 +155,17 @@ def _taken(study: str, holder: str) -> InputError:
     )
 
 
-@dataclass
-class _PostgresLease:
-    connection: Any
+def _check_connection(connection: Any) -> None:
+    """InputError where the connection, and the lock with it, is gone."""
+    import psycopg  # noqa: PLC0415  an extra
 
-    def check(self) -> None:
-        """InputError where the connection, and the lock with it, is gone."""
-        import psycopg  # noqa: PLC0415  an extra
-
-        try:
-            self.connection.execute("SELECT 1")
-        except psycopg.Error:
-            raise InputError(
-                "the connection that held the study's lease is gone.\n"
-                "Hint: run the same command again; finished trials are kept."
-            ) from None
+    try:
+        connection.execute("SELECT 1")
+    except psycopg.Error:
+        raise InputError(
+            "the connection that held the study's lease is gone.\n"
+            "Hint: run the same command again; finished trials are kept."
+        ) from None
 
 
 def _postgresql(url: str, study: str) -> Iterator[Opened]:
@@ -216,7 +187,7 @@ def _postgresql(url: str, study: str) -> Iterator[Opened]:
         if held.fetchone() != (True,):
             raise _taken(study, "")
         with _rdb(url.replace("postgresql://", "postgresql+psycopg://", 1), url) as storage:
-            yield Opened(storage, _PostgresLease(connection), redacted(url))
+            yield Opened(storage, redacted(url), partial(_check_connection, connection))
 
 
 def _lock_number(study: str) -> int:
@@ -248,11 +219,9 @@ def _unreachable(url: str, error: Exception) -> InputError:
 
 def scrubbed(text: str, url: str) -> str:
     """The text without the URL's password, however it is spelled."""
-    match = re.search(r"://[^/@:]*:(.*)@", url)
-    if match is None:
-        return text
-    for secret in {match[1], urllib.parse.unquote(match[1]), urllib.parse.unquote_plus(match[1])}:
-        text = text.replace(secret, "***") if secret else text
+    for word in re.findall(r"://[^/@:]*:(.*)@", url):
+        for secret in {word, urllib.parse.unquote(word), urllib.parse.unquote_plus(word)} - {""}:
+            text = text.replace(secret, "***")
     return text
 
 
@@ -280,14 +249,10 @@ def remember(study: optuna.Study, question: dict[str, Any]) -> bool:
             + "\nHint: ask as before, or choose another --study."
         )
     if known is None:
-        study.set_user_attr("question_sha256", _hash(plain))
+        text = json.dumps(plain, sort_keys=True)
+        study.set_user_attr("question_sha256", hashlib.sha256(text.encode()).hexdigest())
         study.set_user_attr("question", plain)  # the last: a study without it is a new one
     return known is None
-
-
-def _hash(question: dict[str, Any]) -> str:
-    text = json.dumps(question, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _worded(question: dict[str, Any], name: str) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -87,6 +88,11 @@ class Said:
         whole: NDArray[np.int64] = torch.cat([getattr(i, name) for i in self.images]).numpy()
         return whole
 
+    @property
+    def labelled(self) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Outputs and labels, as `core.defences.subsets` takes them."""
+        return self.outputs.numpy(), self.joined("labels")
+
 
 Found = Mapping[str, Mapping[str, tuple[str, ...]]]  # chain -> piece of images -> outputs
 
@@ -111,13 +117,7 @@ def together(said: Sequence[Said]) -> Said:
 def score(n_benign_pieces: int, cell: SubsetsCell, said: list[Said]) -> schema.Columns:
     """Count what every subset gets right; benign pieces stand first."""
     benign, attacked = together(said[:n_benign_pieces]), together(said[n_benign_pieces:])
-    counts = subsets.score(
-        benign.outputs.numpy(),
-        benign.joined("labels"),
-        attacked.outputs.numpy(),
-        attacked.joined("labels"),
-        rule=cell.rule,
-    )
+    counts = subsets.score(*benign.labelled, *attacked.labelled, rule=cell.rule)
     undefended = int((benign.joined("undefended") == benign.joined("labels")).sum())
     numbers = range(1, len(counts.n_members) + 1)
     return {
@@ -144,14 +144,10 @@ def predict(cell: ReportCell, said: list[Said]) -> schema.Columns:
     }
 
 
-def scores_of(rows: schema.Table) -> subsets.Scores:
-    """The counts that a setting's rows hold."""
+def counted(rows: schema.Table) -> tuple[str, subsets.Scores]:
+    """A setting's chain, and the counts that its rows hold."""
+    names = ("n_members", "n_benign_right", "n_adversarial_right")
     order = np.argsort(schema.column(rows, "subset"))
-    n_members, n_benign_right, n_adversarial_right = (
-        schema.column(rows, name)[order].astype(np.int64)
-        for name in ("n_members", "n_benign_right", "n_adversarial_right")
-    )
-    n_benign, n_adversarial = (
-        int(schema.column(rows, name)[0]) for name in ("n_benign", "n_adversarial")
-    )
-    return subsets.Scores(n_members, n_benign_right, n_adversarial_right, n_benign, n_adversarial)
+    counts: dict[str, Any] = {n: schema.column(rows, n)[order].astype(np.int64) for n in names}
+    counts |= {n: int(schema.column(rows, n)[0]) for n in ("n_benign", "n_adversarial")}
+    return str(schema.column(rows, "chain")[0]), subsets.Scores(**counts)
