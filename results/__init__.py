@@ -5,7 +5,8 @@ from results.counts import Rows, accuracies, gains, once
 from results.draw import bars, curves, heat, png, squares
 from results.query import load
 from results.store import Store
-from results.tables.winner import MeasuredBands, summary, winner
+from results.tables.surface import summary
+from results.tables.winner import MeasuredBands, winner
 from results.words import interval, signed, text_table, whole
 
 __all__ = [

@@ -22,7 +22,7 @@ from results.page.listing import current, left, listing, rate
 from results.page.page import write_report
 from results.query import DEFAULT_STORE, STORE_VARIABLE, default_store, load
 from results.store import Store
-from results.tables.winner import summary
+from results.tables.surface import summary
 
 State = dict[str, Any]
 

@@ -27,11 +27,7 @@ def tuning_figure(
 ) -> Figure:
     """Four panels: history, importance, front, and the best Def by sigma and number of members.
 
-    Args:
-        found: what the rows say.
-        importances: share of the objective's variance by parameter; empty where unknown.
-        title: above all panels.
-        max_decline_points: where the front's limit is drawn.
+    `importances`: share of the objective's variance by parameter; empty where unknown.
     """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(10, 7.6), layout=ConstrainedLayoutEngine(wspace=0.05, hspace=0.06))

@@ -3,7 +3,8 @@
 from results.answer import Answer
 from results.counts import Rows, once
 from results.tables.picture import table_heatmaps
-from results.tables.winner import MeasuredBands, NoFeasibleTable, answer_text, summary, winner
+from results.tables.surface import summary
+from results.tables.winner import MeasuredBands, NoFeasibleTable, answer_text, winner
 
 
 def table_answer(

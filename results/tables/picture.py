@@ -17,7 +17,8 @@ from matplotlib.patches import Patch, Rectangle
 from numpy.typing import NDArray
 
 from results.draw import STYLE
-from results.tables.winner import MeasuredBands, Winner, feasible
+from results.tables.surface import feasible
+from results.tables.winner import MeasuredBands, Winner, of_patterns
 
 _DECLINE_REACH = 4.0  # points shown on either side of the limit; beyond them colour saturates
 _MAX_TICKS = 9
@@ -57,18 +58,11 @@ def table_heatmaps(
     next to a table that was not measured it is unknown. Colours of Acc_dec are linear around
     the limit (grey) and saturate 4 points from it, so that ruined tables do not hide it.
 
-    Args:
-        summary: lines of `results.tables.winner.summary`; baselines (no pattern) are left out.
-        winner: marked by a star, the tables it ties with by dots; None where none is feasible.
-        title: above both maps.
-        max_decline_points: as for `results.tables.winner`.
-        bands: where the patterns are not the paper's diagonals; labels them by their size.
-
-    Returns:
-        The figure: axes[0] shows Def in percent, axes[1] Acc_dec in percentage points.
-
-    Raises:
-        ValueError: no table has a pattern, two share a cell, or the winner is not among them.
+    `summary` are lines of `results.summary`; those without a pattern are left out. The winner is
+    marked by a star, the tables it ties with by dots. `bands` label patterns that are not the
+    paper's diagonals by their size. In the figure axes[0] shows Def in percent, axes[1] Acc_dec in
+    percentage points. ValueError where no table has a pattern, two share a cell, or the winner is
+    not among them.
     """
     grid = _grid(summary, max_decline_points)
     with mpl.rc_context(STYLE):
@@ -173,18 +167,12 @@ def _draw_map(
 
 
 def _legend(
-    figure: Figure,
-    grid: _Grid,
-    winner: Winner | None,
-    max_decline_points: float,
-    bands: MeasuredBands | None,
+    figure: Figure, grid: _Grid, winner: Winner | None, limit: float, bands: MeasuredBands | None
 ) -> None:
-    border = f"feasible border: Acc_dec < {max_decline_points:g}"
+    border = f"feasible border: Acc_dec < {limit:g}"
     entries: list[Line2D | Patch] = [Line2D([], [], label=border, **_BORDER)]
     if winner is not None:
-        k = winner.pattern
-        band = f"k {k}" if bands is None else f"n_OF {bands.n_favoured[k]}"
-        name = f"winner: {band}, QS_AF {winner.qs_af}"
+        name = f"winner: {of_patterns([winner.pattern], bands)}, QS_AF {winner.qs_af}"
         entries.append(Line2D([], [], label=name, **_WINNER))
     if winner is not None and len(winner.tied) > 1:
         name = f"tied with it (Def, 95 %): {len(winner.tied) - 1}"

@@ -3,7 +3,7 @@
 A row is one image under one table. Counts decide; percentages are for reading.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -81,11 +81,9 @@ def surface_of(rows: pd.DataFrame) -> Surface:
             f"expected rows with the columns {_NEEDED}, found {len(rows)} rows that lack "
             f"{missing}.\nHint: read them from the store of a table search."
         )
-    found = rows["table"].astype("category")
-    code = found.cat.codes.to_numpy().astype(np.int64)
-    named = rows["subject"].astype("category")
-    known = pd.Index(SUBJECTS).get_indexer(named.cat.categories)
-    subject = np.append(known, -1)[named.cat.codes]  # -1, the last, stands for no value
+    code, names = pd.factorize(rows["table"])  # -1 stands for no value, here and below
+    kind, kinds = pd.factorize(rows["subject"])
+    subject = np.append(pd.Index(SUBJECTS).get_indexer(kinds), -1)[kind]
     if code.min() < 0 or subject.min() < 0:
         unknown = sorted({str(name) for name in rows["subject"][subject < 0].unique()})
         raise ValueError(
@@ -93,17 +91,15 @@ def surface_of(rows: pd.DataFrame) -> Surface:
             f"{unknown} and {int((code < 0).sum())} rows without a table.\n"
             "Hint: keep only the rows of the table search."
         )
-    somewhere = np.full(len(found.cat.categories), -1)
+    somewhere = np.empty(len(names), dtype=np.int64)
     somewhere[code] = np.arange(len(code))  # a row of each table; any will do
-    tables = rows[_NAMES].iloc[somewhere[somewhere >= 0]]
-    tables = tables.astype({"table": "str", **dict.fromkeys(_NAMES[1:], "Int64")})
-    tables["code"] = np.flatnonzero(somewhere >= 0)
-    tables = tables.sort_values([*_NAMES[1:], "table"], na_position="first", ignore_index=True)
-    place = np.full(len(somewhere), -1)
-    place[tables.pop("code")] = np.arange(len(tables))
+    dtypes = {"table": "str", **dict.fromkeys(_NAMES[1:], "Int64")}
+    tables = rows[_NAMES].iloc[somewhere].astype(dtypes).reset_index(drop=True)
+    tables = tables.sort_values([*_NAMES[1:], "table"], na_position="first")
+    place = tables.index.to_numpy().argsort()
     label = rows["label"].to_numpy()
     return Surface(
-        tables=tables,
+        tables=tables.reset_index(drop=True),
         table=place[code],
         subject=subject,
         image=pd.factorize(rows["image"].to_numpy(), sort=True)[0],
@@ -203,7 +199,8 @@ def measure(line: "pd.Series[float]", name: str) -> str:
     return interval(line, name, low=f"{name}_low", high=f"{name}_high")
 
 
-def extent(values: "pd.Series[int]") -> str:
+def extent(values: Iterable[int]) -> str:
     """From the least to the most."""
-    low, high = values.min(), values.max()
+    distinct = set(values)
+    low, high = min(distinct), max(distinct)
     return f"{low}" if low == high else f"{low}..{high}"

@@ -1,6 +1,6 @@
 """The table search's questions: which table wins, who ties with it, and is it true held out?"""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,16 +22,6 @@ from results.tables.surface import (
     surface_of,
 )
 
-__all__ = [
-    "MeasuredBands",
-    "NoFeasibleTable",
-    "Winner",
-    "answer_text",
-    "feasible",
-    "summary",
-    "winner",
-]
-
 BASELINES = ("none", "ijg75", "uniform16")
 PAPER = "paper (ImageNet): QS_OF 16, QS_AF 50"
 
@@ -42,39 +32,29 @@ class NoFeasibleTable(ValueError):  # noqa: N818 - an outcome of the search, not
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuredBands:
-    """Bands of smallest delta_a / delta_b instead of diagonals, by pattern k.
+    """Bands of smallest delta_a / delta_b instead of diagonals, by pattern k."""
 
-    Attributes:
-        n_favoured: how many coefficients are original-favoured: as many as in k diagonals.
-        n_shared: how many of them do lie in the first k diagonals.
-    """
-
-    n_favoured: Mapping[int, int]
-    n_shared: Mapping[int, int]
+    n_favoured: Mapping[int, int]  # original-favoured coefficients: as many as in k diagonals
+    n_shared: Mapping[int, int]  # how many of them do lie in the first k diagonals
 
 
 @dataclass(frozen=True, kw_only=True)
 class Winner:
     """The best feasible table of one search.
 
-    Attributes:
-        table, pattern, qs_of, qs_af: its name, k and both quantiser steps.
-        line: its line of `summary`.
-        tied: feasible tables whose 95 % paired-bootstrap interval of Def minus the winner's
-            includes 0, itself among them; one at a time, on the images that chose the winner.
-        tied_lines: their lines of `summary`, in the same order: by pattern, then qs_af.
-        n_feasible, n_tables: how many keep the decline rule, of how many that competed.
+    `tied` are the feasible tables whose 95 % paired-bootstrap interval of Def minus the winner's
+    includes 0, itself among them; one at a time, on the images that chose the winner.
     """
 
     table: str
     pattern: int
     qs_of: int
     qs_af: int
-    line: "pd.Series[float]" = field(compare=False, repr=False)
-    tied: tuple[str, ...]
-    tied_lines: pd.DataFrame = field(compare=False, repr=False)
-    n_feasible: int
-    n_tables: int
+    line: "pd.Series[float]" = field(compare=False, repr=False)  # of `summary`
+    tied: tuple[str, ...]  # by pattern, then qs_af
+    tied_lines: pd.DataFrame = field(compare=False, repr=False)  # of `summary`, in the same order
+    n_feasible: int  # tables that keep the decline rule
+    n_tables: int  # tables that competed
 
 
 def winner(rows: pd.DataFrame, *, max_decline_points: float = 1.0, partial: bool = False) -> Winner:
@@ -82,10 +62,8 @@ def winner(rows: pd.DataFrame, *, max_decline_points: float = 1.0, partial: bool
 
     Ties go to the smaller Acc_dec, then the larger pattern, then the smaller qs_af, in whole
     images. Only tables with a pattern, measured on all images, compete or can be tied.
-
-    Raises:
-        NoFeasibleTable: all lose too much; names the one that loses least.
-        ValueError: as `summary`, or a subject is absent, or no table has a pattern.
+    NoFeasibleTable, which names the one that loses least, where all lose too much; ValueError as
+    `summary`, or where a subject is absent or no table has a pattern.
 
     Source: Algorithm 1: maximise Def subject to Acc_dec < 1.
     """
@@ -96,7 +74,9 @@ def winner(rows: pd.DataFrame, *, max_decline_points: float = 1.0, partial: bool
     allowed = lines[feasible(lines, max_decline_points=max_decline_points)]
     if allowed.empty:
         raise NoFeasibleTable(_closest(lines, max_decline_points))
-    allowed = _best_first(allowed)
+    # All have as many images, so percentages order as counts do.
+    keys = {"n_adv_right": False, "acc_dec": True, "pattern": False, "qs_af": True, "table": True}
+    allowed = allowed.sort_values(list(keys), ascending=list(keys.values()))
     line = allowed.iloc[0]
     tied = allowed[_tied(surface, allowed.index.to_numpy())].sort_index()
     return Winner(
@@ -122,28 +102,30 @@ def answer_text(
 ) -> str:
     """The answer as aligned text of at most 100 columns, every figure with its 95 % interval.
 
-    Args:
-        search_rows: what chooses the winner.
-        report_rows: held-out rows with the BASELINES and the winner on the same images (other
-            tables are left out); None prints the search alone.
-        max_decline_points: as for `winner`.
-        partial: as for `winner`; the report must be complete in any case.
-        bands: what the patterns stand for where they are not the paper's diagonals.
-
-    Raises:
-        NoFeasibleTable, ValueError: as `winner`, or a table of the report is missing.
+    `search_rows` choose the winner. `report_rows` are held-out ones of the BASELINES and the winner
+    on the same images (other tables are left out), complete in any case; None prints the search
+    alone. `bands` say what the patterns stand for where they are not the paper's diagonals.
+    NoFeasibleTable and ValueError as `winner`, or where the report lacks a table.
     """
     best = winner(search_rows, max_decline_points=max_decline_points, partial=partial)
+    k, tied = best.pattern, best.tied_lines
     n_benign, n_adv, n_successful = best.line[["n_benign", "n_adv", "n_successful"]]
-    tied = best.tied_lines
-    facts = {
-        **_winner_facts(best, bands),
+    band = of_patterns([k], bands)
+    facts = {"winner": f"{best.table}: {band}, QS_OF {best.qs_of}, QS_AF {best.qs_af}"}
+    if bands is None:
+        facts["winner"] += f"    {PAPER}"
+    else:
+        facts["band"] = (
+            f"{bands.n_shared[k]} of {bands.n_favoured[k]} OF coefficients as in the diagonal "
+            f"pattern of that size, k {k}"
+        )
+    facts |= {
         "Acc_dec": f"{measure(best.line, 'acc_dec')} points    n {n_benign}",
         "Def, all": f"{measure(best.line, 'def_all')} %         n {n_adv}",
         "Def, successful": f"{measure(best.line, 'def_successful')} %         n {n_successful}",
         "tied": f"{len(best.tied)} of {best.n_feasible} feasible (Acc_dec < "
         f"{max_decline_points:g}) of {best.n_tables} tables: "
-        f"{_patterns(tied['pattern'], bands)}, QS_AF {extent(tied['qs_af'])}",
+        f"{of_patterns(tied['pattern'], bands)}, QS_AF {extent(tied['qs_af'])}",
     }
     if partial:
         facts["tables"] = (
@@ -155,23 +137,11 @@ def answer_text(
     return "\n".join(text)
 
 
-def _winner_facts(best: Winner, bands: MeasuredBands | None) -> dict[str, str]:
-    k = best.pattern
-    steps = f"QS_OF {best.qs_of}, QS_AF {best.qs_af}"
-    if bands is None:
-        return {"winner": f"{best.table}: k {k}, {steps}    {PAPER}"}
-    return {
-        "winner": f"{best.table}: n_OF {bands.n_favoured[k]}, {steps}",
-        "band": f"{bands.n_shared[k]} of {bands.n_favoured[k]} OF coefficients as in the "
-        f"diagonal pattern of that size, k {k}",
-    }
-
-
-def _patterns(patterns: "pd.Series[int]", bands: MeasuredBands | None) -> str:
-    """From which to which: k, or how many coefficients a measured band holds."""
+def of_patterns(patterns: Iterable[int], bands: MeasuredBands | None) -> str:
+    """From which to which pattern: by k, or by how many coefficients measured bands hold."""
     if bands is None:
         return f"k {extent(patterns)}"
-    return f"n_OF {extent(patterns.map(bands.n_favoured))}"
+    return f"n_OF {extent(bands.n_favoured[k] for k in patterns)}"
 
 
 def _report(rows: pd.DataFrame, table: str, called: str) -> list[str]:
@@ -183,17 +153,7 @@ def _report(rows: pd.DataFrame, table: str, called: str) -> list[str]:
             f"{sorted(absent)}.\nHint: report after the search: it must measure the winner."
         )
     lines = summary(rows[rows["table"].isin(wanted)]).set_index("table")
-    return report_text(lines, "table", {name: name for name in BASELINES} | {table: called})
-
-
-def _best_first(lines: pd.DataFrame) -> pd.DataFrame:
-    """All lines have as many images, so counts order as percentages do."""
-    n_lost = lines["n_benign_right_undefended"] - lines["n_benign_right"]
-    order = lines.assign(n_lost=n_lost).sort_values(
-        ["n_adv_right", "n_lost", "pattern", "qs_af", "table"],
-        ascending=[False, True, False, True, True],
-    )
-    return lines.loc[order.index]
+    return report_text(lines, "table", dict(zip(wanted, [*BASELINES, called], strict=True)))
 
 
 def _tied(surface: Surface, places: Integers) -> Bools:
