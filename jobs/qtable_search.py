@@ -15,8 +15,7 @@ Last answer, digits, FGSM 8/255: k 3, QS_AF 116 (held out: 84.0 to 95.0 %, no be
 32 px, FGSM 2/255: k 10, QS_AF 56, tied with 156 others (46.5 to 52.0 %, benign -0.5 points).
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
 
 from core import attacks
 from core.codec import qtable
@@ -25,41 +24,18 @@ from results import Answer
 from results import frequency as deviations
 from results.tables.answer import table_answer
 from results.tables.winner import BASELINES
-from search import Job, Lab, flag, flags, main
+from search import Job, Lab, flag, main
 from search.engine.plan import Grid
 from search.measures import frequencies
 from search.progress import say
-from search.tables.plan import REPORT, SEARCH, Question
+from search.tables.plan import REPORT, SEARCH, Flags, Question
 from search.tables.tally import grid
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked(flags.Searched):
+class Asked(Flags):
     """The study's own flags."""
 
-    patterns: tuple[int, ...] = flag(
-        tuple(range(1, 15)), "partition patterns k, such as 1-14 or 1,3,5", "K"
-    )
-    qs_af: tuple[int, ...] = flag(
-        tuple(range(1, 122, 5)), "steps of the adversary-favoured band, such as 1-121/5", "STEP"
-    )
-    qs_of: int = flag(
-        16, "step of the original-favoured band: 16 x eps x 255 at eps = 0.004", "STEP"
-    )
-    bands: Literal["diagonal", "measured"] = flag(
-        "diagonal",
-        "what pattern k keeps: the first k diagonals, or as many coefficients of smallest "
-        "delta_a / delta_b, measured in Y on the images of the search",
-    )
-    max_decline: float = flag(
-        1.0, "a table is feasible when Acc_dec is below this", "POINTS", parse=flags.positive
-    )
-    strategy: Literal["exhaustive", "best-first"] = flag(
-        "exhaustive", "the whole surface, or the same winner, proved, for less work"
-    )
-    report_benign: int | None = flag(None, "held-out images; 1000 or all")
-    report_adversarial: int = flag(200, "held-out examples")
-    block: int = flag(50, "images per cell")
     eps_255: float | None = flag(
         None,
         "budget of the attack in 1/255, of a pixel or, where the attack is L2, of an image; 2 "
@@ -92,28 +68,15 @@ def ask(lab: Lab, asked: Asked) -> Question:
     benign = lab.benign(search=asked.benign, report=asked.report_benign)
     n = {"search": asked.adversarial, "report": asked.report_adversarial}
     (gray,) = lab.attacked(benign, attack, first_right=n, eight_bit=not asked.float)
-    ratio = None
-    if asked.bands == "measured":
-        found = (benign.of("search"), gray.of("search"))
-        cells = list(
-            frequencies.cells(lab.inputs, lab.classifier, attack, *found, block=asked.block)
-        )
-        words = (attack.name, f"eps{attack.eps_255:g}")
-        rows = lab.sweep(frequencies.STUDY, cells, *words, label="frequencies", listed=False)
-        ratio = frequencies.luma_ratio(deviations.deviations(rows))
-    return Question(
-        inputs=lab.inputs,
-        weights=lab.classifier,
-        attack=attack,
-        pieces=(*gray.pieces, *benign.pieces),
-        patterns=asked.patterns,
-        qs_af=asked.qs_af,
-        qs_of=asked.qs_of,
-        best_first=asked.strategy == "best-first",
-        max_decline_points=asked.max_decline,
-        block=asked.block,
-        ratio=ratio,
-    )
+    pieces = (*gray.pieces, *benign.pieces)
+    question = Question(lab.inputs, lab.classifier, attack, pieces, asked)
+    if asked.bands == "diagonal":
+        return question
+    found = (benign.of("search"), gray.of("search"))
+    cells = frequencies.cells(lab.inputs, lab.classifier, attack, *found, block=asked.block)
+    words = (attack.name, f"eps{attack.eps_255:g}")
+    rows = lab.sweep(frequencies.STUDY, list(cells), *words, label="frequencies", listed=False)
+    return replace(question, ratio=frequencies.luma_ratio(deviations.deviations(rows)))
 
 
 def run(lab: Lab, asked: Asked) -> Answer:
@@ -135,7 +98,7 @@ def run(lab: Lab, asked: Asked) -> Answer:
         report,
         title=f"{lab.title}, {attack.name} {attack.budget}{bands}",
         max_decline_points=asked.max_decline,
-        partial=question.best_first,
+        partial=asked.best_first,
         bands=question.bands,
         export=export,
     )

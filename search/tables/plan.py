@@ -2,14 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 import torch
 
 from core import attacks
 from core.codec import frequency, qtable, scoring
 from results import MeasuredBands, schema
+from search import flags
 from search.engine.plan import Grid, Plan
 from search.engine.study import Study
+from search.flags import flag
 from search.inputs.loading import BlockCell, Images, Inputs, load_block
 from search.inputs.making import sweep_name
 from search.inputs.pictures import Block, Piece, blocks
@@ -63,6 +66,40 @@ REPORT = Study("qtable_report", 2, Cell, Row, load_block, evaluate, digest)
 
 
 @dataclass(frozen=True, kw_only=True)
+class Flags(flags.Searched):
+    """Which tables are searched, and how."""
+
+    patterns: tuple[int, ...] = flag(
+        tuple(range(1, 15)), "partition patterns k, such as 1-14 or 1,3,5", "K"
+    )
+    qs_af: tuple[int, ...] = flag(
+        tuple(range(1, 122, 5)), "steps of the adversary-favoured band, such as 1-121/5", "STEP"
+    )
+    qs_of: int = flag(
+        16, "step of the original-favoured band: 16 x eps x 255 at eps = 0.004", "STEP"
+    )
+    bands: Literal["diagonal", "measured"] = flag(
+        "diagonal",
+        "what pattern k keeps: the first k diagonals, or as many coefficients of smallest "
+        "delta_a / delta_b, measured in Y on the images of the search",
+    )
+    max_decline: float = flag(
+        1.0, "a table is feasible when Acc_dec is below this", "POINTS", parse=flags.positive
+    )
+    strategy: Literal["exhaustive", "best-first"] = flag(
+        "exhaustive", "the whole surface, or the same winner, proved, for less work"
+    )
+    report_benign: int | None = flag(None, "held-out images; 1000 or all")
+    report_adversarial: int = flag(200, "held-out examples")
+    block: int = flag(50, "images per cell")
+
+    @property
+    def best_first(self) -> bool:
+        """Whether tables that cannot win are left alone."""
+        return self.strategy == "best-first"
+
+
+@dataclass(frozen=True)
 class Question:
     """What is searched, on what."""
 
@@ -70,23 +107,18 @@ class Question:
     weights: str
     attack: attacks.Attack
     pieces: tuple[Piece, ...]  # of both splits, adversarial first
-    patterns: tuple[int, ...]
-    qs_af: tuple[int, ...]
-    qs_of: int
-    best_first: bool
-    max_decline_points: float
-    block: int
+    asked: Flags
     ratio: frequency.Map | None = None  # measured delta_a / delta_b; none: bands are diagonals
 
     def tables(self) -> Sequence[Sequence[qtable.TwoStep]]:
         """The searched tables, by pattern."""
-        asked = self.patterns, self.qs_af, self.qs_of
+        asked = self.asked.patterns, self.asked.qs_af, self.asked.qs_of
         return grid(*asked) if self.ratio is None else measured_grid(self.ratio, *asked)
 
     @property
     def bands(self) -> MeasuredBands | None:
         """What is to be said of measured bands."""
-        return None if self.ratio is None else measured_bands(self.ratio, self.patterns)
+        return None if self.ratio is None else measured_bands(self.ratio, self.asked.patterns)
 
     def cell(self, block: Block, tables: Sequence[str]) -> Cell:
         """The cell that scores a block of images under some tables."""
@@ -109,51 +141,41 @@ class Question:
 
     def report(self, names: Sequence[str]) -> list[Cell]:
         """Some tables on held-out images."""
-        return [self.cell(block, names) for block in blocks(self.of("report"), self.block)]
+        return [self.cell(block, names) for block in blocks(self.of("report"), self.asked.block)]
 
     def plan(self) -> tuple[Plan, Tally]:
         """How the search goes through its tables."""
-        rows, pieces = self.tables(), self.of("search")
+        rows, pieces, asked = self.tables(), self.of("search"), self.asked
         n_benign, n_adversarial = (
             sum(len(p.images) for p in pieces if p.subject == subject)
             for subject in ("benign", "adversarial")
         )
         everything = [table for row in rows for table in row]
-        tally = Tally(everything, n_benign, n_adversarial, self.max_decline_points)
-        if self.best_first:
-            largest = self.block
-            plan = BestFirst(tally, pieces, self.cell, SEARCH.cell_id, largest_block=largest)
-            return plan, tally
+        tally = Tally(everything, n_benign, n_adversarial, asked.max_decline)
+        if asked.best_first:
+            how = (self.cell, SEARCH.cell_id)
+            return BestFirst(tally, pieces, *how, largest_block=asked.block), tally
         together = (
             [table.name for row in rows[i : i + PATTERNS_PER_CELL] for table in row]
             for i in range(0, len(rows), PATTERNS_PER_CELL)
         )
-        cells = (
-            self.cell(block, names) for names in together for block in blocks(pieces, self.block)
-        )
+        size = asked.block
+        cells = (self.cell(block, names) for names in together for block in blocks(pieces, size))
         return Grid(SEARCH.cell_id, cells, watch=tally.add, best=tally.best), tally
 
     @property
     def sweep(self) -> str:
         """The search's name in the store: another question is another sweep."""
-        inputs, attack = self.inputs, self.attack
+        inputs, attack, asked = self.inputs, self.attack, self.asked
         words = [inputs.data, str(inputs.side), *["measured"] * (self.ratio is not None)]
         words += [inputs.model, attack.name, f"eps{attack.eps_255:g}"]
-        words += ["best-first"] * self.best_first
-        asked: list[object] = [
-            asdict(self.inputs),
-            self.weights,
-            asdict(self.attack),
-            self.patterns,
-            self.qs_af,
-            self.qs_of,
-            "best-first" if self.best_first else "exhaustive",
-            self.block,
-            BLOCKS_PER_SUBJECT if self.best_first else PATTERNS_PER_CELL,
-            [piece.name for piece in self.pieces],
-        ]
-        if self.best_first:  # which cells it asks depends on the limit
-            asked.append(self.max_decline_points)
+        words += ["best-first"] * asked.best_first
+        size = BLOCKS_PER_SUBJECT if asked.best_first else PATTERNS_PER_CELL
+        what: list[object] = [asdict(inputs), self.weights, asdict(attack)]
+        what += [asked.patterns, asked.qs_af, asked.qs_of, asked.strategy, asked.block, size]
+        what += [[piece.name for piece in self.pieces]]
+        if asked.best_first:  # which cells it asks depends on the limit
+            what += [asked.max_decline]
         if self.ratio is not None:
-            asked.append([row[0].name for row in self.tables()])
-        return sweep_name(words, asked)
+            what += [[row[0].name for row in self.tables()]]
+        return sweep_name(words, what)

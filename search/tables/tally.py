@@ -35,10 +35,8 @@ def measured_bands(ratio: frequency.Map, patterns: Sequence[int]) -> MeasuredBan
     """What an answer says of the bands of `measured_grid`."""
     sizes = {k: n_in_diagonals(k) for k in patterns}
     masks = {k: frequency.smallest(ratio, size) for k, size in sizes.items()}
-    return MeasuredBands(
-        n_favoured=sizes,
-        n_shared={k: frequency.n_in_first_diagonals(mask, k) for k, mask in masks.items()},
-    )
+    shared = {k: frequency.n_in_first_diagonals(mask, k) for k, mask in masks.items()}
+    return MeasuredBands(n_favoured=sizes, n_shared=shared)
 
 
 @dataclass(frozen=True)
@@ -110,14 +108,13 @@ class Tally:
 
     def leader(self) -> TwoStep | None:
         """The best completely measured feasible table, by the rules of Algorithm 1."""
-        complete = [
-            table
-            for table in self.tables
-            if (counts := self.counts[table.name]).n_benign == self.n_benign
-            and counts.n_adversarial == self.n_adversarial
-            and self.allows(counts.n_lost)
-        ]
-        return max(complete, key=self.rank, default=None)
+        images = (self.n_benign, self.n_adversarial)
+        rivals = []
+        for table in self.tables:
+            counts = self.counts[table.name]
+            if (counts.n_benign, counts.n_adversarial) == images and self.allows(counts.n_lost):
+                rivals.append(table)
+        return max(rivals, key=self.rank, default=None)
 
     def rank(self, table: TwoStep) -> tuple[int, int, int, int]:
         """Larger is better: Def, then smaller Acc_dec, more OF coefficients, smaller QS_AF."""
@@ -130,7 +127,5 @@ class Tally:
         if leader is None:
             return ""
         counts = self.counts[leader.name]
-        defended = 100 * counts.n_defended / self.n_adversarial
-        return (
-            f"{leader.name} Def {defended:.1f} % Acc_dec {100 * counts.n_lost / self.n_benign:.1f}"
-        )
+        defended, lost = counts.n_defended / self.n_adversarial, counts.n_lost / self.n_benign
+        return f"{leader.name} Def {100 * defended:.1f} % Acc_dec {100 * lost:.1f}"
