@@ -15,7 +15,6 @@ from results.stats import share_difference, wilson
 from results.tables.surface import Bools, feasible, report_text, summary
 from results.words import interval
 
-AXES = ("sigma_255", "xi", "qs_af")  # what distinguishes the chains of a study
 PAPER = "M+M90+M70+M50+M30"
 
 # Feasible ones first, of the others the least decline; across trials the earlier one among equals.

@@ -1,7 +1,6 @@
 """A tuning study as a picture: its course, what mattered, the front, and sigma by size."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -12,12 +11,9 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
 from results.draw import STYLE
+from results.tables.picture import WINNER
 from results.tuned import Tuned
 
-_STAR: dict[str, Any] = {
-    "marker": "*", "markersize": 13, "color": "gold", "markeredgecolor": "black",
-    "markeredgewidth": 0.8, "linestyle": "",
-}  # fmt: skip
 _NAMES = {"sigma_255": "noise sigma", "xi": "xi", "xi_percent": "xi", "qs_af": "QS_AF"}
 _MOST_LABELS = 14  # numbers in a map's cells are left out beyond so many lines
 
@@ -52,9 +48,8 @@ def _history(axes: Axes, found: Tuned) -> None:
     numbers, defended = found.trials["trial"] + 1, _defended(found.trials)
     axes.plot(numbers, defended.cummax(), color="0.5", drawstyle="steps-post", label="best so far")
     axes.plot(numbers, defended, "o", markersize=4, label="a trial's best feasible subset")
-    axes.plot(found.winner["trial"] + 1, defended.max(), label="winner", **_STAR)
-    axes.set_xlabel("trial, in order of finishing")
-    axes.set_ylabel("Def (%)")
+    axes.plot(found.winner["trial"] + 1, defended.max(), label="winner", **WINNER)
+    axes.set(xlabel="trial, in order of finishing", ylabel="Def (%)")
     axes.set_title("History: accuracy on adversarial images, tuning split")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(axis="y", color="0.9")
@@ -70,8 +65,7 @@ def _importance(axes: Axes, importances: Mapping[str, float]) -> None:
     names = sorted(importances, key=lambda name: importances[name])
     bars = axes.barh([_NAMES.get(n, n) for n in names], [importances[n] for n in names], height=0.6)
     axes.bar_label(bars, fmt="%.2f", padding=3)
-    axes.set_xlim(0, 1.1 * max(importances.values()))
-    axes.set_xlabel("share")
+    axes.set(xlim=(0, 1.1 * max(importances.values())), xlabel="share")
 
 
 def _front(axes: Axes, found: Tuned, max_decline_points: float) -> None:
@@ -82,15 +76,14 @@ def _front(axes: Axes, found: Tuned, max_decline_points: float) -> None:
     )  # fmt: skip
     axes.figure.colorbar(shown, ax=axes, label="members", ticks=range(1, 9), pad=0.02)
     winner = found.winner.to_frame().T
-    axes.plot(_benign(winner), _defended(winner), label="winner", zorder=4, **_STAR)
+    axes.plot(_benign(winner), _defended(winner), label="winner", zorder=4, **WINNER)
     undefended = 100 * winner["n_benign_right_undefended"].iloc[0] / winner["n_benign"].iloc[0]
     limit = undefended - max_decline_points
-    axes.axvline(limit, color="black", linestyle="--", linewidth=1,
-                 label=f"limit: {max_decline_points:g} points below M")  # fmt: skip
+    said = f"limit: {max_decline_points:g} points below M"
+    axes.axvline(limit, color="black", linestyle="--", linewidth=1, label=said)
     low, high = _benign(lines).min(), _benign(lines).max()
     axes.set_xlim(min(low, limit) - 0.2, max(high, undefended) + 0.2)
-    axes.set_xlabel("accuracy on benign images (%)")
-    axes.set_ylabel("Def (%)")
+    axes.set(xlabel="accuracy on benign images (%)", ylabel="Def (%)")
     axes.set_title(f"Exact front: {len(lines)} subsets of all chains that none beats")
     axes.grid(color="0.92")
     axes.legend(frameon=False, loc="best")
@@ -104,8 +97,7 @@ def _heat_map(axes: Axes, found: Tuned) -> None:
     axes.figure.colorbar(shown, ax=axes, label="Def (%)", pad=0.02)
     axes.set_xticks(range(8), [f"{n}" for n in range(1, 9)])
     axes.set_yticks(range(len(table)), [f"{sigma:g}" for sigma in table.index])
-    axes.set_xlabel("members")
-    axes.set_ylabel("noise sigma (1/255), tried ones")
+    axes.set(xlabel="members", ylabel="noise sigma (1/255), tried ones")
     axes.set_title("Best feasible subset by noise and size")
     if len(table) > _MOST_LABELS:
         return

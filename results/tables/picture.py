@@ -28,7 +28,7 @@ _HALO: dict[str, Any] = {"color": "white", "linewidth": 3.2}
 _MISSING: dict[str, Any] = {"fc": "0.85", "ec": "0.55", "hatch": "////", "linewidth": 0}
 _POINT = {"linestyle": "", "markeredgecolor": "black", "markeredgewidth": 0.8}
 _TIED: dict[str, Any] = _POINT | {"marker": "o", "markersize": 3.2, "color": "white"}
-_WINNER: dict[str, Any] = _POINT | {"marker": "*", "markersize": 13, "color": "gold"}
+WINNER: dict[str, Any] = _POINT | {"marker": "*", "markersize": 13, "color": "gold"}
 
 Floats = NDArray[np.float64]
 
@@ -73,10 +73,8 @@ def table_heatmaps(
         _draw_map(left, grid.defended, cmap="viridis", limits=_span(grid.defended), label="Def (%)")
         limits = (max_decline_points - _DECLINE_REACH, max_decline_points + _DECLINE_REACH)
         _draw_map(right, grid.decline, cmap="coolwarm", limits=limits, label="Acc_dec (points)")
-        left.set_ylabel(
-            "partition pattern k (diagonals kept)" if bands is None
-            else "n_OF (coefficients kept: smallest delta_a / delta_b)"
-        )  # fmt: skip
+        measured = "n_OF (coefficients kept: smallest delta_a / delta_b)"
+        left.set_ylabel(measured if bands else "partition pattern k (diagonals kept)")
         for axes, values in ((left, grid.defended), (right, grid.decline)):
             _label_axes(axes, grid, bands)
             _draw_marks(axes, values, grid, winner)
@@ -125,7 +123,7 @@ def _draw_marks(axes: Axes, values: Floats, grid: _Grid, winner: Winner | None) 
         return
     tied = winner.tied_lines[winner.tied_lines["table"] != winner.table]
     axes.plot(*_places(grid, tied["qs_af"], tied["pattern"]), label="tied", **_TIED)
-    axes.plot(*_places(grid, [winner.qs_af], [winner.pattern]), label="winner", **_WINNER)
+    axes.plot(*_places(grid, [winner.qs_af], [winner.pattern]), label="winner", **WINNER)
 
 
 def _places(grid: _Grid, qs_af: Iterable[int], k: Iterable[int]) -> tuple[list[int], list[int]]:
@@ -173,7 +171,7 @@ def _legend(
     entries: list[Line2D | Patch] = [Line2D([], [], label=border, **_BORDER)]
     if winner is not None:
         name = f"winner: {of_patterns([winner.pattern], bands)}, QS_AF {winner.qs_af}"
-        entries.append(Line2D([], [], label=name, **_WINNER))
+        entries.append(Line2D([], [], label=name, **WINNER))
     if winner is not None and len(winner.tied) > 1:
         name = f"tied with it (Def, 95 %): {len(winner.tied) - 1}"
         entries.append(Line2D([], [], label=name, **_TIED))

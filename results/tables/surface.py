@@ -132,7 +132,9 @@ def complete(surface: Surface, *, partial: bool) -> Bools:
 
 def lines_of(surface: Surface, keep: Bools) -> pd.DataFrame:
     """`summary`'s lines for the tables in `keep`, indexed by position in `surface.tables`."""
-    n = _outcomes(surface)[keep]  # [tables, subject, right undefended, right defended]
+    shape = (len(surface.tables), len(SUBJECTS), 2, 2)  # .., right undefended, right defended
+    key = ((surface.table * 2 + surface.subject) * 2 + surface.was_right) * 2 + surface.right
+    n = np.bincount(key, minlength=int(np.prod(shape))).reshape(shape)[keep]
     benign, adv = n[:, 0], n[:, 1]
     lines = surface.tables[keep].assign(
         n_benign=benign.sum(axis=(1, 2)),
@@ -152,13 +154,6 @@ def lines_of(surface: Surface, keep: Bools) -> pd.DataFrame:
     _add_share(lines, "def_all", "n_adv_right", "n_adv")
     _add_share(lines, "def_successful", "n_successful_right", "n_successful")
     return lines
-
-
-def _outcomes(surface: Surface) -> Integers:
-    """How many rows per [table, subject, right undefended, right defended]: one count of all."""
-    key = ((surface.table * 2 + surface.subject) * 2 + surface.was_right) * 2 + surface.right
-    shape = (len(surface.tables), len(SUBJECTS), 2, 2)
-    return np.bincount(key, minlength=int(np.prod(shape))).reshape(shape)
 
 
 def _add_share(lines: pd.DataFrame, name: str, hits: str, trials: str) -> None:
