@@ -41,7 +41,7 @@ def tune(ensembles: Ensembles, tuning: Tuning, asked: Flags) -> Told:
             parallel = 1 if asked.reproducible else asked.parallel or ensembles.engine.slots()
             with ensembles.noted():
                 driver.run(until=asked.until, more=more, parallel=parallel)
-        return driver.told()
+        return Told(driver.importances(), driver.failed(), opened.name)
 
 
 def answer(ensembles: Ensembles, tuning: Tuning, told: Told, *, title: str) -> Answer:

@@ -182,10 +182,6 @@ class Driver:
         """Trials that failed by themselves, and why."""
         return {t.number: t.user_attrs[ERROR] for t in self.ended() if ERROR in t.user_attrs}
 
-    def told(self) -> Told:
-        """What the study says now."""
-        return Told(self.importances(), self.failed(), self.opened.name)
-
     def importances(self) -> dict[str, float]:
         """How much of the objective's variance each axis explains; empty where nothing varies."""
         complete = [t for t in self.ended() if t.state == TrialState.COMPLETE]

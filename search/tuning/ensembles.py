@@ -14,7 +14,8 @@ from typing import Any
 
 from core import attacks
 from core.codec import qtable
-from core.defences import Ensemble, subsets
+from core.defences import Ensemble
+from core.defences.subsets import Scores
 from core.training import noisy
 from search.engine.bank import Bank
 from search.engine.plan import Grid
@@ -26,21 +27,9 @@ from search.inputs.chains import ChainCell, Member, chain_id
 from search.inputs.loading import Inputs, members_of
 from search.inputs.networks import Source
 from search.inputs.pictures import Piece
+from search.tuning import subsets
 from search.tuning.driver import Failed
 from search.tuning.space import Setting
-from search.tuning.subsets import (
-    ReportCell,
-    ReportRow,
-    Said,
-    SubsetRow,
-    SubsetsCell,
-    counted,
-    load,
-    predict,
-    said,
-    score,
-    together,
-)
 
 STUDY, REPORT = "ensemble_tune", "ensemble_report"
 _KINDS = (("search", "benign"), ("search", "adversarial"))
@@ -101,7 +90,7 @@ class Ensembles:
             rest: dict[str, Any] = {"n_cells": None, "failed": {}, "best": ""}
             self.record.write({"state": state, "n_done": self.n_done} | rest)
 
-    def __call__(self, settings: Sequence[Setting]) -> list[subsets.Scores | Failed]:
+    def __call__(self, settings: Sequence[Setting]) -> list[Scores | Failed]:
         """Every subset's counts for each setting; Failed where its own cells fail."""
         try:
             return list(self._scored(settings))
@@ -151,13 +140,10 @@ class Ensembles:
             for setting, members in zip(settings, made, strict=True)
         }
 
-    def said(self, settings: Sequence[Setting], split: str, subject: str) -> list[Said]:
+    def said(self, settings: Sequence[Setting], split: str, subject: str) -> list[subsets.Said]:
         """What each setting's members make of the images of a kind."""
         found, bank = self.found(settings, [(split, subject)]), Bank(self.engine.store.root)
-        return [
-            together([said(bank, *piece) for piece in found[self.chain_of(setting)].items()])
-            for setting in settings
-        ]
+        return [subsets.said(bank, found[self.chain_of(setting)]) for setting in settings]
 
     def of(self, split: str, subject: str) -> list[Piece]:
         """The images of a kind."""
@@ -179,12 +165,13 @@ class Ensembles:
         made = {"made: chains": chains.VERSION, "made: outputs": chains.OUTPUTS.version}
         return named | pieces | {"model: weights": self.weights} | made | recipe
 
-    def _scored(self, settings: Sequence[Setting]) -> list[subsets.Scores]:
+    def _scored(self, settings: Sequence[Setting]) -> list[Scores]:
         found = self.found(settings, _KINDS)
-        how = partial(load, found), partial(score, len(self.of(*_KINDS[0]))), counted
-        study = Study(STUDY, 1, SubsetsCell, SubsetRow, *how)
+        n_benign = sum(len(piece.images) for piece in self.of(*_KINDS[0]))
+        how = partial(subsets.load, found), partial(subsets.score, n_benign), subsets.counted
+        study = Study(STUDY, 1, subsets.SubsetsCell, subsets.SubsetRow, *how)
         cells = [self._subsets_cell(setting) for setting in settings]
-        told: list[tuple[str, subsets.Scores]] = []
+        told: list[tuple[str, Scores]] = []
         plan = Grid(study.cell_id, cells, watch=told.append)
         outcome = self.engine.sweep(study, plan, self.sweep, label="subsets", recorded=False)
         if outcome.failed:
@@ -197,18 +184,19 @@ class Ensembles:
         """Store every held-out image's outcome."""
         kinds = (("report", "adversarial"), ("report", "benign"))
         found = self.found([one.setting for one in chosen], kinds)
-        study = Study(REPORT, 1, ReportCell, ReportRow, partial(load, found), predict)
+        how = partial(subsets.load, found), subsets.predict
+        study = Study(REPORT, 1, subsets.ReportCell, subsets.ReportRow, *how)
         plan = Grid(study.cell_id, [self._report_cell(one, *k) for k in kinds for one in chosen])
         outcome = self.engine.sweep(study, plan, self.sweep, label="held-out report")
         if outcome.failed:
             raise CellsFailed(outcome)
 
-    def _subsets_cell(self, setting: Setting) -> SubsetsCell:
-        return SubsetsCell(**self._fields(setting, *_KINDS), qs_af=int(setting["qs_af"]))
+    def _subsets_cell(self, setting: Setting) -> subsets.SubsetsCell:
+        return subsets.SubsetsCell(**self._fields(setting, *_KINDS), qs_af=int(setting["qs_af"]))
 
-    def _report_cell(self, one: Chosen, split: str, subject: str) -> ReportCell:
+    def _report_cell(self, one: Chosen, split: str, subject: str) -> subsets.ReportCell:
         fields = self._fields(one.setting, (split, subject))
-        return ReportCell(**fields, members=one.members, split=split, subject=subject)
+        return subsets.ReportCell(**fields, members=one.members, split=split, subject=subject)
 
     def _fields(self, setting: Setting, *kinds: tuple[str, str]) -> dict[str, Any]:
         """What both cells say of a setting's chain and of the images of some kinds."""

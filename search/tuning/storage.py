@@ -183,17 +183,13 @@ def _postgresql(url: str, study: str) -> Iterator[Opened]:
         # A machine that vanished closes nothing: the server must ask for it.
         for name, value in (("idle", _ALIVE_S), ("interval", 10), ("count", 6)):
             connection.execute(f"SET tcp_keepalives_{name} = {value:d}")
-        held = connection.execute("SELECT pg_try_advisory_lock(%s)", (_lock_number(study),))
+        digest = hashlib.sha256(f"qtable-sweeps tuning {study}".encode()).digest()
+        number = int.from_bytes(digest[:8], "little", signed=True)  # one of 2^64 of a database
+        held = connection.execute("SELECT pg_try_advisory_lock(%s)", (number,))
         if held.fetchone() != (True,):
             raise _taken(study, "")
         with _rdb(url.replace("postgresql://", "postgresql+psycopg://", 1), url) as storage:
             yield Opened(storage, redacted(url), partial(_check_connection, connection))
-
-
-def _lock_number(study: str) -> int:
-    """One of the server's 2^64 lock numbers; a database has its own."""
-    digest = hashlib.sha256(f"qtable-sweeps tuning {study}".encode()).digest()
-    return int.from_bytes(digest[:8], "little", signed=True)
 
 
 @contextlib.contextmanager
@@ -226,32 +222,28 @@ def scrubbed(text: str, url: str) -> str:
 
 
 def remember(study: optuna.Study, question: dict[str, Any]) -> bool:
-    """Keep what the study asks; whether it is new.
-
-    InputError, naming the difference, where the study asked otherwise.
-    """
+    """Keep what the study asks; whether it is new. InputError where it asked otherwise."""
     plain = json.loads(json.dumps(question, sort_keys=True))
     known = study.user_attrs.get("question")
-    if known is None and study.get_trials(deepcopy=False):
-        raise InputError(
-            f"the study {study.study_name!r} holds trials of something else: it does not say what "
-            "it asks.\nHint: choose another --study."
-        )
-    if known is not None and known != plain:
-        changes = [
-            f"  {name}: {_worded(known, name)} there, {_worded(plain, name)} now"
-            for name in sorted(known.keys() | plain.keys())
-            if known.get(name) != plain.get(name)
-        ]
-        raise InputError(
-            f"the study {study.study_name!r} asks another question:\n"
-            + "\n".join(changes)
-            + "\nHint: ask as before, or choose another --study."
-        )
     if known is None:
+        if study.get_trials(deepcopy=False):
+            raise InputError(
+                f"the study {study.study_name!r} holds trials of something else: it does not say "
+                "what it asks.\nHint: choose another --study."
+            )
         text = json.dumps(plain, sort_keys=True)
         study.set_user_attr("question_sha256", hashlib.sha256(text.encode()).hexdigest())
         study.set_user_attr("question", plain)  # the last: a study without it is a new one
+    elif known != plain:
+        changes = "\n".join(
+            f"  {name}: {_worded(known, name)} there, {_worded(plain, name)} now"
+            for name in sorted(known.keys() | plain.keys())
+            if known.get(name) != plain.get(name)
+        )
+        raise InputError(
+            f"the study {study.study_name!r} asks another question:\n{changes}\n"
+            "Hint: ask as before, or choose another --study."
+        )
     return known is None
 
 

@@ -97,49 +97,44 @@ class Said:
 Found = Mapping[str, Mapping[str, tuple[str, ...]]]  # chain -> piece of images -> outputs
 
 
-def load(found: Found, cell: SubsetsCell | ReportCell, place: Place) -> list[Said]:
-    """Of each piece of images: what the chain's members say."""
-    return [said(place.bank, piece, found[cell.chain][piece]) for piece in cell.pieces]
+def load(found: Found, cell: SubsetsCell | ReportCell, place: Place) -> Said:
+    """What the chain's members say of the cell's images."""
+    return said(place.bank, {piece: found[cell.chain][piece] for piece in cell.pieces})
 
 
-def said(bank: Bank, piece: str, outputs: Sequence[str]) -> Said:
-    """What members make of a piece of images, from the bank's pieces of their outputs."""
-    whole = torch.stack([bank.get(name)[0]["outputs"] for name in outputs])
-    return Said(whole, [images_of(bank, piece)])
+def said(bank: Bank, pieces: Mapping[str, Sequence[str]]) -> Said:
+    """What members make of pieces of images, from the bank's pieces of their outputs."""
+    outputs = [torch.stack([bank.get(n)[0]["outputs"] for n in names]) for names in pieces.values()]
+    return Said(torch.cat(outputs, dim=1), [images_of(bank, piece) for piece in pieces])
 
 
-def together(said: Sequence[Said]) -> Said:
-    """All images as one."""
-    outputs = torch.cat([part.outputs for part in said], dim=1)
-    return Said(outputs, [image for part in said for image in part.images])
-
-
-def score(n_benign_pieces: int, cell: SubsetsCell, said: list[Said]) -> schema.Columns:
-    """Count what every subset gets right; benign pieces stand first."""
-    benign, attacked = together(said[:n_benign_pieces]), together(said[n_benign_pieces:])
-    counts = subsets.score(*benign.labelled, *attacked.labelled, rule=cell.rule)
-    undefended = int((benign.joined("undefended") == benign.joined("labels")).sum())
+def score(n_benign: int, cell: SubsetsCell, said: Said) -> schema.Columns:
+    """Count what every subset gets right; benign images stand first."""
+    outputs, labels = said.labelled
+    benign = outputs[:, :n_benign], labels[:n_benign]
+    attacked = outputs[:, n_benign:], labels[n_benign:]
+    counts = subsets.score(*benign, *attacked, rule=cell.rule)
+    undefended = (said.joined("undefended") == labels)[:n_benign]
     numbers = range(1, len(counts.n_members) + 1)
     return {
         "subset": list(numbers),
         "members": ["+".join(subsets.names(n, MEMBERS)) for n in numbers],
         "n_members": counts.n_members,
         "n_benign": [counts.n_benign] * len(numbers),
-        "n_benign_right_undefended": [undefended] * len(numbers),
+        "n_benign_right_undefended": [int(undefended.sum())] * len(numbers),
         "n_benign_right": counts.n_benign_right,
         "n_adversarial": [counts.n_adversarial] * len(numbers),
         "n_adversarial_right": counts.n_adversarial_right,
     }
 
 
-def predict(cell: ReportCell, said: list[Said]) -> schema.Columns:
+def predict(cell: ReportCell, said: Said) -> schema.Columns:
     """What the chosen members take each image for."""
-    whole = together(said)
-    picked = whole.outputs[[MEMBERS.index(name) for name in cell.members.split("+")]]
+    picked = said.outputs[[MEMBERS.index(name) for name in cell.members.split("+")]]
     return {
-        "image": whole.joined("ids"),
-        "label": whole.joined("labels"),
-        "undefended": whole.joined("undefended"),
+        "image": said.joined("ids"),
+        "label": said.joined("labels"),
+        "undefended": said.joined("undefended"),
         "predicted": combined(picked, cell.rule).argmax(1).numpy(),
     }
 
