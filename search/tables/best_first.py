@@ -30,7 +30,6 @@ BLOCKS_PER_SUBJECT = 40  # images are asked in so many steps: few forwards waste
 _PROBE_EVERY = 8  # tables
 _SUBJECTS = ("adversarial", "benign")
 
-AskFor = Callable[[Block, Sequence[str]], Any]
 Rank = tuple[int, int, int, int]
 
 
@@ -59,7 +58,7 @@ class BestFirst:
         self,
         tally: Tally,
         pieces: Sequence[Piece],
-        cell: AskFor,
+        cell: Callable[[Block, Sequence[str]], Any],
         cell_id: Callable[[Any], str],
         *,
         largest_block: int,
@@ -101,15 +100,12 @@ class BestFirst:
         """A cell for the tables with the highest bounds, probes first; None while all are busy."""
         leader = self._tally.leader()
         floor = self._tally.rank(leader) if leader else (-1, 0, 0, 0)
+        declined = self._declined_after
         bounds = {table: self.bound(table) for table in self._alive}
         for table in self._alive:
             if not self._tally.allows(-bounds[table][1]):
-                self._declined_after[table.name] = self._of[table.name].next_block["benign"]
-        self._alive = [
-            table
-            for table in self._alive
-            if bounds[table] >= floor and table.name not in self._declined_after
-        ]
+                declined[table.name] = self._of[table.name].next_block["benign"]
+        self._alive = [t for t in self._alive if bounds[t] >= floor and t.name not in declined]
         groups: dict[tuple[bool, str, int, bool], list[TwoStep]] = defaultdict(list)
         order = {table: (self._is_probe(table), bounds[table]) for table in self._alive}
         for table in sorted(self._alive, key=order.__getitem__, reverse=True):

@@ -145,21 +145,19 @@ class Question:
 
     def plan(self) -> tuple[Plan, Tally]:
         """How the search goes through its tables."""
-        rows, pieces, asked = self.tables(), self.of("search"), self.asked
+        rows, pieces, size = self.tables(), self.of("search"), self.asked.block
         n_benign, n_adversarial = (
             sum(len(p.images) for p in pieces if p.subject == subject)
             for subject in ("benign", "adversarial")
         )
         everything = [table for row in rows for table in row]
-        tally = Tally(everything, n_benign, n_adversarial, asked.max_decline)
-        if asked.best_first:
-            how = (self.cell, SEARCH.cell_id)
-            return BestFirst(tally, pieces, *how, largest_block=asked.block), tally
+        tally = Tally(everything, n_benign, n_adversarial, self.asked.max_decline)
+        if self.asked.best_first:
+            return BestFirst(tally, pieces, self.cell, SEARCH.cell_id, largest_block=size), tally
         together = (
             [table.name for row in rows[i : i + PATTERNS_PER_CELL] for table in row]
             for i in range(0, len(rows), PATTERNS_PER_CELL)
         )
-        size = asked.block
         cells = (self.cell(block, names) for names in together for block in blocks(pieces, size))
         return Grid(SEARCH.cell_id, cells, watch=tally.add, best=tally.best), tally
 
