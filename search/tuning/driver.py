@@ -22,7 +22,6 @@ from search.progress import say
 from search.tuning import storage
 from search.tuning.samplers import ERROR, Make, Sampler, ended, gaussian_process, taken
 from search.tuning.space import MEMBERSHIP, Setting, Space, use
-from search.tuning.storage import Opened, remember
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -131,7 +130,7 @@ class Told:
 class Driver:
     """The study's one driver, while it holds the lease."""
 
-    opened: Opened
+    opened: storage.Opened
     tuning: Tuning
     evaluate: Evaluate
     make: Make = gaussian_process
@@ -155,7 +154,7 @@ class Driver:
                 f"{', '.join(directions.values())}.\n"
                 "Hint: --objectives as before, or choose another --study."
             )
-        if remember(self.study, self.tuning.asked()):
+        if storage.remember(self.study, self.tuning.asked()):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 self.study.set_metric_names(list(directions))  # for optuna-dashboard
