@@ -8,6 +8,7 @@ Images8 = UInt8[Tensor, "n c h w"]  # the same in whole levels 0..255, as a file
 Images = Images8 | Pixels  # `core.codec.to_pixels` makes pixels of either
 Labels = Int[Tensor, " n"]  # class index
 Logits = Float[Tensor, "n classes"]  # before softmax
+PerImage = Float[Tensor, " n"]  # one number for each image
 Probabilities = Float[Tensor, "n classes"]  # each row sums to 1
 Levels = Float[Tensor, "*grid 8 8"]  # JPEG samples, level-shifted to [-128, 127]
 Coefficients = Float[Tensor, "*grid 8 8"]  # DCT of Levels; [..., 0, 0] is DC

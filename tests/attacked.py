@@ -26,6 +26,17 @@ SETTINGS = [
         ("cw:rate=0.1,searches=3", None, 30),
         ("cw:rate=0.1,searches=3,target=2", None, 30),
         ("bpda:rate=1", 127.5, 30),
+        ("apgd", 4.0, 5),
+        ("apgd:loss=dlr", 4.0, 5),
+        ("apgd-l2:loss=margin", 127.5, 5),
+        ("apgd-t:targets=2", 4.0, 3),
+        ("apgd-t-l2:targets=2", 127.5, 3),
+        ("fab:targets=2", 4.0, 3),
+        ("fab-l2:targets=2", 127.5, 3),
+        ("square:queries=20", 4.0, None),
+        ("square-l2:queries=20", 127.5, None),
+        ("aa:queries=9", 4.0, 2),
+        ("aa-l2:queries=9", 127.5, 2),
     )
 ]
 

@@ -5,15 +5,20 @@ that one argument (the bare model, another model, the whole defence). `straight_
 defence without a gradient differentiable, `Expectation` a random one plain.
 """
 
+from core.attacks.apgd import apgd, apgd_targeted
 from core.attacks.auto import autoattack
 from core.attacks.bpda import bpda, straight_through
 from core.attacks.carlini_wagner import carlini_wagner
 from core.attacks.deepfool import deepfool
+from core.attacks.fab import fab
 from core.attacks.gradient_sign import fgsm, ifgsm, pgd
 from core.attacks.gradients import Expectation
-from core.attacks.images import on_images, round_within
+from core.attacks.images import on_images
 from core.attacks.norms import L2, LINF, Norm
+from core.attacks.rounding import round_within
 from core.attacks.spec import NAMES, Attack, parse_attack
+from core.attacks.square import square
+from core.attacks.standard import standard
 from core.attacks.transfer import difgsm, gaussian_kernel, kernel_side, tifgsm
 
 __all__ = [
@@ -23,11 +28,14 @@ __all__ = [
     "Attack",
     "Expectation",
     "Norm",
+    "apgd",
+    "apgd_targeted",
     "autoattack",
     "bpda",
     "carlini_wagner",
     "deepfool",
     "difgsm",
+    "fab",
     "fgsm",
     "gaussian_kernel",
     "ifgsm",
@@ -36,6 +44,8 @@ __all__ = [
     "parse_attack",
     "pgd",
     "round_within",
+    "square",
+    "standard",
     "straight_through",
     "tifgsm",
 ]

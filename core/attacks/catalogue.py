@@ -1,64 +1,22 @@
 """Every attack by name: its norm, its usual settings with their source, and how it is run."""
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-import torch
-
-from core.attacks.auto import autoattack
+from core.attacks.auto_families import AUTO
 from core.attacks.bpda import bpda
 from core.attacks.carlini_wagner import carlini_wagner
 from core.attacks.deepfool import deepfool
+from core.attacks.family import IN_L2, Call, Family, Setting, above_zero, at_least
 from core.attacks.gradient_sign import ifgsm, pgd
 from core.attacks.gradients import Differentiable
-from core.attacks.norms import L2, LINF, Norm
+from core.attacks.norms import L2
 from core.attacks.transfer import difgsm, gaussian_kernel, kernel_side, tifgsm
 from core.shapes import Labels, Pixels
 
 UNBOUNDED_255 = 1e6  # L2: farther than any two colour images of 2200 pixels a side are apart
 LEAST_LIKELY = "least-likely"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Call:
-    """What an attack is run with, beside the function, the pixels and the labels."""
-
-    eps_255: float
-    step_255: float
-    n_steps: int
-    n_restarts: int
-    norm: Norm
-    targeted: bool
-    generators: Sequence[torch.Generator]
-    settings: Mapping[str, Any]  # complete: the defaults where nothing was given
-
-
-Runner = Callable[[Differentiable, Pixels, Labels, Call], Pixels]
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One setting of an attack beyond its budget and steps."""
-
-    default: int | float | str  # its type is the setting's
-    wanted: str  # in words
-    valid: Callable[[Any], bool]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Family:
-    """An attack's name in the table of `FAMILIES`."""
-
-    run: Runner
-    norm: Norm = LINF
-    eps_255: float | None = 2.0  # the usual budget; None: it has none
-    n_steps: Callable[[float], int] = lambda _: 1  # from the budget
-    step_255: Callable[[float], float] | None = None  # from the budget; None: it takes no such step
-    random_start: bool = False
-    one_step: bool = False
-    settings: Mapping[str, Setting] = field(default_factory=dict)
 
 
 def _shared(call: Call) -> dict[str, Any]:
@@ -143,18 +101,6 @@ def _bpda(logits_of: Differentiable, pixels: Pixels, labels: Labels, call: Call)
     )
 
 
-def _autoattack(logits_of: Differentiable, pixels: Pixels, labels: Labels, call: Call) -> Pixels:
-    return autoattack(
-        logits_of,
-        pixels,
-        labels,
-        eps_255=call.eps_255,
-        version=call.settings["version"],
-        generators=call.generators,
-        norm=call.norm,
-    )
-
-
 def _ten(_: float) -> int:
     return 10
 
@@ -163,25 +109,12 @@ def _quarter(eps_255: float) -> float:
     return eps_255 / 4
 
 
-def _at_least(low: int, default: int | float) -> Setting:  # noqa: PYI041  beartype keeps them apart
-    return Setting(default, f"at least {low:g}", lambda value: low <= value < math.inf)
-
-
-def _above_zero(default: float) -> Setting:
-    return Setting(default, "above 0", lambda value: 0 < value < math.inf)
-
-
 def _is_target(value: str) -> bool:
     return value in ("", LEAST_LIKELY) or (value.isascii() and value.isdigit())
 
 
 _TARGET = {"target": Setting("", f"a class number or {LEAST_LIKELY}", _is_target)}
-_MOMENTUM = {"momentum": _at_least(0, 0.0), **_TARGET}  # 1 in Dong et al. (2018)
-_VERSION = {
-    "version": Setting(
-        "standard", "standard, plus or rand", ("standard", "plus", "rand").__contains__
-    )
-}
+_MOMENTUM = {"momentum": at_least(0, 0.0), **_TARGET}  # 1 in Dong et al. (2018)
 
 _FGSM = Family(run=_ifgsm, step_255=lambda eps: eps, one_step=True, settings=_TARGET)
 # Steps of 1/255, min(eps + 4, 1.25 eps) of them: Kurakin et al. (2017), section 2.2.
@@ -193,16 +126,14 @@ _IFGSM = Family(
 )
 # Madry et al. (2018) use steps of 2.5 eps / steps.
 _PGD = Family(run=_pgd, step_255=_quarter, n_steps=_ten, random_start=True, settings=_TARGET)
-# The L2 budget 0.5 is RobustBench's (Croce et al. 2021).
-_L2: dict[str, Any] = {"norm": L2, "eps_255": 127.5}
 
 FAMILIES: Mapping[str, Family] = {
     "fgsm": _FGSM,
     "ifgsm": _IFGSM,
     "pgd": _PGD,
-    "fgsm-l2": replace(_FGSM, **_L2),
-    "ifgsm-l2": replace(_IFGSM, step_255=_quarter, n_steps=_ten, **_L2),
-    "pgd-l2": replace(_PGD, **_L2),
+    "fgsm-l2": replace(_FGSM, **IN_L2),
+    "ifgsm-l2": replace(_IFGSM, step_255=_quarter, n_steps=_ten, **IN_L2),
+    "pgd-l2": replace(_PGD, **IN_L2),
     # Ten steps of eps/10: Dong et al. (2019), section 4.1. `kernel` 0: scaled with the image.
     "tifgsm": Family(
         run=_tifgsm,
@@ -230,7 +161,7 @@ FAMILIES: Mapping[str, Family] = {
         norm=L2,
         eps_255=UNBOUNDED_255,
         n_steps=lambda _: 50,
-        settings={"overshoot": _at_least(0, 0.02), "candidates": _at_least(2, 10)},
+        settings={"overshoot": at_least(0, 0.02), "candidates": at_least(2, 10)},
     ),
     # Carlini and Wagner's published code, with 1000 steps where it has 10,000.
     "cw": Family(
@@ -239,22 +170,16 @@ FAMILIES: Mapping[str, Family] = {
         eps_255=UNBOUNDED_255,
         n_steps=lambda _: 1000,
         settings={
-            "confidence": _at_least(0, 0.0),
-            "searches": _at_least(1, 9),
-            "rate": _above_zero(0.01),
-            "first_c": _above_zero(1e-3),
+            "confidence": at_least(0, 0.0),
+            "searches": at_least(1, 9),
+            "rate": above_zero(0.01),
+            "first_c": above_zero(1e-3),
             **_TARGET,
         },
     ),
     # Athalye et al. (2018), published code; the defensive-table paper, section 4.
     "bpda": Family(
-        run=_bpda,
-        norm=L2,
-        eps_255=None,
-        n_steps=lambda _: 1000,
-        settings={"rate": _above_zero(0.1)},
+        run=_bpda, norm=L2, eps_255=None, n_steps=lambda _: 1000, settings={"rate": above_zero(0.1)}
     ),
-    # Croce and Hein (2020).
-    "autoattack": Family(run=_autoattack, settings=_VERSION),
-    "autoattack-l2": Family(run=_autoattack, settings=_VERSION, **_L2),
+    **AUTO,
 }

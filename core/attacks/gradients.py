@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+from core.attacks.losses import Loss, cross_entropy
 from core.shapes import Labels, Logits, Pixels
 
 Differentiable = Callable[[Pixels], Logits]
@@ -19,7 +19,7 @@ class Expectation:
 
     Every attack takes it. Called, it gives the mean logits of `n_samples` draws, so the gradient
     of a logit (DeepFool, C&W) is the mean over draws; `loss_gradient` gives the mean of the
-    gradients of each draw's own cross-entropy. An image's draws come from its own CPU generator
+    gradients of each draw's own loss. An image's draws come from its own CPU generator
     alone, so they do not depend on its neighbours.
 
     Source: Athalye, Engstrom, Ilyas and Kwok (2018), section 2; Athalye, Carlini and Wagner
@@ -64,25 +64,28 @@ def preceded(
 
 
 def gradient_and_logits(
-    logits_of: Differentiable, pixels: Pixels, labels: Labels
+    logits_of: Differentiable, pixels: Pixels, labels: Labels, *, loss: Loss = cross_entropy
 ) -> tuple[Pixels, Logits]:
-    """Gradient of each image's own cross-entropy, and the logits; no image sees another's."""
+    """Gradient of each image's own loss, and the logits; no image sees another's."""
     draws = [logits_of]
     if isinstance(logits_of, Expectation):
         draws = [logits_of.draw] * logits_of.n_samples
-    gradients, logits = zip(*(_one(draw, pixels, labels) for draw in draws), strict=True)
+    gradients, logits = zip(*(_one(draw, pixels, labels, loss) for draw in draws), strict=True)
     return sum(gradients[1:], gradients[0]) / len(draws), sum(logits[1:], logits[0]) / len(draws)
 
 
-def _one(logits_of: Differentiable, pixels: Pixels, labels: Labels) -> tuple[Pixels, Logits]:
+def _one(
+    logits_of: Differentiable, pixels: Pixels, labels: Labels, loss: Loss
+) -> tuple[Pixels, Logits]:
     with torch.enable_grad():
         inputs = pixels.detach().requires_grad_()
         logits = logits_of(inputs)
-        loss = functional.cross_entropy(logits, labels, reduction="sum")
-        (gradient,) = torch.autograd.grad(loss, inputs)
+        (gradient,) = torch.autograd.grad(loss(logits, labels).sum(), inputs)
     return gradient, logits.detach()
 
 
-def loss_gradient(logits_of: Differentiable, pixels: Pixels, labels: Labels) -> Pixels:
-    """Gradient of each image's own cross-entropy."""
-    return gradient_and_logits(logits_of, pixels, labels)[0]
+def loss_gradient(
+    logits_of: Differentiable, pixels: Pixels, labels: Labels, *, loss: Loss = cross_entropy
+) -> Pixels:
+    """Gradient of each image's own loss."""
+    return gradient_and_logits(logits_of, pixels, labels, loss=loss)[0]

@@ -23,12 +23,17 @@ class Norm:
     steepest: Callable[[Tensor], Tensor]  # the unit change along which a gradient rises fastest
     project: Callable[[Pixels, Pixels, float], Pixels]  # attacked into the ball and into [0, 1]
     draw: Callable[[torch.Size, torch.Generator], Tensor]  # uniform in one image's unit ball
+    length: Callable[[Pixels], Tensor]  # of each image's change, [n, 1, 1, 1]
 
 
 def lengths(change: Tensor) -> Tensor:
     """L2 length of each image's change, [n, 1, 1, 1]."""
     length: Tensor = change.flatten(1).norm(dim=1)
     return length[:, None, None, None]
+
+
+def _largest(change: Tensor) -> Tensor:
+    return change.abs().amax(dim=(1, 2, 3), keepdim=True)
 
 
 def _into_box(attacked: Pixels, pixels: Pixels, radius: float) -> Pixels:
@@ -58,5 +63,5 @@ def _uniform_in_sphere(shape: torch.Size, generator: torch.Generator) -> Tensor:
     return (point / length)[: shape.numel()].reshape(shape)
 
 
-LINF = Norm("linf", torch.sign, _into_box, _uniform_in_box)
-L2 = Norm("l2", _unit_length, _into_sphere, _uniform_in_sphere)
+LINF = Norm("linf", torch.sign, _into_box, _uniform_in_box, _largest)
+L2 = Norm("l2", _unit_length, _into_sphere, _uniform_in_sphere, lengths)

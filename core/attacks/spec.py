@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 
-from core.attacks.catalogue import FAMILIES, LEAST_LIKELY, UNBOUNDED_255, Call, Family
+from core.attacks.catalogue import FAMILIES, LEAST_LIKELY, UNBOUNDED_255
+from core.attacks.family import Call, Family
 from core.attacks.gradients import Differentiable
 from core.attacks.norms import LINF, Norm
 from core.errors import InputError
@@ -163,10 +164,10 @@ def _check_steps(head: str, attack: Attack) -> None:
             f"{head} chooses the size of its steps itself, got {attack.step_255:g}.\n"
             "Hint: leave --step-255 out; cw and bpda have a rate, as in cw:rate=0.005."
         )
-    if head.startswith("autoattack") and attack.n_steps > 1:
+    if not family.counts_steps and attack.n_steps > 1:
         raise InputError(
             f"{head} chooses the number of its steps itself, got {attack.n_steps}.\n"
-            "Hint: leave --attack-steps out."
+            "Hint: leave --attack-steps out; square has queries, as in square:queries=500."
         )
     if not family.random_start and attack.n_restarts > 1:
         raise InputError(
