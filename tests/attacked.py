@@ -92,9 +92,9 @@ def reader(n_images: int = 40) -> tuple[nn.Module, Tensor, Tensor]:
         model = nn.Sequential(
             nn.AvgPool2d(2), nn.Flatten(), nn.Linear(256, 48), nn.ReLU(), nn.Linear(48, 10)
         )
-    pixels = images / 255
+    pooled = model[0](images / 255)
     for _ in range(200):  # by hand: torch.optim takes seconds to import what it does not need
-        loss = nn.functional.cross_entropy(model(pixels), labels)
+        loss = nn.functional.cross_entropy(model[1:](pooled), labels)
         for weights, slope in zip(
             model.parameters(), torch.autograd.grad(loss, list(model.parameters())), strict=True
         ):

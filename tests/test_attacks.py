@@ -126,7 +126,7 @@ def test_global_generators_are_left_alone(attack, network, images, labels):
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-@pytest.mark.parametrize("name", ["pgd", "pgd-l2", "difgsm:probability=1"])
+@pytest.mark.parametrize("name", ["pgd", "pgd-l2", "difgsm:probability=1", "apgd", "apgd-l2"])
 def test_the_seed_moves_what_is_random(name, network, images, labels):
     short = attacks.Attack.with_defaults(name, eps_255=8.0, n_steps=1)
     first, second = (
@@ -211,6 +211,12 @@ def test_rounding_in_l2_uses_the_room_that_is_left():
         ({"name": "cw", "eps_255": 2e6}, r"0\.\.1e\+06"),
         ({"name": "cw", "step_255": 1.0}, "chooses the size of its steps"),
         ({"name": "autoattack", "n_steps": 5}, "chooses the number of its steps"),
+        ({"name": "square", "n_steps": 5}, "square has queries"),
+        ({"name": "square:queries=0"}, "at least 1"),
+        ({"name": "square:share=0"}, "above 0, at most 1"),
+        ({"name": "apgd:loss=mse"}, "one of ce, dlr, margin"),
+        ({"name": "fab:targets=0"}, "at least 1"),
+        ({"name": "aa", "step_255": 1.0}, "chooses the size of its steps"),
         ({"name": "bpda", "eps_255": None}, "a budget for bpda"),
         ({"name": "cw:overshoot=1"}, "cw has the settings confidence, searches"),
         ({"name": "cw:"}, "got ''"),
@@ -251,6 +257,11 @@ def test_an_attack_has_one_spelling():
         ("difgsm", (2.0, 0.2, 10)),
         ("deepfool", (UNBOUNDED_255, 0.0, 50)),
         ("cw", (UNBOUNDED_255, 0.0, 1000)),
+        ("apgd", (2.0, 0.0, 100)),
+        ("apgd-t-l2", (127.5, 0.0, 100)),
+        ("fab", (2.0, 0.0, 100)),
+        ("square-l2", (127.5, 0.0, 1)),
+        ("aa", (2.0, 0.0, 100)),
         ("autoattack", (2.0, 0.0, 1)),
     ],
 )
