@@ -5,7 +5,7 @@ from importlib import import_module
 
 import torch
 
-from core.attacks.gradients import Differentiable
+from core.attacks.gradients import Differentiable, of_any_batch
 from core.attacks.norms import LINF, Norm
 from core.errors import InputError
 from core.shapes import Labels, Pixels
@@ -23,8 +23,9 @@ def autoattack(
 ) -> Pixels:
     """The ensemble of Croce and Hein (2020) by its authors' own code; `version` as they name it.
 
-    Its random draws are for a whole batch and follow from the first image's generator. So alone
-    among the attacks here an image's result depends on the batch that it is in.
+    Its random draws are for a whole batch and follow from the first image's generator, and so do
+    those of a randomised function, which the package asks about subsets of a batch in any order. So
+    alone among the attacks here an image's result depends on the batch that it is in.
 
     Raises:
         InputError: where the package `autoattack` cannot be imported.
@@ -40,7 +41,7 @@ def autoattack(
     seed = int(torch.randint(2**31, (1,), generator=generators[0]))
     with torch.random.fork_rng(devices=[pixels.device] if pixels.is_cuda else []):
         theirs = package.AutoAttack(
-            logits_of,
+            of_any_batch(logits_of, generators[0]),
             norm={"linf": "Linf", "l2": "L2"}[norm.name],
             eps=eps_255 / 255,
             version=version,

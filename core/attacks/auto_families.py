@@ -81,7 +81,11 @@ _APGD = Family(run=_apgd, n_steps=_hundred, random_start=True, settings=_LOSS)
 _APGD_T = Family(run=_apgd_targeted, n_steps=_hundred, random_start=True, settings=_TARGETS)
 _FAB = Family(run=_fab, n_steps=_hundred, random_start=True, settings=_TARGETS)
 _SQUARE = Family(
-    run=_square, counts_steps=False, random_start=True, settings={**_QUERIES, **_SHARE}
+    run=_square,
+    gradient=False,
+    counts_steps=False,
+    random_start=True,
+    settings={**_QUERIES, **_SHARE},
 )
 _STANDARD = Family(run=_standard, n_steps=_hundred, random_start=True, settings=_QUERIES)
 _THEIRS = Family(run=_autoattack, counts_steps=False, settings=_VERSION)

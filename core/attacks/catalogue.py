@@ -13,6 +13,7 @@ from core.attacks.gradient_sign import ifgsm, pgd
 from core.attacks.gradients import Differentiable
 from core.attacks.norms import L2
 from core.attacks.transfer import difgsm, gaussian_kernel, kernel_side, tifgsm
+from core.codec.rounding import DERIVATIVES, is_derivative
 from core.shapes import Labels, Pixels
 
 UNBOUNDED_255 = 1e6  # L2: farther than any two colour images of 2200 pixels a side are apart
@@ -127,7 +128,7 @@ _IFGSM = Family(
 # Madry et al. (2018) use steps of 2.5 eps / steps.
 _PGD = Family(run=_pgd, step_255=_quarter, n_steps=_ten, random_start=True, settings=_TARGET)
 
-FAMILIES: Mapping[str, Family] = {
+_KNOWN: Mapping[str, Family] = {
     "fgsm": _FGSM,
     "ifgsm": _IFGSM,
     "pgd": _PGD,
@@ -182,4 +183,12 @@ FAMILIES: Mapping[str, Family] = {
         run=_bpda, norm=L2, eps_255=None, n_steps=lambda _: 1000, settings={"rate": above_zero(0.1)}
     ),
     **AUTO,
+}
+
+_THROUGH = {
+    "through": Setting("identity", f"one of {', '.join(DERIVATIVES)} (soft:w=0.25)", is_derivative)
+}
+FAMILIES: Mapping[str, Family] = {
+    name: replace(known, settings=known.settings | (_THROUGH if known.gradient else {}))
+    for name, known in _KNOWN.items()
 }

@@ -52,8 +52,9 @@ class Family:
     step_255: Callable[[float], float] | None = None  # from the budget; None: it takes no such step
     random_start: bool = False
     one_step: bool = False
+    gradient: bool = True  # whether it asks for one
     counts_steps: bool = True  # whether the number of its steps can be chosen
-    settings: Mapping[str, Setting] = field(default_factory=dict)
+    settings: dict[str, Setting] = field(default_factory=dict)
 
 
 def at_least(low: int, default: int | float) -> Setting:  # noqa: PYI041  beartype keeps them apart

@@ -47,6 +47,19 @@ def of_rows(logits_of: Differentiable, rows: Tensor) -> Differentiable:
     return Expectation(logits_of.randomised, kept, logits_of.n_samples)
 
 
+def of_any_batch(logits_of: Differentiable, stream: torch.Generator) -> Differentiable:
+    """The same function for whatever batch comes, an `Expectation` with new draws in each call."""
+    if not isinstance(logits_of, Expectation):
+        return logits_of
+
+    def asked(pixels: Pixels) -> Logits:
+        drawn = torch.randint(2**63 - 1, (len(pixels),), generator=stream).tolist()
+        each = [torch.Generator().manual_seed(seed) for seed in drawn]
+        return Expectation(logits_of.randomised, each, logits_of.n_samples)(pixels)
+
+    return asked
+
+
 def preceded(
     logits_of: Differentiable,
     change: Callable[[Pixels, Sequence[torch.Generator]], Pixels],

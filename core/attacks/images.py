@@ -1,6 +1,7 @@
 """Attacking 8-bit images."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import cast
 
 import torch
@@ -9,7 +10,10 @@ from core import seeds
 from core.attacks.gradients import Differentiable, Expectation, Randomised
 from core.attacks.spec import Attack
 from core.codec import to_pixels
-from core.shapes import Images8, Labels, Pixels
+from core.codec.rounding import by_name
+from core.shapes import Images8, Labels, Logits, Pixels
+
+Victim = Callable[..., Logits]  # pixels, generators, rounding=...: as `core.defences.Guarded`
 
 
 def on_images(
@@ -42,3 +46,35 @@ def on_images(
         pixels = to_pixels(images[part])
         parts.append(attack(function, pixels, labels[part], generators=generators))
     return torch.cat(parts)
+
+
+def on_victim(
+    attack: Attack,
+    victim: Victim,
+    images: Images8,
+    labels: Labels,
+    *,
+    image_ids: Sequence[int],
+    seed: int,
+    batch_size: int = 128,
+    n_samples: int = 0,
+) -> Pixels:
+    """`on_images` through all of a victim, its quantisers with the attack's own derivative."""
+    rounding = partial(by_name, attack.through, reach=attack.eps_255 * attack.norm.reach)
+    function: Differentiable | Randomised = partial(victim, rounding=rounding())
+    if attack.through == "dithered":
+        n_samples = max(1, n_samples)
+
+        def function(pixels: Pixels, draws: Sequence[torch.Generator]) -> Logits:
+            return victim(pixels, draws, rounding=rounding(generators=draws))
+
+    return on_images(
+        attack,
+        function,
+        images,
+        labels,
+        image_ids=image_ids,
+        seed=seed,
+        batch_size=batch_size,
+        n_samples=n_samples,
+    )

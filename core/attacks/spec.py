@@ -90,6 +90,11 @@ class Attack:
         return FAMILIES[parse(self.name)[0]].norm
 
     @property
+    def through(self) -> str:
+        """The quantiser's derivative where it goes through a codec (`core.codec.rounding`)."""
+        return str(parse(self.name)[1].get("through", "identity"))
+
+    @property
     def budget(self) -> str:
         """The budget in words."""
         if self.norm is LINF:

@@ -8,26 +8,26 @@ Beside it: libjpeg's own JPEG (`jpeg`), tables (`qtable`), many tables at once (
 Source: "defensive quantization table" paper, section 3.1; ITU-T T.81 (1992), A.3.
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from core.codec.dct import dct8, idct8
+from core.codec.rounding import Rounding, quantised, round_through
 from core.shapes import Coefficients, Images, Images8, Levels, Pixels, QTable
 
-Rounding = Callable[[Tensor], Tensor]
-
-
-def round_through(values: Tensor) -> Tensor:
-    """Rounded, with the derivative of the identity: the `rounding` of an attack on the codec.
-
-    The value is torch.round's to the bit: `round(x) - x` is exact, and so is its sum with x.
-
-    Source: Athalye, Carlini and Wagner (2018), 4.1 (backward pass differentiable approximation).
-    """
-    return values + (values.round() - values).detach()
+__all__ = [
+    "Rounding",
+    "blocks",
+    "coefficients",
+    "compress",
+    "decode",
+    "planes",
+    "quantise",
+    "round_through",
+    "to_images8",
+    "to_pixels",
+]
 
 
 def blocks(planes: Tensor) -> Levels:
@@ -67,7 +67,7 @@ def quantise(
     Ties go to the even multiple. `rounding` is torch.round, or a function with the same
     value and another derivative.
     """
-    return rounding(values / steps) * steps
+    return quantised(values / steps, steps, rounding) * steps
 
 
 def decode(values: Coefficients, height: int, width: int) -> Pixels:
@@ -76,11 +76,11 @@ def decode(values: Coefficients, height: int, width: int) -> Pixels:
     return _joined(samples, height, width).clamp_(0, 255).div_(255)
 
 
-def compress(pixels: Pixels, table: QTable, *, rounding: Rounding = torch.round) -> Pixels:
+def compress(pixels: Pixels, table: QTable, *, rounding: Rounding = round_through) -> Pixels:
     """Pixels through the codec, float32 in [0, 1] in and out, whole multiples of 1/255 out.
 
-    `rounding` replaces both roundings (of coefficients and of samples), so that a gradient
-    can be taken through the codec; torch.round's own derivative is zero.
+    `rounding` says what the derivative of both roundings is (of coefficients and of samples); the
+    value is the same with all of `core.codec.rounding`. torch.round's own is zero.
     """
     height, width = pixels.shape[-2:]
     values = coefficients(pixels)

@@ -4,13 +4,15 @@ That is libjpeg-turbo with its defaults, which are Pillow's: the accurate intege
 the triangle filter, tables of the IJG. The entropy coder is left out: it loses nothing.
 """
 
+from functools import partial
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from core import codec
-from core.codec import Rounding, chroma, color, islow, qtable
+from core.codec import Rounding, chroma, color, islow, qtable, round_through
+from core.codec.rounding import quantised
 from core.errors import InputError
 from core.shapes import Pixels, QTable
 
@@ -34,14 +36,14 @@ def compress(
     *,
     sampling: Sampling = "420",
     fancy: bool = True,
-    rounding: Rounding = torch.round,
+    rounding: Rounding = round_through,
 ) -> Pixels:
     """Pixels through JPEG: float32 in [0, 1], whole multiples of 1/255 out.
 
     Pixels are first rounded to 8 bits, as an encoder takes no others. Gray has no chrominance.
-    `fancy` chooses the decoder's chroma filter (`core.codec.chroma.double`). `rounding` replaces
-    every rounding, so that a gradient can be taken: with `codec.round_through` the derivative is
-    that of all linear steps and of the clamps. InputError: other channels or another sampling.
+    `fancy` chooses the decoder's chroma filter (`core.codec.chroma.double`). `rounding` says
+    what the derivative of every rounding is: with `codec.round_through` that of the whole is that
+    of all linear steps and of the clamps. InputError: other channels or another sampling.
     """
     if sampling not in get_args(Sampling) or pixels.shape[1] not in (1, 3):
         raise InputError(
@@ -67,5 +69,5 @@ def _coded(planes: Tensor, table: QTable, rounding: Rounding) -> Tensor:
     height, width = planes.shape[-2:]
     steps = table.to(planes)
     values = islow.dct8(codec.blocks(planes), rounding=rounding) / steps
-    rounded = islow.half_away(values, rounding) * steps
+    rounded = islow.half_away(values, partial(quantised, steps=steps, rounding=rounding)) * steps
     return codec.planes(islow.idct8(rounded, rounding=rounding), height, width).clamp(0, 255)

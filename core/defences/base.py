@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from core.codec import Rounding
+from core.codec import Rounding, round_through
 from core.errors import InputError
 from core.shapes import Logits, Pixels
 
@@ -18,26 +18,28 @@ class Defence(nn.Module, abc.ABC):
     """Pixels in [0, 1] to pixels in [0, 1] of the same shape, batch-wise, on any device.
 
     A randomised defence draws from one CPU generator per image (`core.seeds.generator`): neither
-    batch nor device changes what becomes of an image. A deterministic one ignores them.
+    batch nor device changes what becomes of an image. Without generators it draws anew in every
+    call, as torch's global generator says. A deterministic one ignores them.
 
-    `rounding` replaces every rounding inside. With `core.codec.round_through` the value stays
-    the same and the derivative is that of all else (BPDA); torch.round's own is zero.
+    `rounding` says what the derivative of every rounding inside is, the value being the same: the
+    identity's unless said else, so that every attack goes through (BPDA), a choice of
+    `core.codec.rounding.by_name`, or none at all: torch.round.
     """
 
     randomised = False
 
     @abc.abstractmethod
     def forward(
-        self, pixels: Pixels, generators: Generators = None, *, rounding: Rounding = torch.round
+        self, pixels: Pixels, generators: Generators = None, *, rounding: Rounding = round_through
     ) -> Pixels:
-        """Defended pixels. InputError where a randomised defence lacks generators."""
+        """Defended pixels. InputError for generators that are not one an image."""
 
 
 class Nothing(Defence):
     """No defence: the pixels themselves."""
 
     def forward(
-        self, pixels: Pixels, generators: Generators = None, *, rounding: Rounding = torch.round
+        self, pixels: Pixels, generators: Generators = None, *, rounding: Rounding = round_through
     ) -> Pixels:
         """The same pixels."""
         return pixels
@@ -61,7 +63,7 @@ class Defended(nn.Module):
         self.defence, self.classifier, self.n_draws = defence, classifier, n_draws
 
     def forward(
-        self, pixels: Pixels, generators: Generators = None, *, rounding: Rounding = torch.round
+        self, pixels: Pixels, generators: Generators = None, *, rounding: Rounding = round_through
     ) -> Logits:
         """Logits, or log of the mean softmax; arguments as `Defence.forward` takes them."""
         draws: list[Logits] = [
@@ -75,11 +77,13 @@ class Defended(nn.Module):
 
 
 def one_each(generators: Generators, pixels: Pixels) -> Sequence[torch.Generator]:
-    """The generators, or an InputError where they are not one per image."""
-    n_found = len(generators or ())
-    if generators is None or n_found != len(pixels):
+    """The generators, new ones where there are none; InputError where they are not one an image."""
+    if generators is None:
+        drawn = torch.randint(2**63 - 1, (len(pixels),)).tolist()
+        return [torch.Generator().manual_seed(seed) for seed in drawn]
+    if len(generators) != len(pixels):
         raise InputError(
-            f"a randomised defence needs one generator per image, {len(pixels)}, got {n_found}.\n"
-            "Hint: core.seeds.generator(seed, image_id) makes one."
+            f"expected one generator per image, {len(pixels)}, got {len(generators)}.\n"
+            "Hint: core.seeds.generator(seed, image_id) makes one; without any, draws are new."
         )
     return generators

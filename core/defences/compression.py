@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from core import codec
-from core.codec import Rounding, jpeg, qtable
+from core.codec import Rounding, jpeg, qtable, round_through
 from core.defences.base import Defence, Generators, one_each
 from core.errors import InputError
 from core.shapes import Pixels, QTable
@@ -37,7 +37,7 @@ class Table(Defence):
         self.register_buffer("table", qtable.check(table))
 
     def forward(
-        self, pixels: Pixels, generators: Generators = None, *, rounding: Rounding = torch.round
+        self, pixels: Pixels, generators: Generators = None, *, rounding: Rounding = round_through
     ) -> Pixels:
         """Compressed and decompressed pixels, whole multiples of 1/255."""
         if self.space == "rgb":
@@ -60,7 +60,7 @@ class Jpeg(Defence):
         self.register_buffer("chrominance", jpeg.ijg_chrominance(quality))
 
     def forward(
-        self, pixels: Pixels, generators: Generators = None, *, rounding: Rounding = torch.round
+        self, pixels: Pixels, generators: Generators = None, *, rounding: Rounding = round_through
     ) -> Pixels:
         """Compressed and decompressed pixels, whole multiples of 1/255."""
         tables = self.luminance, self.chrominance
@@ -89,7 +89,7 @@ class Shield(Defence):
         self.members = torch.nn.ModuleList(Jpeg(quality) for quality in qualities)
 
     def forward(
-        self, pixels: Pixels, generators: Generators = None, *, rounding: Rounding = torch.round
+        self, pixels: Pixels, generators: Generators = None, *, rounding: Rounding = round_through
     ) -> Pixels:
         """One draw; whole multiples of 1/255."""
         height, width = pixels.shape[-2:]

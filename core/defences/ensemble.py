@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from core import codec
-from core.codec import Rounding, qtable
+from core.codec import Rounding, qtable, round_through
 from core.defences.base import Defence, Generators
 from core.defences.transform import check_images
 from core.errors import InputError
@@ -68,7 +68,7 @@ class Ensemble(nn.Module):
         """Each member's table."""
         return [getattr(self, f"table{i}") for i in range(len(self.networks))]
 
-    def logits(self, images: Images, *, rounding: Rounding = torch.round) -> list[Logits]:
+    def logits(self, images: Images, *, rounding: Rounding = round_through) -> list[Logits]:
         """Each member's logits; differentiable where the codec's `rounding` is."""
         pixels = codec.to_pixels(images)
         return [
@@ -76,18 +76,17 @@ class Ensemble(nn.Module):
             for network, table in zip(self.networks, self.tables, strict=True)
         ]
 
-    def forward(self, images: Images, *, rounding: Rounding = torch.round) -> Probabilities:
+    def forward(self, images: Images, *, rounding: Rounding = round_through) -> Probabilities:
         """One distribution an image, whose largest entry is the answer.
 
-        With "mean" it is differentiable as far as `rounding` is; torch.round's own derivative is 0,
-        so that only members without a table pass a gradient on. InputError for images of another
-        type, range or shape.
+        With "mean" it is differentiable as `rounding` says; with torch.round only members without a
+        table pass a gradient on. InputError for images of another type, range or shape.
         """
         check_images(images)
         said = self.logits(images, rounding=rounding)
         return combined(torch.stack([logits.softmax(1) for logits in said]), self.rule)
 
-    def log_mean(self, pixels: Pixels, *, rounding: Rounding = torch.round) -> Logits:
+    def log_mean(self, pixels: Pixels, *, rounding: Rounding = round_through) -> Logits:
         """Logarithm of the mean softmax, free of underflow: logits for an attacker's loss."""
         said = self.logits(pixels, rounding=rounding)
         logs = torch.stack([logits.log_softmax(1) for logits in said])
@@ -146,14 +145,14 @@ class Guarded(nn.Module):
         self.defence, self.ensemble = defence, ensemble
 
     def forward(
-        self, pixels: Pixels, generators: Generators = None, *, rounding: Rounding = torch.round
+        self, pixels: Pixels, generators: Generators = None, *, rounding: Rounding = round_through
     ) -> Logits:
         """One draw of the defence; arguments as `Defence.forward` takes them."""
         seen = self.defence(pixels, generators, rounding=rounding)
         return self.ensemble.log_mean(seen, rounding=rounding)
 
 
-def seen_by(pixels: Pixels, table: QTable | None, *, rounding: Rounding = torch.round) -> Pixels:
+def seen_by(pixels: Pixels, table: QTable | None, *, rounding: Rounding = round_through) -> Pixels:
     """What a network behind a table sees of the pixels; None leaves them as they are."""
     return pixels if table is None else codec.compress(pixels, table, rounding=rounding)
 

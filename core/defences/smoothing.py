@@ -2,7 +2,7 @@
 
 import torch
 
-from core.codec import Rounding
+from core.codec import Rounding, round_through
 from core.defences.base import Defence, Generators, one_each
 from core.errors import InputError
 from core.shapes import Pixels
@@ -29,7 +29,7 @@ class GaussianNoise(Defence):
         self.sigma_255 = sigma_255
 
     def forward(
-        self, pixels: Pixels, generators: Generators = None, *, rounding: Rounding = torch.round
+        self, pixels: Pixels, generators: Generators = None, *, rounding: Rounding = round_through
     ) -> Pixels:
         """One draw; not rounded to 8 bits."""
         each = one_each(generators, pixels)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from core import codec
-from core.codec import qtable
+from core.codec import Rounding, qtable, round_through
 from core.errors import InputError
 
 
@@ -24,10 +24,14 @@ class TableDefence(nn.Module):
 
     table: Tensor
 
-    def __init__(self, table: Tensor) -> None:
-        """`table`: 8x8 steps 1..255, natural order. InputError where it is not."""
+    def __init__(self, table: Tensor, *, rounding: Rounding = round_through) -> None:
+        """`table`: 8x8 steps 1..255, natural order. InputError where it is not.
+
+        `rounding`: what a gradient meets (`core.codec.rounding`); torch.round: none passes.
+        """
         super().__init__()
         self.register_buffer("table", qtable.check(table))
+        self.rounding = rounding
 
     @classmethod
     def load(cls, path: str | Path) -> "TableDefence":
@@ -38,7 +42,7 @@ class TableDefence(nn.Module):
         """Compress and decompress. InputError for other types, ranges or shapes."""
         check_images(images)
         batch = images.as_subclass(Tensor).reshape(-1, *images.shape[-3:])
-        out = codec.compress(codec.to_pixels(batch), self.table)
+        out = codec.compress(codec.to_pixels(batch), self.table, rounding=self.rounding)
         out = codec.to_images8(out) if batch.dtype == torch.uint8 else out.to(batch.dtype)
         out = out.reshape(images.shape)
         return out if type(images) is Tensor else type(images)(out)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from core.codec import Rounding
+from core.codec import Rounding, round_through
 from core.defences.base import Defence, Generators, one_each
 from core.errors import InputError
 from core.shapes import Pixels
@@ -122,7 +122,7 @@ class TotalVariation(Defence):
         self.randomised = dropped > 0
 
     def forward(
-        self, pixels: Pixels, generators: Generators = None, *, rounding: Rounding = torch.round
+        self, pixels: Pixels, generators: Generators = None, *, rounding: Rounding = round_through
     ) -> Pixels:
         """One draw; not rounded to 8 bits."""
         kept = torch.ones_like(pixels[:, :1])

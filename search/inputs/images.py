@@ -181,9 +181,9 @@ def _load_examples(cell: ExamplesCell, place: Place) -> tuple[Images, Guarded, s
 def _examples(cell: ExamplesCell, loaded: tuple[Images, Guarded, str]) -> Made:
     block, victim, device = loaded
     attack = _attack_of(cell)
-    attacked = attacks.on_images(
+    attacked = attacks.on_victim(
         attack,
-        partial(victim, rounding=codec.round_through),
+        victim,
         block.images,
         block.labels.to(device),
         image_ids=block.ids.tolist(),

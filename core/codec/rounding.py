@@ -1,0 +1,133 @@
+"""How a codec rounds. The value is always torch.round's; the derivative is the attacker's choice.
+
+torch.round's own derivative is zero. An attacker who goes through a codec puts another in its place
+(BPDA: Athalye, Carlini and Wagner 2018, section 4.1), and which one decides what is found: where
+the quantiser's step is wide beside what the attacker may change, a derivative that knows how near
+the next step is finds more than the identity. The small roundings to whole samples inside a codec
+are another matter; there the identity serves.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from core import spec
+from core.errors import InputError
+
+Rounding = Callable[[Tensor], Tensor]
+Quantiser = Callable[[Tensor, Tensor], Tensor]  # coefficients in steps, and the steps, to whole
+
+DERIVATIVES = ("identity", "cubic", "soft", "coarse", "dithered")
+WIDTH = 0.5  # of `soft`
+
+
+def round_through(values: Tensor) -> Tensor:
+    """Rounded, with the derivative of the identity.
+
+    Source: Athalye, Carlini and Wagner (2018), section 4.1 (straight-through).
+    """
+    if not values.requires_grad:
+        return values.round()
+    # Exact: round(x) - x is, and so is its sum with x.
+    return values + (values.round() - values).detach()
+
+
+def cubic(values: Tensor) -> Tensor:
+    """Rounded, with the derivative 3 (x - round x)^2: none at a whole number, 3/4 at a tie.
+
+    Source: Shin and Song (2017), "JPEG-resistant adversarial images", section 3; Reich, Debnath,
+    Patel and Chakradhar (2024), "Differentiable JPEG: The Devil is in the Details", section 3.
+    """
+    whole = values.detach().round()
+    cube = (values - whole) ** 3
+    return whole + (cube - cube.detach())
+
+
+def soft(values: Tensor, *, width: float = WIDTH) -> Tensor:
+    """Rounded, with a derivative of 1 / width within width / 2 of a tie, and none elsewhere.
+
+    That is the derivative of what rounding gives on the mean under a uniform dither of that width.
+    A width of 1 is the identity.
+
+    Source: Schuchman (1964), "Dither signals and their effect on quantization noise".
+    """
+    whole = values.detach().round()
+    near = (values.detach() - whole).abs() >= (1 - width) / 2
+    return whole + near / width * (values - values.detach())
+
+
+@dataclass(frozen=True)
+class Surrogate:
+    """A rounding whose derivative in the quantiser is another than at all other places."""
+
+    quantiser: Quantiser
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """Any rounding but the quantiser's."""
+        return round_through(values)
+
+
+def quantised(values: Tensor, steps: Tensor, rounding: Rounding) -> Tensor:
+    """Coefficients, counted in steps, to whole numbers; `steps` may be broadcast against them."""
+    return (
+        rounding.quantiser(values, steps) if isinstance(rounding, Surrogate) else rounding(values)
+    )
+
+
+def by_name(
+    name: str, *, reach: float = 0.0, generators: Sequence[torch.Generator] | None = None
+) -> Rounding:
+    """The rounding whose derivative in the quantiser is called `name`, one of DERIVATIVES.
+
+    - `identity`, `cubic`, `soft` (`soft:w=0.25` sets its width);
+    - `coarse`: cubic where a step is wider than `reach`, the farthest that the attacker can move a
+      coefficient (in levels: 8 eps_255 in L-infinity, DC's, and eps_255 in L2), identity elsewhere;
+    - `dithered`: the identity's, at a point that a random dither of the width of a step moves.
+      Its values differ from torch.round's: for gradients alone. It draws from a generator an image.
+
+    Raises:
+        InputError: another name or other settings.
+    """
+    head, given = spec.read(name)
+    if head == "soft" and set(given) <= {"w"}:
+        try:
+            width = float(given.get("w", WIDTH))
+        except ValueError:
+            width = 0.0
+        if 0 < width <= 1:
+            return Surrogate(lambda values, _: soft(values, width=width))
+    elif head in DERIVATIVES and not given:
+        made: dict[str, Rounding] = {
+            "identity": round_through,
+            "cubic": Surrogate(lambda values, _: cubic(values)),
+            "coarse": Surrogate(partial(_coarse, reach=reach)),
+            "dithered": Surrogate(partial(_dithered, generators=generators or ())),
+        }
+        return made[head]
+    raise InputError(
+        f"expected a derivative among {', '.join(DERIVATIVES)}, got {name!r}.\n"
+        "Hint: as in pgd:through=cubic or apgd:through=soft:w=0.25 (a width above 0, at most 1)."
+    )
+
+
+def is_derivative(name: str) -> bool:
+    """Whether `by_name` knows the name."""
+    try:
+        by_name(name)
+    except InputError:
+        return False
+    return True
+
+
+def _coarse(values: Tensor, steps: Tensor, *, reach: float) -> Tensor:
+    return torch.where(steps > reach, cubic(values), round_through(values))
+
+
+def _dithered(values: Tensor, _: Tensor, *, generators: Sequence[torch.Generator]) -> Tensor:
+    shape, dtype = values.shape[1:], values.dtype
+    drawn = torch.stack([torch.rand(shape, generator=g, dtype=dtype) - 0.5 for g in generators])
+    dither = drawn.to(values.device)
+    return round_through(values + dither) - dither
