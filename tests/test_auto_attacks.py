@@ -17,7 +17,7 @@ from tiny import Linear
 from torch import nn
 
 from core import attacks
-from core.attacks.apgd import checkpoints
+from core.attacks.apgd import _Ascent, checkpoints
 from core.attacks.gradients import loss_gradient
 from core.attacks.hyperplane import onto_hyperplane
 from core.attacks.kept import Kept
@@ -176,6 +176,24 @@ def test_checkpoints_are_the_papers():
     assert list(checkpoints(100)) == [22, 41, 57, 70, 80, 87, 93, 99]
     assert sum(checkpoints(50).values()) == list(checkpoints(50))[-1]
     assert list(checkpoints(3)) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("n_rises", [7, 8])
+@pytest.mark.parametrize("better", [False, True])
+@pytest.mark.parametrize("halved_before", [False, True])
+def test_a_step_halves_on_either_condition(n_rises, better, halved_before):
+    """Croce and Hein (2020), section 4.1, conditions 1 and 2, at the end of ten steps."""
+    zero, one = torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1)
+    ascent = _Ascent(zero, 0.1, attacks.LINF, zero, zero, torch.tensor([1.0]))
+    ascent.now, ascent.loss = one, torch.tensor([0.5])  # the start is the best point
+    ascent.n_rises, ascent.halved = torch.tensor([float(n_rises)]), torch.tensor([halved_before])
+    ascent.loss_then = torch.tensor([0.9 if better else 1.0])
+    ascent.check(10)
+    halves = n_rises < 7.5 or (not halved_before and not better)
+    assert ascent.halved.item() is halves
+    assert ascent.step.item() == pytest.approx(0.1 if halves else 0.2)
+    assert (ascent.now.item(), ascent.loss.item()) == ((0, 1.0) if halves else (1, 0.5))
+    assert (ascent.loss_then.item(), ascent.n_rises.item()) == (1.0, 0)
 
 
 @NORMS
