@@ -53,7 +53,9 @@ class Asked(flags.Chained, flags.HeldOut):
         (*STRENGTHS.split(), "tifgsm@2", "tifgsm@4", "difgsm@2", "difgsm@4"), "black box", "ATTACK"
     )
     white: tuple[str, ...] = flag(
-        ("bpda", "fgsm@8", "pgd@2x20", "pgd@4x20", "pgd@8x20", "pgd@8x40x2"), "white box", "ATTACK"
+        ("bpda", "pgd@2x40", "pgd@8x40", "worst@2", "worst@8"),
+        "white box; worst@EPS: several derivatives and losses, and an attack without gradients",
+        "ATTACK",
     )
     eot: int = flag(
         5, "draws of a randomised defence that a white-box gradient is the mean of; bpda takes one"
@@ -70,9 +72,7 @@ class Asked(flags.Chained, flags.HeldOut):
 
 def run(lab: Lab, asked: Asked) -> Answer:
     """Train, attack, score."""
-    gray, black, white = (
-        [lab.attack(text) for text in texts] for texts in (asked.gray, asked.black, asked.white)
-    )
+    gray, black, white = map(lab.attacks, (asked.gray, asked.black, asked.white))
     fronts = [asked.table if name == TABLE else name for name in asked.defences]
     members = asked.members.split("+")
     check_names(fronts, members)
@@ -81,17 +81,14 @@ def run(lab: Lab, asked: Asked) -> Answer:
     if black:
         other = lab.network(lab.surrogate(asked.surrogate))
         threats += [Threat("black", attack, other) for attack in black]
-    threats += [
-        Threat("white", attack, behind, against=name)
-        for name, behind in victims.items()
-        for attack in white
-    ]
+    for name, behind in victims.items():
+        threats += lab.white(name, behind, white)
     benign = lab.benign(report=asked.report_benign)
     attacked = lab.threatened(benign, threats, block=asked.block, n_draws=asked.eot)
     words = f"{len(victims)}-defences"
     rows = lab.score(STUDY, victims, [benign, *attacked], words, block=asked.block)
     title = f"{lab.title}, table {asked.table}, sigma {asked.sigma_255:g}/255"
-    return threat_answer(rows, list(victims), title=title)
+    return threat_answer(rows, list(victims), title=title, judged=not asked.smoke)
 
 
 def victim(lab: Lab, asked: Asked, name: str, members: Sequence[str]) -> Victim:
@@ -132,8 +129,8 @@ def check_names(fronts: Sequence[str], members: Sequence[str]) -> None:
 
 
 SMOKE = (
-    "--defences none smooth8 table ours --gray fgsm@8 --black difgsm@8x2 --white bpda@400x2 pgd@8x2"
-    " --eot 2 --members M+M90 --epochs 2 --chain-epochs 1 --report-benign 12 --block 12"
+    "--defences none smooth8 table ours --gray fgsm@8 --black difgsm@8x2 --white bpda@400x2"
+    " worst@8x2 --eot 2 --members M+M90 --epochs 2 --chain-epochs 1 --report-benign 12 --block 12"
 )
 JOB = Job(__file__, __doc__, Asked, run, smoke=SMOKE)
 

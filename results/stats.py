@@ -7,6 +7,7 @@
 `level` is the two-sided confidence, between 0 and 1.
 """
 
+import math
 from collections.abc import Iterator
 from statistics import NormalDist
 
@@ -87,6 +88,16 @@ def paired_decline(
     high = _tango_upper(broken, repaired, images, z2)
     empty = images == 0
     return np.where(empty, np.nan, 100 * low), np.where(empty, np.nan, 100 * high)
+
+
+def mcnemar(won: int, lost: int) -> float:
+    """The exact two-sided p-value that as many pairs change one way as the other.
+
+    Source: McNemar (1947); exact: Edwards (1948). It is the sign test of the pairs that differ.
+    """
+    n = won + lost
+    tail = sum(math.comb(n, k) for k in range(min(won, lost) + 1))
+    return float(min(1.0, 2 * tail / 2**n))
 
 
 def paired_difference(

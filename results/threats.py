@@ -2,7 +2,7 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,13 +13,14 @@ from matplotlib.figure import Figure
 from results.answer import Answer
 from results.counts import Rows, once
 from results.draw import squares
-from results.stats import paired_decline, wilson
-from results.words import text_table, whole
+from results.stats import mcnemar, paired_decline, wilson
+from results.words import signed, text_table, whole
 
 KEY = ["threat", "attack", "norm", "eps_255", "n_steps", "n_restarts"]
 THREATS = ("none", "gray", "black", "white", "worst")
 UNBOUNDED_255 = 1e6  # a budget of that or more is none
-NO_HELP_POINTS = 2.0  # a gain of less is none
+UNDEFENDED = "none"
+N_LEFT, SHARE_LEFT = 3, 0.02  # images that show a masked gradient: so many, and so large a share
 _PANELS = {
     "benign, and gray box (the attack knows the undefended network)": ("none", "gray"),
     "black box (the attack knows another network)": ("black",),
@@ -42,6 +43,11 @@ class Column:
     n_restarts: int
 
     @property
+    def asks_gradient(self) -> bool:
+        """Whether the attack differentiates; one that does not asks for logits alone."""
+        return not self.attack.startswith("square")
+
+    @property
     def effort(self) -> int:
         """Steps of all restarts."""
         return self.n_steps * self.n_restarts
@@ -53,7 +59,7 @@ class Column:
         if self.threat == "worst":
             return f"{worst} ≤ {self.eps_255:g}"
         eps = "" if self.eps_255 >= UNBOUNDED_255 or self.attack == "bpda" else f" {self.eps_255:g}"
-        steps = f"x{self.n_steps}" if self.attack.startswith("pgd") else ""
+        steps = f"x{self.n_steps}" if self.attack.startswith(("pgd", "apgd")) else ""
         restarts = f"x{self.n_restarts}" if self.n_restarts > 1 else ""
         return f"{self.attack}{eps}{steps}{restarts}"
 
@@ -76,7 +82,7 @@ class Outcomes:
 
 
 def _rank(column: Column) -> tuple[Any, ...]:
-    order = ("none", "fgsm", "ifgsm", "tifgsm", "difgsm", "deepfool", "cw", "bpda", "pgd")
+    order = ("none", "fgsm", "ifgsm", "tifgsm", "difgsm", "deepfool", "cw", "bpda", "pgd", "apgd")
     name = column.attack.partition(":")[0]
     known = order.index(name) if name in order else len(order)
     effort = (column.eps_255, column.n_steps, column.n_restarts)
@@ -113,10 +119,16 @@ def _worst(right: dict[tuple[str, Column], np.ndarray]) -> dict[tuple[str, Colum
     return out
 
 
-def threat_answer(rows: Rows, defences: Sequence[str], *, title: str) -> Answer:
-    """Accuracies of all defences under all threats, with the marks of masked gradients."""
+def threat_answer(
+    rows: Rows, defences: Sequence[str], *, title: str, judged: bool = True
+) -> Answer:
+    """Accuracies of all defences under all threats.
+
+    `judged`: with the marks of masked gradients and what is gained over no defence.
+    """
     found = outcomes(rows, defences)
-    marks = masked(found)
+    marks = masked(found) if judged else {}
+    short = marks.pop(UNDEFENDED, [])  # it masks nothing
     lines = _lines(found, marks)
     heads = {name: f"{name}{' !' if name in marks else ''}" for name in found.defences}
     named = _distinct(found.columns, lambda c: c.text() if c.threat == "none" else _named(c))
@@ -129,7 +141,9 @@ def threat_answer(rows: Rows, defences: Sequence[str], *, title: str) -> Answer:
     text = [title, table, f"accuracy in % of {n} held-out images [95 % interval, Wilson]"]
     text += [f"! {name}: {reason}" for name, reasons in marks.items() for reason in reasons]
     if marks:
-        text += ["! white-box figures of that defence are no lower bound: its gradient is masked"]
+        text += ["! one white-box attack is no lower bound there: its gradient is masked"]
+    text += [f"? {UNDEFENDED}: {reason}: the attack is too short" for reason in short]
+    text += _gains(found) if judged else []
     figures = {"threat_table": _figure(found, marks, title)}
     return Answer(text="\n".join(text), frames={"accuracies": lines}, figures=figures)
 
@@ -166,56 +180,62 @@ def _lines(found: Outcomes, marks: Mapping[str, list[str]]) -> pd.DataFrame:
 
 
 def masked(found: Outcomes) -> dict[str, list[str]]:
-    """The defences whose white-box accuracies cannot be believed, and why.
+    """The defences some of whose white-box figures cannot be believed, and why.
 
-    Three signs, each on the same images and beyond Tango's 95 % interval: a stronger attack breaks
-    fewer images than a weaker one (larger budget, more steps or restarts, iterated instead of one
-    step); examples from another network or the undefended one break more than the white box at
-    the same budget; many more steps and restarts break none, though there is something left.
+    An attack that should be the weaker one breaks images, one by one, that a stronger one left: a
+    smaller budget or less effort; examples from another network, the undefended one, or a search
+    without gradients against all gradients at that budget; another derivative of the quantiser
+    against the identity's. From `N_LEFT` images and `SHARE_LEFT` of all; fewer are chance.
 
     Source: Athalye, Carlini and Wagner (2018), section 3.1; Carlini et al. (2019), section 5.
     """
     out: dict[str, list[str]] = {}
     for defence in found.defences:
-        own = {c: right for (d, c), right in found.right.items() if d == defence}
-        if reasons := dict.fromkeys([*_beaten(own), *_no_help(own)]):
-            out[defence] = list(reasons)
+        own = {c: r for (d, c), r in found.right.items() if d == defence and c.norm == "linf"}
+        signs: dict[str, tuple[int, str]] = {}  # of each kind the one that shows most
+        for kind, weak, strong, left in _pairs(own):
+            n = int((left & ~own[weak]).sum())
+            if n >= max(N_LEFT, SHARE_LEFT * len(left), signs.get(kind, (0, ""))[0] + 1):
+                said = f"{_named(weak)} breaks {n} of {len(left)} images that {strong} left"
+                signs[kind] = (n, said)
+        if signs:
+            out[defence] = [said for _, said in signs.values()]
     return out
 
 
-Own = dict[Column, np.ndarray]
+def _pairs(own: Mapping[Column, np.ndarray]) -> Iterator[tuple[str, Column, str, np.ndarray]]:
+    """What should be weaker, what stronger, and what the stronger leaves right."""
+    white = [c for c in own if c.threat == "white"]
+    plain = [c for c in white if c.asks_gradient and "through=" not in c.attack]
+    for strong, weak in itertools.permutations(plain, 2):
+        if weak.eps_255 <= strong.eps_255 and weak.effort <= strong.effort:
+            yield "weaker", weak, _named(strong), own[strong]
+    for eps in dict.fromkeys(c.eps_255 for c in white):
+        gradients = [own[c] for c in white if c.eps_255 == eps and c.asks_gradient]
+        identity = [own[c] for c in plain if c.eps_255 == eps]
+        for weak in own:
+            blind = weak.threat in ("gray", "black") or (weak in white and not weak.asks_gradient)
+            if blind and weak.eps_255 == eps and gradients:
+                yield "blind", weak, f"every gradient at {eps:g}", np.all(gradients, axis=0)
+            if "through=" in weak.attack and weak.eps_255 == eps and identity:
+                yield "other", weak, f"the identity's gradient at {eps:g}", np.all(identity, axis=0)
 
 
-def _beaten(own: Own) -> Iterable[str]:
-    white = _white(own)
-    for strong, weak in itertools.permutations(white, 2):
-        no_stronger = weak.eps_255 <= strong.eps_255 and weak.effort <= strong.effort
-        if no_stronger and _lost(own[weak], own[strong])[1] < 0:
-            yield f"{_named(weak)} breaks more than {_named(strong)}"
-    for weak in (c for c in own if c.threat in ("gray", "black") and c.norm == "linf"):
-        same = [own[c] for c in white if c.eps_255 == weak.eps_255]
-        if same and _lost(own[weak], np.all(same, axis=0))[1] < 0:
-            yield f"{_named(weak)} breaks more than the white box at that budget"
-
-
-def _white(own: Own) -> list[Column]:
-    return [c for c in own if c.threat == "white" and c.norm == "linf"]
-
-
-def _no_help(own: Own) -> Iterable[str]:
-    for strong, weak in itertools.permutations(_white(own), 2):
-        same = (weak.attack, weak.eps_255) == (strong.attack, strong.eps_255)
-        if same and strong.effort >= 4 * weak.effort:
-            _, most = _lost(own[weak], own[strong])
-            left, _ = wilson(int(own[strong].sum()), len(own[strong]))
-            if most < NO_HELP_POINTS and 100 * float(left) > NO_HELP_POINTS:
-                yield f"{_named(strong)} breaks no more than {_named(weak)}"
-
-
-def _lost(weak: np.ndarray, strong: np.ndarray) -> tuple[float, float]:
-    """Points of accuracy that the stronger attack takes beyond the weaker one: low, high."""
-    low, high = paired_decline(int((weak & ~strong).sum()), int((~weak & strong).sum()), len(weak))
-    return float(low), float(high)
+def _gains(found: Outcomes) -> list[str]:
+    """What each defence gains over none in the worst case, on the same images."""
+    lines = []
+    for column in (c for c in found.columns if c.threat == "worst"):
+        if (before := found.right.get((UNDEFENDED, column))) is None:
+            continue
+        for defence in (d for d in found.defences if d != UNDEFENDED):
+            after = found.right[defence, column]
+            lost, won = int((before & ~after).sum()), int((after & ~before).sum())
+            low, high = paired_decline(won, lost, len(before))
+            gain = {"gain": 100 * (won - lost) / len(before), "low": low, "high": high}
+            p = mcnemar(won, lost)
+            lines.append(f"  eps ≤ {column.eps_255:g}  {defence:<24}{signed(gain)}  p {p:.2g}")
+    head = "points gained over none in the worst case [95 %, Tango; p: McNemar, exact]"
+    return [head, *lines] if lines else []
 
 
 def _named(column: Column) -> str:

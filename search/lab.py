@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 import results
-from core import attacks, training
+from core import training
+from core.attacks import Attack, parse_attack, parse_attacks
 from core.data import Data
 from core.defences import defence_by_name
 from core.errors import InputError
@@ -159,15 +160,28 @@ class Lab:
         n = {name: pictures.n_of(self.data, name, k, flag[name]) for name, k in splits.items()}
         return pictures.benign(self.engine, self.source, self.inputs, self.classifier, n=n)
 
-    def attack(self, text: str, **given: Any) -> attacks.Attack:
-        """The attack that a text names, on images of these data; as `attacks.parse_attack`."""
+    def attack(self, text: str, **given: Any) -> Attack:
+        """The attack that a text names, on images of these data; as `parse_attack`."""
         data = self.data
-        return attacks.parse_attack(text, channels=data.channels, side=data.side, **given)
+        return parse_attack(text, channels=data.channels, side=data.side, **given)
+
+    def attacks(self, texts: Sequence[str]) -> list[Attack]:
+        """Those that texts name, such as the parts of worst@8; as `parse_attacks`."""
+        return parse_attacks(texts, channels=self.data.channels, side=self.data.side)
+
+    def white(self, name: str, victim: Victim, wanted: Iterable[Attack]) -> list[Threat]:
+        """Attacks that differentiate all of a victim and are meant for it alone.
+
+        Where nothing quantises, the quantiser's derivative is left out.
+        """
+        if not (any(victim.tables) or defence_by_name(victim.front).quantises):
+            wanted = dict.fromkeys(attack.without("through") for attack in wanted)
+        return [Threat("white", attack, victim, against=name) for attack in wanted]
 
     def attacked(
         self,
         benign: Pictures,
-        *wanted: attacks.Attack,
+        *wanted: Attack,
         first_right: int | Mapping[str, int],
         eight_bit: bool = True,
     ) -> list[Pictures]:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from stored import SMOKE_THEN
 
 import results
 from results.__main__ import main as results_main
@@ -54,7 +55,8 @@ def store(tmp_path) -> Store:
 
 def smoke(store: Store, name: str, *flags: str) -> int:
     job = importlib.import_module(f"jobs.{name}").JOB
-    return main(job, ["--smoke", "--here", "--store", store.root.uri, *flags])
+    then = SMOKE_THEN.get(name, [])
+    return main(job, ["--smoke", "--here", "--store", store.root.uri, *then, *flags])
 
 
 def numbers(text: str) -> list[tuple[float, ...]]:

@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import torch
+from stored import SMOKE_THEN
 
 from results.files import Root
 from results.store import Store
@@ -82,7 +83,8 @@ def asked(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str,
     monkeypatch.setattr(Here, "sweep", sweep)
     monkeypatch.setattr(Bank, "get", lambda *_: (Blank(), {}))
     job = importlib.import_module(f"jobs.{name}").JOB
-    flags = parse(job.asked, name=name, question="", argv=["--smoke"], smoke=job.smoke)
+    argv = ["--smoke", *SMOKE_THEN.get(name, [])]
+    flags = parse(job.asked, name=name, question="", argv=argv, smoke=job.smoke)
     with pytest.raises(Asked, match="own sweep"):
         job.run(lab.Lab(Here(Store(Root(folder))), flags), flags)
     return seen

@@ -7,11 +7,11 @@ import torch
 
 from core import codec
 from core.codec import jpeg, qtable
-from core.codec.rounding import Surrogate, by_name, cubic, is_derivative, quantised, soft
+from core.codec.rounding import Surrogate, by_name, cubic, is_derivative, of_quantiser, soft
 from core.defences import TableDefence
 from core.errors import InputError
 
-EXACT = ("identity", "cubic", "soft", "soft:w=0.2", "coarse")
+EXACT = ("identity", "cubic", "soft", "soft:w=0.2")
 VALUES = torch.cat([torch.linspace(-3, 3, 241), torch.tensor([0.5, 1.5, -2.5])]).double()
 
 
@@ -21,9 +21,8 @@ def slope_of(function, values: torch.Tensor) -> torch.Tensor:
     return slope
 
 
-def in_quantiser(name: str, steps: float = 1.0, **settings):
-    rounding = by_name(name, **settings)
-    return partial(quantised, steps=torch.tensor(steps), rounding=rounding)
+def in_quantiser(name: str, *draws):
+    return of_quantiser(by_name(name, *draws))
 
 
 @pytest.mark.parametrize("name", EXACT)
@@ -39,7 +38,7 @@ def test_a_codec_gives_the_same_pixels_whatever_its_derivative(name):
     table = qtable.by_name("k3-of16-af116")
     for compress in (codec.compress, partial(jpeg.compress, chrominance=table)):
         plain = compress(pixels, table, rounding=torch.round)
-        assert torch.equal(compress(pixels, table, rounding=by_name(name, reach=16.0)), plain)
+        assert torch.equal(compress(pixels, table, rounding=by_name(name)), plain)
 
 
 def test_cubic_and_identity_have_their_closed_forms():
@@ -71,26 +70,20 @@ def test_over_a_step_every_derivative_rises_by_one(name):
     torch.testing.assert_close(rise, torch.tensor(expected).double(), atol=1e-3, rtol=0)
 
 
-def test_coarse_is_cubic_beyond_the_attackers_reach_alone():
-    wide, narrow = (in_quantiser("coarse", steps, reach=16.0) for steps in (17.0, 16.0))
-    torch.testing.assert_close(slope_of(wide, VALUES), slope_of(cubic, VALUES))
-    assert torch.equal(slope_of(narrow, VALUES), torch.ones_like(VALUES))
-
-
 def test_dither_is_unbiased_and_each_images_own():
     values = torch.full((2, 3, 1, 1, 8, 8), 0.3, dtype=torch.double)
     draws = [torch.Generator().manual_seed(i) for i in range(2)]
-    quantiser = in_quantiser("dithered", generators=draws)
+    quantiser = in_quantiser("dithered", draws)
     many = torch.stack([quantiser(values) for _ in range(300)])
     assert abs(float(many.mean()) - 0.3) < 4 * float(many.std()) / many.numel() ** 0.5
     assert float(many.std()) > 0.2  # uniform over a step: 0.289
-    alone = in_quantiser("dithered", generators=[torch.Generator().manual_seed(1)])
+    alone = in_quantiser("dithered", [torch.Generator().manual_seed(1)])
     assert torch.equal(alone(values[1:])[0], many[0][1])
     assert torch.equal(slope_of(quantiser, values), torch.ones_like(values))
 
 
 def test_inner_roundings_keep_the_identity():
-    for name in ("cubic", "soft:w=0.2", "coarse"):
+    for name in ("cubic", "soft:w=0.2"):
         rounding = by_name(name)
         assert isinstance(rounding, Surrogate)
         assert torch.equal(slope_of(rounding, VALUES), torch.ones_like(VALUES))

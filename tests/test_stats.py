@@ -8,7 +8,7 @@ from scipy.optimize import brentq, minimize_scalar
 from scipy.stats import binomtest, norm
 
 from results import stats
-from results.stats import paired_decline, paired_difference, wilson
+from results.stats import mcnemar, paired_decline, paired_difference, wilson
 
 Z = norm.ppf(0.975)
 
@@ -168,3 +168,9 @@ def test_wrong_arguments_are_named(call, message):
     with pytest.raises(ValueError, match=message) as error:
         call()
     assert "Hint:" in str(error.value)
+
+
+@pytest.mark.parametrize(("won", "lost"), [(0, 0), (3, 0), (5, 9), (12, 12), (0, 40), (700, 640)])
+def test_mcnemar_is_the_exact_sign_test(won, lost):
+    expected = binomtest(won, won + lost).pvalue if won + lost else 1.0
+    assert mcnemar(won, lost) == pytest.approx(expected, rel=1e-9)

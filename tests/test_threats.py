@@ -15,6 +15,7 @@ from core.defences import Defended, defence_by_name
 from core.errors import InputError
 from jobs.threat_table import check_names
 from results import png
+from results.counts import worst_case
 from results.files import Root
 from results.threats import Column, Outcomes, masked, outcomes, threat_answer
 from search import scores
@@ -170,6 +171,7 @@ def first(n_right: int, n: int = 300) -> np.ndarray:
 
 
 GRAY, FEW, MANY = column("gray", "ifgsm"), column(), column(steps=40, restarts=2)
+CUBIC, SQUARE = column(attack="apgd:through=cubic"), column(attack="square:queries=300", steps=1)
 
 
 @pytest.mark.parametrize(
@@ -183,9 +185,12 @@ GRAY, FEW, MANY = column("gray", "ifgsm"), column(), column(steps=40, restarts=2
         ({column("black", "cw"): first(20), FEW: first(60)}, 0),  # another norm
         ({FEW: first(60), column(eps=16.0): first(90)}, 1),  # a larger budget breaks fewer
         ({column(attack="fgsm", steps=1): first(60), FEW: first(90)}, 1),
-        ({FEW: first(60), MANY: first(60)}, 1),  # eight times the effort for nothing
-        ({FEW: first(0), MANY: first(0)}, 0),  # nothing was left to break
-        ({FEW: first(60), column(steps=20): first(60)}, 0),  # twice the effort
+        ({FEW: first(60), MANY: first(60)}, 0),  # it may have found all there is
+        ({FEW: first(60), MANY: ~first(240)}, 1),  # as many, but other images
+        ({FEW: first(60), CUBIC: first(40)}, 1),  # another derivative finds more
+        ({FEW: first(60), CUBIC: first(55)}, 0),  # 5 of 300 are chance
+        ({FEW: first(60), SQUARE: first(20)}, 1),  # no gradient finds more than a gradient
+        ({FEW: first(60), CUBIC: first(40), SQUARE: first(40)}, 1),  # not more than all gradients
     ],
 )  # fmt: skip
 def test_signs_of_a_masked_gradient(own, reasons):
@@ -258,14 +263,43 @@ def test_text_and_figure_show_every_defence_and_mark():
     own |= {("a", GRAY): first(100), ("b", GRAY): first(100)}  # the gray box beats b's white box
     answer = threat_answer(rows_of(own), ["a", "b"], title="t")
     assert "b !" in answer.text
-    assert "! b: gray ifgsm 8 breaks more than the white box at that budget" in answer.text
+    assert "! b: gray ifgsm 8 breaks 100 of 300 images that every gradient at 8 left" in answer.text
     assert "67 [61, 72]" in answer.text  # 200 of 300
     marks = answer.frames["accuracies"].groupby("defence")["masked"].first()
     assert marks["a"] == ""
-    assert "breaks more" in marks["b"]
+    assert "breaks 100" in marks["b"]
     axes = answer.figures["threat_table"].axes
     assert sum(not p.get_fill() for each in axes for p in each.patches) == 1  # a red frame
     assert png(answer.figures["threat_table"])[:4] == b"\x89PNG"
+
+
+def test_gains_over_none_are_paired_and_a_short_attack_is_not_a_mask():
+    plain, cubic = column(attack="apgd"), CUBIC
+    own = {
+        ("none", plain): first(60),
+        ("none", SQUARE): first(40),
+        ("none", GRAY): first(70),
+        ("a", plain): first(60) | ~first(290),
+        ("a", cubic): first(45),
+        ("a", GRAY): first(70),
+    }
+    found = threat_answer(rows_of(own), ["none", "a"], title="t")
+    assert "? none: white square:queries=300 8 breaks 20 of 300" in found.text
+    assert "! a: white apgd:through=cubic 8x10 breaks 25 of 300" in found.text
+    # worst: none right on 40, a on 45: 5 won, none lost
+    assert "eps ≤ 8  a                       +2 [+0, +4]  p 0.062" in found.text
+    quiet = threat_answer(rows_of(own), ["none", "a"], title="t", judged=False).text
+    assert "breaks" not in quiet
+    assert "McNemar" not in quiet
+
+
+def test_the_worst_case_is_one_row_an_image_wrong_where_any_is():
+    rows = rows_of(
+        {("a", FEW): np.array([1, 1, 0, 0], bool), ("a", MANY): np.array([1, 0, 1, 0], bool)}
+    )
+    worst = worst_case(rows, ["defence"]).sort_values("image")
+    assert worst["image"].tolist() == [0, 1, 2, 3]
+    assert (worst["predicted"] == worst["label"]).tolist() == [True, False, False, False]
 
 
 def test_scores_are_computed_in_the_precision_that_their_rows_name(bank, pieces):

@@ -20,6 +20,7 @@ from core.attacks.spec import NAMES, Attack, parse_attack
 from core.attacks.square import square
 from core.attacks.standard import standard
 from core.attacks.transfer import difgsm, gaussian_kernel, kernel_side, tifgsm
+from core.attacks.worst import parse_attacks
 
 __all__ = [
     "L2",
@@ -43,6 +44,7 @@ __all__ = [
     "on_images",
     "on_victim",
     "parse_attack",
+    "parse_attacks",
     "pgd",
     "round_within",
     "square",

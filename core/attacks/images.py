@@ -60,13 +60,12 @@ def on_victim(
     n_samples: int = 0,
 ) -> Pixels:
     """`on_images` through all of a victim, its quantisers with the attack's own derivative."""
-    rounding = partial(by_name, attack.through, reach=attack.eps_255 * attack.norm.reach)
-    function: Differentiable | Randomised = partial(victim, rounding=rounding())
+    function: Differentiable | Randomised = partial(victim, rounding=by_name(attack.through))
     if attack.through == "dithered":
         n_samples = max(1, n_samples)
 
         def function(pixels: Pixels, draws: Sequence[torch.Generator]) -> Logits:
-            return victim(pixels, draws, rounding=rounding(generators=draws))
+            return victim(pixels, draws, rounding=by_name(attack.through, draws))
 
     return on_images(
         attack,

@@ -24,7 +24,6 @@ class Norm:
     project: Callable[[Pixels, Pixels, float], Pixels]  # attacked into the ball and into [0, 1]
     draw: Callable[[torch.Size, torch.Generator], Tensor]  # uniform in one image's unit ball
     length: Callable[[Pixels], Tensor]  # of each image's change, [n, 1, 1, 1]
-    reach: float  # how far the unit ball moves a coefficient of an 8x8 DCT at most: DC's
 
 
 def lengths(change: Tensor) -> Tensor:
@@ -64,5 +63,5 @@ def _uniform_in_sphere(shape: torch.Size, generator: torch.Generator) -> Tensor:
     return (point / length)[: shape.numel()].reshape(shape)
 
 
-LINF = Norm("linf", torch.sign, _into_box, _uniform_in_box, _largest, 8.0)
-L2 = Norm("l2", _unit_length, _into_sphere, _uniform_in_sphere, lengths, 1.0)
+LINF = Norm("linf", torch.sign, _into_box, _uniform_in_box, _largest)
+L2 = Norm("l2", _unit_length, _into_sphere, _uniform_in_sphere, lengths)

@@ -8,7 +8,7 @@ NAME[:KEY=VALUE,...][@EPS[xSTEPS[xRESTARTS]]]: EPS in 1/255. `core.attacks.catal
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -88,6 +88,12 @@ class Attack:
     def norm(self) -> Norm:
         """How the budget is measured."""
         return FAMILIES[parse(self.name)[0]].norm
+
+    def without(self, setting: str) -> "Attack":
+        """The same attack with a setting's usual value."""
+        head, settings = parse(self.name)
+        kept = {key: value for key, value in settings.items() if key != setting}
+        return replace(self, name=spelled(head, kept))
 
     @property
     def through(self) -> str:

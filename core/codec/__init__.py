@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from core.codec.dct import dct8, idct8
-from core.codec.rounding import Rounding, quantised, round_through
+from core.codec.rounding import Rounding, of_quantiser, round_through
 from core.shapes import Coefficients, Images, Images8, Levels, Pixels, QTable
 
 __all__ = [
@@ -67,7 +67,7 @@ def quantise(
     Ties go to the even multiple. `rounding` is torch.round, or a function with the same
     value and another derivative.
     """
-    return quantised(values / steps, steps, rounding) * steps
+    return of_quantiser(rounding)(values / steps) * steps
 
 
 def decode(values: Coefficients, height: int, width: int) -> Pixels:

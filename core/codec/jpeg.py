@@ -4,7 +4,6 @@ That is libjpeg-turbo with its defaults, which are Pillow's: the accurate intege
 the triangle filter, tables of the IJG. The entropy coder is left out: it loses nothing.
 """
 
-from functools import partial
 from typing import Literal, get_args
 
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from core import codec
 from core.codec import Rounding, chroma, color, islow, qtable, round_through
-from core.codec.rounding import quantised
+from core.codec.rounding import of_quantiser
 from core.errors import InputError
 from core.shapes import Pixels, QTable
 
@@ -69,5 +68,5 @@ def _coded(planes: Tensor, table: QTable, rounding: Rounding) -> Tensor:
     height, width = planes.shape[-2:]
     steps = table.to(planes)
     values = islow.dct8(codec.blocks(planes), rounding=rounding) / steps
-    rounded = islow.half_away(values, partial(quantised, steps=steps, rounding=rounding)) * steps
+    rounded = islow.half_away(values, of_quantiser(rounding)) * steps
     return codec.planes(islow.idct8(rounded, rounding=rounding), height, width).clamp(0, 255)

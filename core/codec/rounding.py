@@ -18,9 +18,8 @@ from core import spec
 from core.errors import InputError
 
 Rounding = Callable[[Tensor], Tensor]
-Quantiser = Callable[[Tensor, Tensor], Tensor]  # coefficients in steps, and the steps, to whole
 
-DERIVATIVES = ("identity", "cubic", "soft", "coarse", "dithered")
+DERIVATIVES = ("identity", "cubic", "soft", "dithered")
 WIDTH = 0.5  # of `soft`
 
 
@@ -63,28 +62,22 @@ def soft(values: Tensor, *, width: float = WIDTH) -> Tensor:
 class Surrogate:
     """A rounding whose derivative in the quantiser is another than at all other places."""
 
-    quantiser: Quantiser
+    quantiser: Rounding  # of coefficients counted in steps
 
     def __call__(self, values: Tensor) -> Tensor:
         """Any rounding but the quantiser's."""
         return round_through(values)
 
 
-def quantised(values: Tensor, steps: Tensor, rounding: Rounding) -> Tensor:
-    """Coefficients, counted in steps, to whole numbers; `steps` may be broadcast against them."""
-    return (
-        rounding.quantiser(values, steps) if isinstance(rounding, Surrogate) else rounding(values)
-    )
+def of_quantiser(rounding: Rounding) -> Rounding:
+    """How coefficients, counted in steps, are rounded where all else is rounded so."""
+    return rounding.quantiser if isinstance(rounding, Surrogate) else rounding
 
 
-def by_name(
-    name: str, *, reach: float = 0.0, generators: Sequence[torch.Generator] | None = None
-) -> Rounding:
+def by_name(name: str, generators: Sequence[torch.Generator] | None = None) -> Rounding:
     """The rounding whose derivative in the quantiser is called `name`, one of DERIVATIVES.
 
     - `identity`, `cubic`, `soft` (`soft:w=0.25` sets its width);
-    - `coarse`: cubic where a step is wider than `reach`, the farthest that the attacker can move a
-      coefficient (in levels: 8 eps_255 in L-infinity, DC's, and eps_255 in L2), identity elsewhere;
     - `dithered`: the identity's, at a point that a random dither of the width of a step moves.
       Its values differ from torch.round's: for gradients alone. It draws from a generator an image.
 
@@ -98,12 +91,11 @@ def by_name(
         except ValueError:
             width = 0.0
         if 0 < width <= 1:
-            return Surrogate(lambda values, _: soft(values, width=width))
+            return Surrogate(partial(soft, width=width))
     elif head in DERIVATIVES and not given:
         made: dict[str, Rounding] = {
             "identity": round_through,
-            "cubic": Surrogate(lambda values, _: cubic(values)),
-            "coarse": Surrogate(partial(_coarse, reach=reach)),
+            "cubic": Surrogate(cubic),
             "dithered": Surrogate(partial(_dithered, generators=generators or ())),
         }
         return made[head]
@@ -122,11 +114,7 @@ def is_derivative(name: str) -> bool:
     return True
 
 
-def _coarse(values: Tensor, steps: Tensor, *, reach: float) -> Tensor:
-    return torch.where(steps > reach, cubic(values), round_through(values))
-
-
-def _dithered(values: Tensor, _: Tensor, *, generators: Sequence[torch.Generator]) -> Tensor:
+def _dithered(values: Tensor, *, generators: Sequence[torch.Generator]) -> Tensor:
     shape, dtype = values.shape[1:], values.dtype
     drawn = torch.stack([torch.rand(shape, generator=g, dtype=dtype) - 0.5 for g in generators])
     dither = drawn.to(values.device)

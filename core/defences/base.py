@@ -27,6 +27,7 @@ class Defence(nn.Module, abc.ABC):
     """
 
     randomised = False
+    quantises = False  # whether the derivative of a quantiser is asked for
 
     @abc.abstractmethod
     def forward(

@@ -23,6 +23,7 @@ class Table(Defence):
     For batches of pixels inside studies; `TableDefence` takes images of any type.
     """
 
+    quantises = True
     table: Tensor
 
     def __init__(self, table: QTable, *, space: str = "rgb") -> None:
@@ -49,6 +50,7 @@ class Table(Defence):
 class Jpeg(Defence):
     """JPEG at a quality: libjpeg's picture with the IJG tables of luminance and chrominance."""
 
+    quantises = True
     luminance: Tensor
     chrominance: Tensor
 
@@ -77,7 +79,7 @@ class Shield(Defence):
     using JPEG Compression", section 3.2.
     """
 
-    randomised = True
+    randomised = quantises = True
 
     def __init__(self, qualities: Sequence[int] = SHIELD_QUALITIES) -> None:
         """InputError where a quality is not in 1..100, or there is none."""

@@ -1,0 +1,43 @@
+"""The worst case: several attacks of one budget, each of which finds what others leave."""
+
+from collections.abc import Sequence
+
+from core.attacks.spec import Attack, parse_attack
+from core.errors import InputError
+
+NAME = "worst"
+N_STEPS = 40  # of each gradient attack
+
+# Derivatives of the quantiser x losses, a targeted attack and one without gradients. What each of
+# them breaks alone is in docs/decisions/0014-white-box.md.
+PARTS = (
+    "apgd",
+    "apgd:through=cubic",
+    "apgd:loss=margin,through=cubic",
+    "apgd:through=soft",
+    "apgd-t:targets=3,through=cubic",
+    "square:queries=200",
+)
+
+
+def parse_attacks(texts: Sequence[str], *, channels: int, side: int) -> list[Attack]:
+    """Each text's attack, and for worst@EPS[xSTEPS] all of `PARTS`; each attack once.
+
+    InputError as `parse_attack`, and for a worst case without a budget.
+    """
+    whole = []
+    for text in texts:
+        name, _, budget = text.partition("@")
+        eps, _, steps = budget.partition("x")
+        if name != NAME:
+            whole.append(text)
+        elif not eps or "x" in steps:
+            raise InputError(
+                f"expected the worst case as {NAME}@EPS or {NAME}@EPSxSTEPS, got {text!r}.\n"
+                f"Hint: {NAME}@8 is {len(PARTS)} attacks within 8/255, of {N_STEPS} steps each."
+            )
+        else:
+            times = f"x{steps or N_STEPS}"
+            whole += [f"{p}@{eps}{'' if p.startswith('square') else times}" for p in PARTS]
+    made = (parse_attack(text, channels=channels, side=side) for text in whole)
+    return list(dict.fromkeys(made))
