@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from results.stats import paired_decline, wilson
+from results.stats import mcnemar, paired_decline, wilson
 
 Rows = pd.DataFrame
 
@@ -47,10 +47,10 @@ def worst_case(rows: Rows, by: Sequence[str]) -> Rows:
 
 
 def gains(rows: Rows, first: str, second: str, by: Sequence[str], *, of: str = "defence") -> Rows:
-    """What `second` gains over `first` on the same images: n, and in points gain, low, high.
+    """What `second` gains over `first` on the same images: n, in points gain, low, high, and p.
 
-    A line per group of `by`; the limits are Tango's, 95 %. ValueError as `once`, or where the two
-    were not measured on the same images.
+    A line per group of `by`; the limits are Tango's, 95 %, p is McNemar's, exact. ValueError as
+    `once`, or where the two were not measured on the same images.
     """
     seen = once(rows, [*by, of])
     seen = seen.assign(right=seen["predicted"] == seen["label"])
@@ -66,4 +66,5 @@ def gains(rows: Rows, first: str, second: str, by: Sequence[str], *, of: str = "
     lines = pairs.groupby(list(by), sort=False, observed=True).sum()
     n, won, lost = (lines.pop(name).to_numpy(dtype=np.int64) for name in ("n", "won", "lost"))
     low, high = paired_decline(won, lost, n)
-    return lines.assign(n=n, gain=100 * (won - lost) / n, low=low, high=high).reset_index()
+    lines = lines.assign(n=n, gain=100 * (won - lost) / n, low=low, high=high)
+    return lines.assign(p=list(map(mcnemar, won.tolist(), lost.tolist()))).reset_index()

@@ -35,10 +35,11 @@ class Schedule:
     learning_rate: float = LEARNING_RATE
     batch_size: int = BATCH_SIZE
     shift: int = 0  # half of the images are moved by up to so many pixels
+    clip: float = math.inf  # the gradient's largest length
 
 
 # LeNet has no batch norm to hold it at the usual rate.
-LENET = Schedule(learning_rate=0.05, batch_size=32, shift=4)
+LENET = Schedule(learning_rate=0.05, batch_size=32, shift=4, clip=1.0)
 
 
 def schedule(spec: str) -> Schedule:
@@ -99,6 +100,7 @@ def fit(
         batch_size=batch_size,
         learning_rate=learning_rate,
         shift=usual.shift,
+        clip=usual.clip,
         seed=seed,
         device=device,
         progress=progress,
@@ -114,6 +116,7 @@ def train_classifier(
     batch_size: int = BATCH_SIZE,
     learning_rate: float = LEARNING_RATE,
     shift: int = 0,
+    clip: float = math.inf,
     seed: int = 0,
     device: str | torch.device = "cpu",
     progress: Progress | None = None,
@@ -122,9 +125,9 @@ def train_classifier(
 
     The rate rises linearly to `learning_rate` over a quarter of the steps and falls to 0 along a
     cosine. Photographs and folders are mirrored at random, CIFAR also shifted; of other data half
-    of the images are moved by up to `shift` pixels. An epoch leaves out what does not fill a batch.
-    On a CPU, the same seed and number of threads give the same bytes; torch's global generators are
-    left as they were.
+    of the images are moved by up to `shift` pixels. Longer gradients are shortened to `clip`. An
+    epoch leaves out what does not fill a batch. On a CPU, the same seed and number of threads give
+    the same bytes; torch's global generators are left as they were.
 
     Raises:
         InputError: no training images, numbers out of range, or a network that learned nothing.
@@ -133,7 +136,7 @@ def train_classifier(
     training = Training(
         model,
         data,
-        step=PlainStep(),
+        step=PlainStep(clip=clip),
         rate=cycle(learning_rate, epochs),
         batch_size=batch_size,
         shift=shift,

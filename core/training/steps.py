@@ -1,5 +1,6 @@
 """What training does with one batch."""
 
+import math
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -16,6 +17,7 @@ class Step:
     """What is done with one batch: at least one update of the weights, along a loss's gradient."""
 
     generator: torch.Generator  # where `stream` names it
+    clip: float = math.inf  # the gradient's largest length
     stream: ClassVar[str] = ""  # what a state calls the generator; without a name there is none
 
     def __call__(
@@ -23,7 +25,7 @@ class Step:
     ) -> tuple[Tensor, Logits]:
         """Update; the mean loss, and the logits of the batch, both before the last update."""
         loss, logits = self.loss(model, pixels, labels)
-        descend(optimiser, loss)
+        descend(optimiser, loss, clip=self.clip)
         return loss.detach(), logits.detach()
 
     def loss(self, model: nn.Module, pixels: Pixels, labels: Labels) -> tuple[Tensor, Logits]:
@@ -44,9 +46,15 @@ class Step:
 class PlainStep(Step):
     """Minimise the cross-entropy."""
 
+    def __init__(self, *, clip: float = math.inf) -> None:
+        self.clip = clip
 
-def descend(optimiser: torch.optim.SGD, loss: Tensor) -> None:
-    """One update of the weights along the gradient of the loss."""
+
+def descend(optimiser: torch.optim.SGD, loss: Tensor, *, clip: float = math.inf) -> None:
+    """One update of the weights along the gradient of the loss, shortened to `clip` if longer."""
     optimiser.zero_grad()
     loss.backward()
+    if clip < math.inf:
+        weights = [weight for group in optimiser.param_groups for weight in group["params"]]
+        nn.utils.clip_grad_norm_(weights, clip)
     optimiser.step()

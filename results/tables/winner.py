@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from results.counts import gains
 from results.stats import paired_difference
 from results.tables.surface import (
     SUBJECTS,
@@ -21,6 +22,7 @@ from results.tables.surface import (
     summary,
     surface_of,
 )
+from results.words import interval
 
 BASELINES = ("none", "ijg75", "uniform16")
 PAPER = "paper (ImageNet): QS_OF 16, QS_AF 50"
@@ -153,7 +155,14 @@ def _report(rows: pd.DataFrame, table: str, called: str) -> list[str]:
             f"{sorted(absent)}.\nHint: report after the search: it must measure the winner."
         )
     lines = summary(rows[rows["table"].isin(wanted)]).set_index("table")
-    return report_text(lines, "table", dict(zip(wanted, [*BASELINES, called], strict=True)))
+    text = report_text(lines, "table", dict(zip(wanted, [*BASELINES, called], strict=True)))
+    attacked = rows[rows["subject"] == "adversarial"]
+    for _, gain in gains(attacked, "none", table, ["subject"], of="table").iterrows():
+        said = interval(gain, "gain")
+        text.append(
+            f"  Def gained over none, same images: {said} points, McNemar p {gain['p']:.2g}"
+        )
+    return text
 
 
 def _tied(surface: Surface, places: Integers) -> Bools:
