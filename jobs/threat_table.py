@@ -39,7 +39,7 @@ class Asked(flags.Chained, flags.HeldOut):
     """The study's own flags."""
 
     defences: tuple[str, ...] = flag(
-        ("none", "jpeg75", "fd", "tvm", "shield", VACCINATED, "smooth8", TABLE, OURS),
+        ("none", "jpeg75", "fd", "fd@rgb", "tvm", "shield", VACCINATED, "smooth8", TABLE, OURS),
         "none, jpeg75, fd, tvm, shield, smooth8, any table's name; table: what --table names; "
         "ours: the noise-trained ensemble; vaccinated: SHIELD before its own networks",
         "NAME",

@@ -122,7 +122,7 @@ class Lab:
             networks.TrainCell(
                 **self.inputs.fields(),
                 recipe=Recipe(recipe).text,
-                epochs=epochs or training.default_epochs(self.asked.data),
+                epochs=epochs or training.default_epochs(self.asked.data, self.asked.model),
                 learning_rate=usual.learning_rate,
                 batch_size=usual.batch_size,
             )

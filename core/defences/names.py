@@ -17,7 +17,7 @@ def defence_by_name(name: str) -> Defence:
 
     - `none`;
     - `jpegQ`, `jpegQ-444`: libjpeg's JPEG at quality Q, 4:2:0 or 4:4:4;
-    - `fd`: Feature Distillation's table in YCbCr 4:4:4;
+    - `fd`: Feature Distillation's table in YCbCr 4:4:4; `fd@rgb`: in RGB, as its authors' code;
     - TABLE, TABLE@SPACE: any table that `core.codec.qtable.by_name` knows, the same for all
       channels, in `rgb` (unless said else), `ycbcr` or `ycbcr420`;
     - `tvm`, `shield`, `smoothS` (Gaussian noise of deviation S/255): randomised.

@@ -96,7 +96,7 @@ def classifier_cell(source: Source, data: Data) -> ClassifierCell:
     """Which classifier is wanted; InputError for an unknown name or a missing checkpoint."""
     parsed = models.check_name(source.model)
     trains = models.needs_training(source.model)
-    epochs = (source.epochs or training.default_epochs(source.data)) if trains else 0
+    epochs = (source.epochs or training.default_epochs(source.data, source.model)) if trains else 0
     if source.epochs is not None and not trains:
         raise InputError(
             f"--epochs trains a network, but {source.model!r} comes with its weights.\n"
