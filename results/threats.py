@@ -221,6 +221,19 @@ def _pairs(own: Mapping[Column, np.ndarray]) -> Iterator[tuple[str, Column, str,
                 yield "other", weak, f"the identity's gradient at {eps:g}", np.all(identity, axis=0)
 
 
+def white_text(rows: Rows) -> list[str]:
+    """What the worst of white-box attacks leaves of each defence, and what is gained over none."""
+    found = outcomes(rows, list(dict.fromkeys(rows["defence"].astype(str))))
+    lines = _lines(found, {})
+    worst = lines[lines["threat"] == "worst"]
+    said = [
+        f"  eps ≤ {line['eps_255']:g}  {line['defence']:<24}{whole(line)}"
+        for _, line in worst.iterrows()
+    ]
+    head = f"white box, the worst of all attacks: % right of {lines['n'].iloc[0]} [95 %, Wilson]"
+    return [head, *said, *_gains(found)]
+
+
 def _gains(found: Outcomes) -> list[str]:
     """What each defence gains over none in the worst case, on the same images."""
     lines = []

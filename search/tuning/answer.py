@@ -1,5 +1,6 @@
 """Tuning to its end, and what it says: the winner on held-out images, and what choosing costs."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,7 @@ from core.errors import InputError
 from results import Answer
 from results import tuned as answers
 from results.tuned_picture import tuning_figure
-from search.inputs.chains import MEMBERS
+from search.inputs.chains import MEMBERS, Member
 from search.tuning import storage
 from search.tuning.driver import Driver, Flags, Told, Tuning
 from search.tuning.ensembles import REPORT, STUDY, Chosen, Ensembles
@@ -44,8 +45,18 @@ def tune(ensembles: Ensembles, tuning: Tuning, asked: Flags) -> Told:
         return Told(driver.importances(), driver.failed(), opened.name)
 
 
-def answer(ensembles: Ensembles, tuning: Tuning, told: Told, *, title: str) -> Answer:
-    """Report the chosen ensembles on held-out images, and say what the rows say."""
+def answer(
+    ensembles: Ensembles,
+    tuning: Tuning,
+    told: Told,
+    *,
+    title: str,
+    white: Callable[[Sequence[Member]], Sequence[str]],
+) -> Answer:
+    """Report the chosen ensembles on held-out images, and say what the rows say.
+
+    `white` says what an attack through the whole of the tuned one leaves.
+    """
     if not ensembles.n_done:
         raise InputError(f"no trial of {tuning.study!r} is complete.\nHint: --trials 12")
     limit = tuning.max_decline_points
@@ -65,7 +76,9 @@ def answer(ensembles: Ensembles, tuning: Tuning, told: Told, *, title: str) -> A
     title = f"{title}: {len(found.trials)} chains of study {tuning.study}"
     figure = tuning_figure(found, told.importances, title=title, max_decline_points=limit)
     return Answer(
-        text=f"{title}\n{text}\nstudy kept in {told.storage}",
+        text="\n".join(
+            [title, text, *white(ensembles.members(winner)), f"study kept in {told.storage}"]
+        ),
         frames={"trials": found.trials, "front": found.front},
         figures={"tuning": figure},
         files={"ensemble.safetensors": ensembles.export(winner)},

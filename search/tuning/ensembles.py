@@ -212,10 +212,14 @@ class Ensembles:
             "pieces": tuple(piece.name for kind in kinds for piece in self.of(*kind)),
         }
 
+    def members(self, one: Chosen) -> list[Member]:
+        """An ensemble's networks and their tables."""
+        (chain,) = self.chains([one.setting])
+        return [member for member in chain if member.name in one.members.split("+")]
+
     def export(self, one: Chosen) -> bytes:
         """The ensemble as one safetensors file, which `core.defences.Ensemble.load` reads."""
-        (chain,) = self.chains([one.setting])
-        chosen = [member for member in chain if member.name in one.members.split("+")]
+        chosen = self.members(one)
         names, weights, tables = zip(*((m.name, m.weights, m.table) for m in chosen), strict=True)
         behind = members_of(Bank(self.engine.store.root), names, weights, tables)
         with tempfile.TemporaryDirectory() as folder:
