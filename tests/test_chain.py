@@ -67,7 +67,7 @@ def test_a_chain_killed_again_and_again_ends_the_same(reference, tmp_path):
     assert not list((tmp_path / "training").iterdir())
 
 
-@pytest.mark.parametrize("at", [1, 2, 3, 6])
+@pytest.mark.parametrize("at", [1, 3])  # within a member, and within the next
 def test_a_chain_killed_after_an_epoch_was_kept_trains_none_twice(at, reference, tmp_path):
     assert train(tmp_path, "write", at) == -signal.SIGKILL
     assert len(trained(tmp_path)) == at

@@ -32,7 +32,8 @@ FLAGS = [
 
 
 def run(store: Path, *flags: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(ROOT / "jobs/qtable_search.py"), *FLAGS, "--store", str(store)]
+    job = str(ROOT / "jobs/qtable_search.py")
+    command = [sys.executable, job, *FLAGS, "--here", "--store", str(store)]
     done = subprocess.run(
         [*command, *flags], capture_output=True, text=True, timeout=300, check=False
     )

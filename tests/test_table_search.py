@@ -166,7 +166,7 @@ def test_a_finished_search_computes_nothing_and_redraws_the_same(searched):
 
 def test_best_first_finds_the_same_winner(searched):
     store, _ = searched
-    done = run(*FLAGS, "--store", str(store), "--strategy", "best-first")
+    done = run(*FLAGS, "--here", "--store", str(store), "--strategy", "best-first")
     best = results.winner(
         results.load("qtable_search", store=store).pipe(
             lambda rows: rows[~rows["sweep"].str.contains("best-first")]
@@ -219,13 +219,13 @@ def test_a_changed_piece_is_set_aside_and_made_again(searched, tmp_path):
     assert "is torn or was changed" in failed.stderr
     assert "Hint: the same command" in failed.stderr
     assert not path.exists()
-    run(*FLAGS, "--store", str(tmp_path))
+    run(*FLAGS, "--here", "--store", str(tmp_path))
     assert path.read_bytes() == data
     pd.testing.assert_frame_equal(outcomes(tmp_path), outcomes(store))
 
 
 def test_smoke_runs_two_cells_in_a_throwaway_store(tmp_path):
-    done = run("--smoke", cwd=tmp_path)
+    done = run("--smoke", "--here", cwd=tmp_path)
     assert re.search(r"table search: 2 cells run", done.stderr)
     assert not list(tmp_path.iterdir())
 
@@ -233,7 +233,7 @@ def test_smoke_runs_two_cells_in_a_throwaway_store(tmp_path):
 def test_no_feasible_table_is_an_answer_too(searched):
     store, _ = searched
     done = run(*FLAGS[:-2], "--max-decline", "0.01", "--patterns", "1", "--qs-af", "121",
-               "--store", str(store))  # fmt: skip
+               "--here", "--store", str(store))  # fmt: skip
     if "winner" not in done.stdout:
         assert "k1-of16-af121" in done.stdout
         assert "held-out report" not in done.stdout
@@ -241,7 +241,7 @@ def test_no_feasible_table_is_an_answer_too(searched):
 
 def test_another_limit_is_a_question_to_the_same_rows(searched):
     store, _ = searched
-    done = run(*FLAGS[:-2], "--max-decline", "50", "--store", str(store))
+    done = run(*FLAGS[:-2], "--max-decline", "50", "--here", "--store", str(store))
     assert "table search: 0 cells run" in done.stderr
     again = run(*FLAGS, "--store", str(store), "--figure")  # its report is now stored twice
     assert "held-out report" in again.stdout
