@@ -8,13 +8,14 @@ r"""What is left of a defence under gray-, black- and white-box attacks, beside 
 
 Tables 2 and 3 of the defensive-table paper. Gray box: the attack knows the undefended network.
 Black box: it knows another one. White box: it goes through the whole defence, forward exactly and
-backward as if nothing were rounded (BPDA, the paper's row), and as PGD whose gradient is the mean
-over a randomised defence's draws (EOT, the adaptive row). A defence is marked where its white-box
-figures betray a masked gradient. All images are attacked, also those that are wrong anyway.
+backward by a derivative in place of the quantiser's (BPDA, the paper's row; the mean over a
+randomised defence's draws, EOT). worst@EPS is six such attacks and one row for each; what an image
+is worth is the worst of all, gray and black box too. A defence is marked where an attack that
+should be weaker breaks what a stronger one left. All images are attacked, also wrong ones.
 
-Last answer, photos 32 px, 300 images: in the gray box SHIELD defends best, with vaccinated networks
-at least cost; the noise-trained ensemble no better than its table. In the white box nothing keeps
-more than 5 % at 8/255.
+Last answer, photos 32 px: in the gray box (300 images) SHIELD defends best, vaccinated networks at
+least cost; the noise-trained ensemble no better than its table. In the white box at 2/255
+(benchmarks/white_box.py) every deterministic codec is worth less than no defence.
 """
 
 from collections.abc import Sequence
