@@ -1,6 +1,6 @@
 """The worst case against one long attack: how many images does each leave right?
 
-    python benchmarks/white_box.py                                        # digits, eps 8: half an hour
+    python benchmarks/white_box.py                   # digits, eps 8: half an hour
     python benchmarks/white_box.py --data photos --eps-255 2 8 --images 120 --store out/white_box
 
 For each defence the same images under PGD through the identity's derivative, of as many gradient
