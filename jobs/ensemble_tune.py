@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
+from core.attacks import LINF
 from core.codec import qtable
 from core.errors import InputError
 from results import Answer
@@ -27,6 +28,7 @@ from search import Job, Lab, flag, flags, main, scores
 from search.engine.record import Record
 from search.inputs.chains import MEMBERS, Member
 from search.inputs.making import sweep_name
+from search.inputs.pictures import n_of
 from search.tuning.answer import answer, starts, tune
 from search.tuning.driver import Flags, Tuning
 from search.tuning.ensembles import STUDY, Ensembles, Recipe
@@ -106,7 +108,9 @@ def ask(lab: Lab, asked: Asked) -> tuple[Ensembles, Tuning]:
 
 def run(lab: Lab, asked: Asked) -> Answer:
     """Tune, and report the chosen ensembles on held-out images."""
-    lab.attacks(asked.white)  # bad ones before long work
+    if any(attack.norm is not LINF for attack in lab.attacks(asked.white)):
+        raise InputError("--white takes L-infinity attacks alone.\nHint: worst@8 or pgd@2x50.")
+    n_of(lab.data, "report", asked.white_images, "--white-images")
     ensembles, tuning = ask(lab, asked)
     told = tune(ensembles, tuning, asked)
     attack = ensembles.attack

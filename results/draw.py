@@ -210,7 +210,7 @@ def squares(
 
 def _head(column: str) -> str:
     """What stands behind the kind, in two lines."""
-    return column.rpartition("/")[2].replace(":", "\n").replace(" ", "\n", 1)
+    return column.rpartition("/")[2].replace(":", "\n").replace(",", "\n").replace(" ", "\n", 1)
 
 
 def _square(axes: Axes, x: int, y: int, line: Any, *, framed: bool) -> None:

@@ -287,7 +287,15 @@ def test_the_worst_case_is_several_attacks_of_one_budget():
     usual = attacks.parse_attacks(["worst@0.5"], channels=1, side=8)
     assert usual[0] == attacks.Attack.with_defaults("apgd", eps_255=0.5, n_steps=40)
     assert sum(attack.through == "cubic" for attack in usual) == 3
-    for text in ("worst", "worst@", "worst@8x3x2"):
+    for text in (
+        "worst",
+        "worst@",
+        "worst@8x",
+        "worst@8x0",
+        "worst@-1",
+        "worst:a=1@8",
+        "worst@8x3x2",
+    ):
         with pytest.raises(InputError, match="worst@EPS or worst@EPSxSTEPS"):
             attacks.parse_attacks([text], channels=3, side=32)
 

@@ -91,6 +91,14 @@ def test_straight_through_keeps_the_value_and_lets_a_gradient_pass(name, pixels)
         assert 0.5 < gradient.mean() <= 1 + 1e-5
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_images_of_other_types_and_shapes_are_refused(name, pixels):
+    defence = defences.defence_by_name(name)
+    for wrong in ((pixels * 255).to(torch.uint8), pixels[0], pixels[0, 0]):
+        with pytest.raises(InputError, match=r"expected a batch of pixels .*\nHint: core.codec"):
+            defence(wrong)
+
+
 def test_steps_of_one_change_little(pixels):
     # Orthonormal DCT: 64 errors of 1/2 give 4 levels, and the last rounding 1/2.
     rgb = (applied("uniform1", pixels) - pixels).abs().max() * 255

@@ -101,3 +101,14 @@ def test_a_module_lets_a_gradient_pass_unless_asked_for_none():
     pixels = torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     assert slope_of(TableDefence(table), pixels).abs().sum() > 1
     assert slope_of(TableDefence(table, rounding=torch.round), pixels).abs().sum() == 0
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # torch's own use
+@pytest.mark.parametrize("name", EXACT)
+def test_a_derivative_passes_forwards_too(name):
+    """Where no input says that it requires a gradient."""
+    quantiser = in_quantiser(name)
+    ones = torch.ones_like(VALUES)
+    _, tangent = torch.func.jvp(quantiser, (VALUES,), (ones,))
+    torch.testing.assert_close(tangent, slope_of(quantiser, VALUES))
+    assert torch.equal(torch.func.jvp(by_name(name), (VALUES,), (ones,))[1], ones)

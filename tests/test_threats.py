@@ -171,7 +171,8 @@ def first(n_right: int, n: int = 300) -> np.ndarray:
 
 
 GRAY, FEW, MANY = column("gray", "ifgsm"), column(), column(steps=40, restarts=2)
-CUBIC, SQUARE = column(attack="apgd:through=cubic"), column(attack="square:queries=300", steps=1)
+CUBIC, SQUARE = column(attack="pgd:through=cubic"), column(attack="square:queries=300", steps=1)
+MARGIN = column(attack="pgd:loss=margin")
 
 
 @pytest.mark.parametrize(
@@ -189,6 +190,8 @@ CUBIC, SQUARE = column(attack="apgd:through=cubic"), column(attack="square:queri
         ({FEW: first(60), MANY: ~first(240)}, 1),  # as many, but other images
         ({FEW: first(60), CUBIC: first(40)}, 1),  # another derivative finds more
         ({FEW: first(60), CUBIC: first(55)}, 0),  # 5 of 300 are chance
+        ({FEW: first(60), MARGIN: first(20)}, 0),  # another loss is no weaker attack
+        ({MARGIN: first(60), CUBIC: first(20)}, 0),  # nor is the derivative all that differs
         ({FEW: first(60), SQUARE: first(20)}, 1),  # no gradient finds more than a gradient
         ({FEW: first(60), CUBIC: first(40), SQUARE: first(40)}, 1),  # not more than all gradients
     ],
@@ -274,7 +277,7 @@ def test_text_and_figure_show_every_defence_and_mark():
 
 
 def test_gains_over_none_are_paired_and_a_short_attack_is_not_a_mask():
-    plain, cubic = column(attack="apgd"), CUBIC
+    plain, cubic = column(attack="apgd"), column(attack="apgd:through=cubic")
     own = {
         ("none", plain): first(60),
         ("none", SQUARE): first(40),

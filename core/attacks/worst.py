@@ -1,5 +1,6 @@
 """The worst case: several attacks of one budget, each of which finds what others leave."""
 
+import re
 from collections.abc import Sequence
 
 from core.attacks.spec import Attack, parse_attack
@@ -27,17 +28,16 @@ def parse_attacks(texts: Sequence[str], *, channels: int, side: int) -> list[Att
     """
     whole = []
     for text in texts:
-        name, _, budget = text.partition("@")
-        eps, _, steps = budget.partition("x")
-        if name != NAME:
+        if re.split("[:@]", text)[0] != NAME:
             whole.append(text)
-        elif not eps or "x" in steps:
+            continue
+        match = re.fullmatch(rf"{NAME}@(\d+(?:\.\d+)?)(x[1-9]\d*)?", text)
+        if match is None:
             raise InputError(
                 f"expected the worst case as {NAME}@EPS or {NAME}@EPSxSTEPS, got {text!r}.\n"
                 f"Hint: {NAME}@8 is {len(PARTS)} attacks within 8/255, of {N_STEPS} steps each."
             )
-        else:
-            times = f"x{steps or N_STEPS}"
-            whole += [f"{p}@{eps}{'' if p.startswith('square') else times}" for p in PARTS]
+        eps, times = match[1], match[2] or f"x{N_STEPS}"
+        whole += [f"{p}@{eps}{'' if p.startswith('square') else times}" for p in PARTS]
     made = (parse_attack(text, channels=channels, side=side) for text in whole)
     return list(dict.fromkeys(made))

@@ -28,7 +28,7 @@ def round_through(values: Tensor) -> Tensor:
 
     Source: Athalye, Carlini and Wagner (2018), section 4.1 (straight-through).
     """
-    if not values.requires_grad:
+    if not torch.is_grad_enabled():
         return values.round()
     # Exact: round(x) - x is, and so is its sum with x.
     return values + (values.round() - values).detach()
@@ -116,6 +116,7 @@ def is_derivative(name: str) -> bool:
 
 def _dithered(values: Tensor, *, generators: Sequence[torch.Generator]) -> Tensor:
     shape, dtype = values.shape[1:], values.dtype
-    drawn = torch.stack([torch.rand(shape, generator=g, dtype=dtype) - 0.5 for g in generators])
+    each = generators or [torch.default_generator] * len(values)
+    drawn = torch.stack([torch.rand(shape, generator=g, dtype=dtype) - 0.5 for g in each])
     dither = drawn.to(values.device)
     return round_through(values + dither) - dither

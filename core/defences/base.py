@@ -3,9 +3,10 @@
 import abc
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from core.codec import Rounding, round_through
 from core.errors import InputError
@@ -25,6 +26,17 @@ class Defence(nn.Module, abc.ABC):
     identity's unless said else, so that every attack goes through (BPDA), a choice of
     `core.codec.rounding.by_name`, or none at all: torch.round.
     """
+
+    def __call__(self, pixels: Tensor, *args: Any, **how: Any) -> Tensor:
+        """As `forward`. InputError for what is no batch of floating-point pixels."""
+        if pixels.ndim != 4 or not pixels.is_floating_point():
+            raise InputError(
+                f"expected a batch of pixels [n, c, h, w], floating point in [0, 1], got "
+                f"{pixels.dtype} {tuple(pixels.shape)}.\nHint: core.codec.to_pixels(images) makes "
+                "pixels of uint8 images; TableDefence takes images of either type and any batch."
+            )
+        defended: Tensor = super().__call__(pixels, *args, **how)
+        return defended
 
     randomised = False
     quantises = False  # whether the derivative of a quantiser is asked for
