@@ -155,11 +155,8 @@ def _figure(found: Outcomes, marks: Mapping[str, list[str]], title: str) -> Figu
     for name, threats in _PANELS.items():
         if wanted := [text for c, text in columns.items() if c.threat in threats]:
             panels[name] = wanted
-    masked_squares = [
-        (d, columns[c])
-        for d, c in found.right
-        if d in marks and c.threat == "white" and c.asks_gradient
-    ]
+    plain = [c for c in columns if c.threat == "white" and c.asks_gradient and _identity(c) == c]
+    masked_squares = [(d, columns[c]) for d in marks for c in plain if (d, c) in found.right]
     note = "; red: masked gradient, no lower bound" if marks else ""
     said = f"{title}\naccuracy in %, 95 % interval below; budgets (eps) in 1/255{note}"
     return squares(lines, "defence", "column", title=said, panels=panels, marked=masked_squares)
@@ -211,7 +208,7 @@ def masked(found: Outcomes) -> dict[str, list[str]]:
 def _pairs(own: Mapping[Column, np.ndarray]) -> Iterator[tuple[str, Column, str, np.ndarray]]:
     """What should be weaker, what stronger, and what the stronger leaves right."""
     white = [c for c in own if c.threat == "white"]
-    plain = [c for c in white if c.asks_gradient and "through=" not in c.attack]
+    plain = [c for c in white if c.asks_gradient and _identity(c) == c]
     for strong, weak in itertools.permutations(plain, 2):
         alike = weak.attack == strong.attack or weak.attack.partition(":")[0] == "fgsm"
         if alike and weak.eps_255 <= strong.eps_255 and weak.effort <= strong.effort:
