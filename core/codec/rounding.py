@@ -10,6 +10,7 @@ are another matter; there the identity serves.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,15 +24,42 @@ DERIVATIVES = ("identity", "cubic", "soft", "dithered")
 WIDTH = 0.5  # of `soft`
 
 
+class _Rounded(torch.autograd.Function):
+    """torch.round to the bit, its derivative the given slope, the identity's where that is None."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(values: Tensor, slope: Tensor | None) -> Tensor:  # noqa: ARG004
+        return values.round()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor | None], output: Tensor) -> None:  # noqa: ARG004
+        ctx.save_for_backward(inputs[1])
+        ctx.save_for_forward(inputs[1])
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (slope,) = ctx.saved_tensors
+        return (gradient if slope is None else gradient * slope), None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, _: Tensor | None) -> Tensor:
+        (slope,) = ctx.saved_tensors
+        return tangent.clone() if slope is None else tangent * slope
+
+
+def _rounded(values: Tensor, slope: Tensor | None) -> Tensor:
+    out: Tensor = _Rounded.apply(values, slope)
+    return out
+
+
 def round_through(values: Tensor) -> Tensor:
     """Rounded, with the derivative of the identity.
 
     Source: Athalye, Carlini and Wagner (2018), section 4.1 (straight-through).
     """
-    if not torch.is_grad_enabled():
-        return values.round()
-    # Exact: round(x) - x is, and so is its sum with x.
-    return values + (values.round() - values).detach()
+    return _rounded(values, None) if torch.is_grad_enabled() else values.round()
 
 
 def cubic(values: Tensor) -> Tensor:
@@ -40,9 +68,8 @@ def cubic(values: Tensor) -> Tensor:
     Source: Shin and Song (2017), "JPEG-resistant adversarial images", section 3; Reich, Debnath,
     Patel and Chakradhar (2024), "Differentiable JPEG: The Devil is in the Details", section 3.
     """
-    whole = values.detach().round()
-    cube = (values - whole) ** 3
-    return whole + (cube - cube.detach())
+    plain = values.detach()
+    return _rounded(values, 3 * (plain - plain.round()) ** 2)
 
 
 def soft(values: Tensor, *, width: float = WIDTH) -> Tensor:
@@ -53,9 +80,9 @@ def soft(values: Tensor, *, width: float = WIDTH) -> Tensor:
 
     Source: Schuchman (1964), "Dither signals and their effect on quantization noise".
     """
-    whole = values.detach().round()
-    near = (values.detach() - whole).abs() >= (1 - width) / 2
-    return whole + near / width * (values - values.detach())
+    plain = values.detach()
+    near = (plain - plain.round()).abs() >= (1 - width) / 2
+    return _rounded(values, near.to(values) / width)
 
 
 @dataclass(frozen=True)
