@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FLAGS = [
     "--epochs", "2", "--benign", "60", "--adversarial", "20", "--report-benign", "60",
     "--report-adversarial", "20", "--sigma-255", "0,32", "--xi-percent", "90", "--qs-af", "116",
-    "--max-decline", "3.4",
+    "--max-decline", "3.4", "--white", "worst@8x2", "--white-images", "9",
 ]  # fmt: skip
 
 
@@ -87,7 +87,14 @@ def test_a_tuned_study_answers_again_without_computing(tuned):
     again = run(store, "--until", "2", "--figure")
     assert again.stdout == said
     assert "Ray ready" not in again.stderr
-    for name in ("winner", "held-out report", "optimism", "tuning minus report", "study"):
+    for name in (
+        "winner",
+        "held-out report",
+        "optimism",
+        "tuning minus report",
+        "white box",
+        "study",
+    ):
         assert name in said
     states = results.Store(results.store.Root(store)).states()
     (state,) = [state for state in states if state["study"] == "ensemble_tune"]

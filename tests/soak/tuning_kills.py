@@ -40,7 +40,7 @@ JOB = [
     sys.executable, str(HERE.parents[1] / "jobs/ensemble_tune.py"), "--until", "3",
     "--reproducible", "--epochs", "2", "--benign", "60", "--adversarial", "20",
     "--report-benign", "60", "--report-adversarial", "20", "--sigma-255", "0-32/16",
-    "--xi-percent", "90", "--qs-af", "116",
+    "--xi-percent", "90", "--qs-af", "116", "--white",
 ]  # fmt: skip
 
 
