@@ -109,7 +109,8 @@ def _costs(lab: Lab, engine: Engine, images: Pictures) -> dict[str, float]:
         def seconds(attack: Attack, victim: Guarded = victim) -> float:
             start = time.perf_counter()
             ids = shown.ids.tolist()
-            attacks.on_victim(attack, victim, shown.images, shown.labels, image_ids=ids, seed=0)
+            function = attacks.through(attack, victim)
+            attacks.on_images(attack, function, shown.images, shown.labels, image_ids=ids, seed=0)
             return time.perf_counter() - start
 
         pgd, *parts = lab.attacks(["pgd@8x40", "worst@8"])

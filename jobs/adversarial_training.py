@@ -18,7 +18,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from core.training.adversarial import METHODS
-from results import Answer, Rows, accuracies, text_table, worst_case
+from results import Answer, Rows, accuracies, text_table
+from results.threats import worst_cases
 from search import Job, Lab, Threat, flag, flags, main, scores
 from search.inputs.chains import PAPER_MEMBERS
 
@@ -52,22 +53,20 @@ def run(lab: Lab, asked: Asked) -> Answer:
     for (method, eps), made in zip(baselines, trained, strict=True):
         name = f"{method} eps {eps:g}"
         victims[name], walls[name] = lab.network(made.weights), made.wall_s
-    for n_restarts in dict.fromkeys((1, asked.restarts)):
-        for eps in asked.eps_255:
-            numbers = {"step_255": eps / 4, "n_steps": asked.attack_steps, "n_restarts": n_restarts}
-            pgd = lab.attack("pgd", eps_255=eps, **numbers)
-            threats.append(Threat("gray", pgd, lab.victim(), against="ours"))
-            names = ("ours", *(f"{method} eps {eps:g}" for method in METHODS))
-            white = [pgd, *lab.attacks([f"worst@{eps:g}x{asked.attack_steps}"])]
-            threats += [t for name in names for t in lab.white(name, victims[name], white)]
-    threats = list(dict.fromkeys(threats))
+    for eps in asked.eps_255:
+        steps = {"eps_255": eps, "step_255": eps / 4, "n_steps": asked.attack_steps}
+        restarts = dict.fromkeys((1, asked.restarts))
+        pgd = [lab.attack("pgd", n_restarts=n, **steps) for n in restarts]
+        threats += [Threat("gray", attack, lab.victim(), against="ours") for attack in pgd]
+        white = [*pgd, *lab.attacks([f"worst@{eps:g}x{asked.attack_steps}"])]
+        for name in ("ours", *(f"{method} eps {eps:g}" for method in METHODS)):
+            threats += lab.white(name, victims[name], white)
     attacked = lab.threatened(benign, threats, block=asked.block)
     rows = lab.score(STUDY, victims, [benign, *attacked], "robustness", block=asked.block)
     pgd_rows = rows[rows["attack"].isin(("none", "pgd"))]
     under = pgd_rows["n_restarts"].map("PGD, restarts: {}".format)
     tried = [pgd_rows.assign(under=under.where(pgd_rows["threat"] != "none", "standard"))]
-    within = worst_case(rows[rows["threat"] != "none"], ["defence", "eps_255"])
-    tried.append(within.assign(threat="white", under="worst case"))
+    tried.append(worst_cases(rows).assign(threat="white", under="worst case"))
     lines = accuracies(pd.concat(tried), ["defence", "threat", "eps_255", "under"])
     n = lines["n"].iloc[0]
     title = f"{lab.title}, PGD of {asked.attack_steps} steps, sigma {asked.sigma_255:g}/255"

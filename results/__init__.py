@@ -1,7 +1,7 @@
 """Rows to answers: schema, store, queries, figures. Needs neither torch nor Ray."""
 
 from results.answer import Answer, publish
-from results.counts import Rows, accuracies, gains, once, worst_case
+from results.counts import Rows, accuracies, gains, once
 from results.draw import bars, curves, heat, png, squares
 from results.query import load
 from results.store import Store
@@ -30,5 +30,4 @@ __all__ = [
     "text_table",
     "whole",
     "winner",
-    "worst_case",
 ]

@@ -40,12 +40,6 @@ def accuracies(rows: Rows, by: Sequence[str]) -> Rows:
     return lines.assign(accuracy=100 * hits / trials, low=100 * low, high=100 * high)
 
 
-def worst_case(rows: Rows, by: Sequence[str]) -> Rows:
-    """One row an image and group: a wrong answer where any of the group's attacks found one."""
-    wrong_first = rows.assign(right=rows["predicted"] == rows["label"]).sort_values("right")
-    return wrong_first.drop_duplicates([*by, "image"]).drop(columns="right")
-
-
 def gains(rows: Rows, first: str, second: str, by: Sequence[str], *, of: str = "defence") -> Rows:
     """What `second` gains over `first` on the same images: n, in points gain, low, high, and p.
 

@@ -2,7 +2,7 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,9 +11,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from results.answer import Answer
-from results.counts import Rows, once
+from results.counts import Rows, accuracies, gains, once
 from results.draw import squares
-from results.stats import mcnemar, paired_decline, wilson
+from results.stats import wilson
 from results.words import signed, text_table, whole
 
 KEY = ["threat", "attack", "norm", "eps_255", "n_steps", "n_restarts"]
@@ -92,7 +92,8 @@ def _rank(column: Column) -> tuple[Any, ...]:
 def outcomes(rows: pd.DataFrame, defences: Sequence[str]) -> Outcomes:
     """Rows as arrays, each budget's worst case beside them. ValueError as `once`, or for holes."""
     texts = dict.fromkeys(("threat", "attack", "norm", "defence"), str)
-    seen = once(rows.astype(texts), [*KEY, "defence"]).sort_values("image")
+    seen = once(rows.astype(texts), [*KEY, "defence"])
+    seen = pd.concat([seen, worst_cases(seen)]).sort_values("image")
     images = np.sort(seen["image"].unique())
     right: dict[tuple[str, Column], np.ndarray] = {}
     groups: Any = seen.groupby([*KEY, "defence"], sort=False)
@@ -104,19 +105,26 @@ def outcomes(rows: pd.DataFrame, defences: Sequence[str]) -> Outcomes:
                 "Hint: run the study again; it computes what is missing."
             )
         right[defence, column] = own["predicted"].to_numpy() == own["label"].to_numpy()
-    ordered = {(d, c): right[d, c] for d in defences for (e, c) in right if e == d}
-    return Outcomes({**ordered, **_worst(ordered)})
+    return Outcomes({(d, c): right[d, c] for d in defences for (e, c) in right if e == d})
 
 
-def _worst(right: dict[tuple[str, Column], np.ndarray]) -> dict[tuple[str, Column], np.ndarray]:
-    """For each defence and white-box L-infinity budget: right under all attacks within it."""
-    out = {}
-    linf = {key: outcome for key, outcome in right.items() if key[1].norm == "linf"}
-    for eps in sorted({c.eps_255 for _, c in linf if c.threat == "white"}):
-        for defence in dict.fromkeys(d for d, _ in right):
-            within = [o for (d, c), o in linf.items() if d == defence and c.eps_255 <= eps]
-            out[defence, Column("worst", "any", "linf", eps, 0, 1)] = np.all(within, axis=0)
-    return out
+def worst_cases(rows: Rows) -> Rows:
+    """For each defence and white-box L-infinity budget a row an image: the worst within the budget.
+
+    A wrong answer where any attack of any threat found one, or the image as it is has one. Only
+    defences that were attacked in the white box with that budget have such rows.
+    """
+    wrong_first = rows.assign(right=rows["predicted"] == rows["label"]).sort_values("right")
+    linf = wrong_first[wrong_first["norm"] == "linf"].drop(columns="right")
+    white = linf[linf["threat"] == "white"]
+    found = [rows.iloc[:0]]
+    for eps, own in white.groupby("eps_255"):
+        within = linf[(linf["eps_255"] <= eps) & linf["defence"].isin(own["defence"])]
+        worst = within.drop_duplicates(["defence", "image"])
+        found.append(
+            worst.assign(threat="worst", attack="any", eps_255=eps, n_steps=0, n_restarts=1)
+        )
+    return pd.concat(found)
 
 
 def threat_answer(
@@ -143,7 +151,7 @@ def threat_answer(
     if marks:
         text += ["! one white-box attack is no lower bound there: its gradient is masked"]
     text += [f"? {UNDEFENDED}: {reason}: the attack is too short" for reason in short]
-    text += _gains(found) if judged else []
+    text += _gains(rows, found.defences) if judged else []
     figures = {"threat_table": _figure(found, marks, title)}
     return Answer(text="\n".join(text), frames={"accuracies": lines}, figures=figures)
 
@@ -226,15 +234,10 @@ def _pairs(own: Mapping[Column, np.ndarray]) -> Iterator[tuple[str, Column, str,
 
 def white_text(rows: Rows) -> list[str]:
     """What the worst of white-box attacks leaves of each defence, and what is gained over none."""
-    found = outcomes(rows, list(dict.fromkeys(rows["defence"].astype(str))))
-    lines = _lines(found, {})
-    worst = lines[lines["threat"] == "worst"]
-    said = [
-        f"  eps ≤ {line['eps_255']:g}  {line['defence']:<24}{whole(line)}"
-        for _, line in worst.iterrows()
-    ]
+    lines = accuracies(worst_cases(rows), ["eps_255", "defence"])
     head = f"white box, the worst of all attacks: % right of {lines['n'].iloc[0]} [95 %, Wilson]"
-    return [head, *said, *_gains(found)]
+    said = [_line(line, whole(line)) for _, line in lines.iterrows()]
+    return [head, *said, *_gains(rows, lines["defence"].unique())]
 
 
 def _identity(column: Column) -> Column:
@@ -244,21 +247,20 @@ def _identity(column: Column) -> Column:
     return replace(column, attack=f"{name}:{','.join(kept)}".rstrip(":"))
 
 
-def _gains(found: Outcomes) -> list[str]:
+def _gains(rows: Rows, defences: Iterable[str]) -> list[str]:
     """What each defence gains over none in the worst case, on the same images."""
-    lines = []
-    for column in (c for c in found.columns if c.threat == "worst"):
-        if (before := found.right.get((UNDEFENDED, column))) is None:
-            continue
-        for defence in (d for d in found.defences if d != UNDEFENDED):
-            after = found.right[defence, column]
-            lost, won = int((before & ~after).sum()), int((after & ~before).sum())
-            low, high = paired_decline(won, lost, len(before))
-            gain = {"gain": 100 * (won - lost) / len(before), "low": low, "high": high}
-            p = mcnemar(won, lost)
-            lines.append(f"  eps ≤ {column.eps_255:g}  {defence:<24}{signed(gain)}  p {p:.2g}")
+    worst, lines = worst_cases(rows), []
+    for name in defences if UNDEFENDED in set(worst["defence"]) else ():
+        if name != UNDEFENDED:
+            for _, gain in gains(worst, UNDEFENDED, name, ["eps_255"]).iterrows():
+                said = f"{signed(gain)}  p {gain['p']:.2g}"
+                lines.append(_line({"defence": name, "eps_255": gain["eps_255"]}, said))
     head = "points gained over none in the worst case [95 %, Tango; p: McNemar, exact]"
     return [head, *lines] if lines else []
+
+
+def _line(line: Any, said: str) -> str:
+    return f"  eps ≤ {line['eps_255']:g}  {line['defence']:<24}{said}"
 
 
 def _named(column: Column) -> str:

@@ -3,6 +3,7 @@
 from functools import cache
 
 import foolbox
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -39,6 +40,8 @@ SETTINGS = [
         ("aa-l2:queries=9", 127.5, 2),
     )
 ]
+
+NORMS = pytest.mark.parametrize("norm", [attacks.LINF, attacks.L2], ids=lambda norm: norm.name)
 
 
 def generators(n: int, seed: int = 0) -> list[torch.Generator]:
@@ -114,3 +117,14 @@ def success_and_lengths(
     with torch.no_grad():
         wrong = network(attacked).argmax(1) != labels
     return wrong, (attacked - pixels).flatten(1).norm(dim=1)
+
+
+def run(attack, network, pixels, labels, **settings):
+    own = generators(len(pixels))
+    return attack(network, pixels, labels, **{"n_restarts": 1, "generators": own} | settings)
+
+
+def broken(network, attacked, images, labels, *, eps_255, norm):
+    """Which 8-bit images within the budget are misclassified."""
+    rounded = attacks.round_within(attacked, images, eps_255=eps_255, norm=norm)
+    return network(rounded / 255).argmax(1) != labels

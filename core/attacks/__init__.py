@@ -13,7 +13,7 @@ from core.attacks.deepfool import deepfool
 from core.attacks.fab import fab
 from core.attacks.gradient_sign import fgsm, ifgsm, pgd
 from core.attacks.gradients import Expectation
-from core.attacks.images import on_images, on_victim
+from core.attacks.images import on_images, through
 from core.attacks.norms import L2, LINF, Norm
 from core.attacks.rounding import round_within
 from core.attacks.spec import NAMES, Attack, parse_attack
@@ -42,7 +42,6 @@ __all__ = [
     "ifgsm",
     "kernel_side",
     "on_images",
-    "on_victim",
     "parse_attack",
     "parse_attacks",
     "pgd",
@@ -50,5 +49,6 @@ __all__ = [
     "square",
     "standard",
     "straight_through",
+    "through",
     "tifgsm",
 ]

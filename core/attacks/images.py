@@ -48,32 +48,11 @@ def on_images(
     return torch.cat(parts)
 
 
-def on_victim(
-    attack: Attack,
-    victim: Victim,
-    images: Images8,
-    labels: Labels,
-    *,
-    image_ids: Sequence[int],
-    seed: int,
-    batch_size: int = 128,
-    n_samples: int = 0,
-) -> Pixels:
-    """`on_images` through all of a victim, its quantisers with the attack's own derivative."""
-    function: Differentiable | Randomised = partial(victim, rounding=by_name(attack.through))
-    if attack.through == "dithered":
-        n_samples = max(1, n_samples)
+def through(attack: Attack, victim: Victim) -> Differentiable | Randomised:
+    """All of a victim as `on_images` takes it, its quantisers with the attack's own derivative.
 
-        def function(pixels: Pixels, draws: Sequence[torch.Generator]) -> Logits:
-            return victim(pixels, draws, rounding=by_name(attack.through, draws))
-
-    return on_images(
-        attack,
-        function,
-        images,
-        labels,
-        image_ids=image_ids,
-        seed=seed,
-        batch_size=batch_size,
-        n_samples=n_samples,
-    )
+    A dithered derivative draws, so that `n_samples` must be 1 or more.
+    """
+    if attack.through != "dithered":
+        return partial(victim, rounding=by_name(attack.through))
+    return lambda pixels, draws: victim(pixels, draws, rounding=by_name(attack.through, draws))

@@ -181,15 +181,15 @@ def _load_examples(cell: ExamplesCell, place: Place) -> tuple[Images, Guarded, s
 def _examples(cell: ExamplesCell, loaded: tuple[Images, Guarded, str]) -> Made:
     block, victim, device = loaded
     attack = _attack_of(cell)
-    attacked = attacks.on_victim(
+    attacked = attacks.on_images(
         attack,
-        victim,
+        attacks.through(attack, victim),
         block.images,
         block.labels.to(device),
         image_ids=block.ids.tolist(),
         seed=cell.seed,
         batch_size=BATCH_SIZE,
-        n_samples=cell.n_samples,
+        n_samples=max(cell.n_samples, attack.through == "dithered"),
     )
     if cell.eight_bit:
         attacked = attacks.round_within(
