@@ -25,7 +25,6 @@ from results.files import Root
 from results.stats import paired_decline
 from results.store import Store
 from results.threats import Column, Outcomes, outcomes
-from results.words import signed
 from search import Lab, Pictures
 from search.engine.bank import Bank
 from search.engine.engine import Engine
@@ -90,11 +89,12 @@ def _line(found: Outcomes, name: str, eps: float) -> list[str]:
     white: dict[Column, Any] = {c: r for c, r in own.items() if c.threat == "white"}
     pgd = next(r for c, r in white.items() if c.attack == "pgd")
     worst = next(r for c, r in own.items() if c.threat == "worst")
-    low, high = paired_decline(int((pgd & ~worst).sum()), int((worst & ~pgd).sum()), len(pgd))
-    over = {"gain": 100 * (pgd.mean() - worst.mean()), "low": low, "high": high}
+    lost, won = int((pgd & ~worst).sum()), int((worst & ~pgd).sum())
+    low, high = paired_decline(lost, won, len(pgd))
+    over = f"{100 * (lost - won) / len(pgd):+.0f} [{low:+.0f}, {high:+.0f}]"
     parts = ", ".join(f"{c.attack} {r.sum()}" for c, r in white.items() if c.attack != "pgd")
     print(f"{name:<16} eps {eps:<3g} PGD-{GRADIENT_STEPS} {pgd.sum():3d}, worst {worst.sum():3d}: "
-          f"overstated {signed(over)} points; {parts}")  # fmt: skip
+          f"overstated {over} points; {parts}")  # fmt: skip
     return [f"{name}: {c.text()} leaves fewer" for c, r in own.items() if r.sum() < worst.sum()]
 
 

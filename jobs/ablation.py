@@ -14,7 +14,7 @@ to 7 points; the searched table is no better than JPEG's at quality 75.
 
 from dataclasses import dataclass
 
-from results import Answer, accuracies, bars, gains, signed, text_table, whole
+from results import Answer, accuracies, bars, gained, gains, text_table, whole
 from search import Job, Lab, Threat, flag, flags, main, scores
 
 STUDY = scores.study("ablation", 2)
@@ -34,7 +34,7 @@ class Asked(flags.HeldOut):
 def run(lab: Lab, asked: Asked) -> Answer:
     """Two tables in two spaces, on benign images and under every attack."""
     lab.needs_colour()
-    attacks = [lab.attack(text) for text in asked.attacks]
+    attacks = lab.attacks(asked.attacks)
     jpeg, table = f"ijg{asked.quality}", asked.table
     names = [f"jpeg{asked.quality}", f"{jpeg}@rgb", f"{table}@ycbcr420", f"{table}@rgb"]
     victims = lab.victims(("none", *names))
@@ -49,12 +49,12 @@ def run(lab: Lab, asked: Asked) -> Answer:
     lines = accuracies(rows, ["defence", "attacked"])
     title, n = lab.title, lines["n"].iloc[0]
     text = [title, text_table(lines, "defence", "attacked", cell=whole)]
-    text.append("points gained on the same images [95 % interval, Tango]:")
+    text.append("points gained on the same images [95 % interval, Tango], p (McNemar):")
     pairs = [("space", 0, 1), ("space", 2, 3), ("table", 0, 2), ("table", 1, 3)]
     for what, first, second in pairs:
-        gained = gains(rows, names[first], names[second], ["attacked"])
-        shown = gained.assign(over=f"  {what} {names[second]} over {names[first]}")
-        text.append(text_table(shown, "over", "attacked", cell=signed).split("\n")[1])
+        won = gains(rows, names[first], names[second], ["attacked"])
+        shown = won.assign(over=f"  {what} {names[second]} over {names[first]}")
+        text.append(text_table(shown, "over", "attacked", cell=gained).split("\n")[1])
     text.append(f"accuracy in % of {n} held-out images [95 % interval, Wilson]; gray box")
     figure = bars(lines, "attacked", "defence", title=f"{title}, gray box (n {n})")
     return Answer(text="\n".join(text), frames={"accuracies": lines}, figures={"ablation": figure})

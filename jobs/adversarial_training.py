@@ -14,6 +14,7 @@ of Fast and half of that of Free.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -54,9 +55,9 @@ def run(lab: Lab, asked: Asked) -> Answer:
         name = f"{method} eps {eps:g}"
         victims[name], walls[name] = lab.network(made.weights), made.wall_s
     for eps in asked.eps_255:
-        steps = {"eps_255": eps, "step_255": eps / 4, "n_steps": asked.attack_steps}
+        steps: dict[str, Any] = {"step_255": eps / 4, "n_steps": asked.attack_steps}
         restarts = dict.fromkeys((1, asked.restarts))
-        pgd = [lab.attack("pgd", n_restarts=n, **steps) for n in restarts]
+        pgd = [lab.attack("pgd", eps_255=eps, n_restarts=n, **steps) for n in restarts]
         threats += [Threat("gray", attack, lab.victim(), against="ours") for attack in pgd]
         white = [*pgd, *lab.attacks([f"worst@{eps:g}x{asked.attack_steps}"])]
         for name in ("ours", *(f"{method} eps {eps:g}" for method in METHODS)):

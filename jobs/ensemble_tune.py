@@ -26,6 +26,7 @@ from results import Answer
 from results.threats import white_text
 from search import Job, Lab, flag, flags, main, scores
 from search.engine.record import Record
+from search.engine.study import NotStoredError
 from search.inputs.chains import MEMBERS, Member
 from search.inputs.making import sweep_name
 from search.inputs.pictures import n_of
@@ -127,9 +128,7 @@ def through_all(lab: Lab, asked: Asked, members: Sequence[Member]) -> list[str]:
     try:
         attacked = lab.threatened(lab.benign(report=asked.white_images), threats, block=50)
         return white_text(lab.score(WHITE, victims, attacked, asked.study, "white", block=50))
-    except InputError:
-        if not asked.figure:
-            raise
+    except NotStoredError:
         return ["white box: not measured; the command without --figure does it"]
 
 

@@ -17,9 +17,7 @@ Last answer, digits, FGSM 8/255: k 3, QS_AF 116 (held out: 84.0 to 95.0 %, no be
 
 from dataclasses import dataclass, replace
 
-from core import attacks
 from core.codec import qtable
-from core.errors import InputError
 from results import Answer
 from results import frequency as deviations
 from results.tables.answer import table_answer
@@ -27,7 +25,6 @@ from results.tables.winner import BASELINES
 from search import Job, Lab, flag, main
 from search.engine.plan import Grid
 from search.measures import frequencies
-from search.progress import say
 from search.tables.plan import REPORT, SEARCH, Flags, Question
 from search.tables.tally import grid
 
@@ -56,15 +53,9 @@ def ask(lab: Lab, asked: Asked) -> Question:
         step_255=asked.step_255,
         n_steps=asked.attack_steps,
         n_restarts=asked.restarts,
+        eight_bit=not asked.float,
     )
     grid(asked.patterns, asked.qs_af, asked.qs_of)  # bad tables before long work
-    if not asked.float and attack.norm is attacks.LINF and attack.eps_255 % 1:
-        if attack.eps_255 < 1:
-            raise InputError(
-                f"examples rounded to 8 bits need a budget of at least 1/255, got "
-                f"{attack.eps_255:g}.\nHint: --float keeps them unrounded."
-            )
-        say(f"note: rounded to 8 bits, a budget of {attack.eps_255:g} uses {int(attack.eps_255)}")
     benign = lab.benign(search=asked.benign, report=asked.report_benign)
     n = {"search": asked.adversarial, "report": asked.report_adversarial}
     (gray,) = lab.attacked(benign, attack, first_right=n, eight_bit=not asked.float)

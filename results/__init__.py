@@ -7,7 +7,7 @@ from results.query import load
 from results.store import Store
 from results.tables.surface import summary
 from results.tables.winner import MeasuredBands, winner
-from results.words import interval, signed, text_table, whole
+from results.words import gained, interval, text_table, whole
 
 __all__ = [
     "Answer",
@@ -17,6 +17,7 @@ __all__ = [
     "accuracies",
     "bars",
     "curves",
+    "gained",
     "gains",
     "heat",
     "interval",
@@ -24,7 +25,6 @@ __all__ = [
     "once",
     "png",
     "publish",
-    "signed",
     "squares",
     "summary",
     "text_table",

@@ -14,7 +14,7 @@ from results.answer import Answer
 from results.counts import Rows, accuracies, gains, once
 from results.draw import squares
 from results.stats import wilson
-from results.words import signed, text_table, whole
+from results.words import gained, text_table, whole
 
 KEY = ["threat", "attack", "norm", "eps_255", "n_steps", "n_restarts"]
 THREATS = ("none", "gray", "black", "white", "worst")
@@ -253,8 +253,7 @@ def _gains(rows: Rows, defences: Iterable[str]) -> list[str]:
     for name in defences if UNDEFENDED in set(worst["defence"]) else ():
         if name != UNDEFENDED:
             for _, gain in gains(worst, UNDEFENDED, name, ["eps_255"]).iterrows():
-                said = f"{signed(gain)}  p {gain['p']:.2g}"
-                lines.append(_line({"defence": name, "eps_255": gain["eps_255"]}, said))
+                lines.append(_line({"defence": name, "eps_255": gain["eps_255"]}, gained(gain)))
     head = "points gained over none in the worst case [95 %, Tango; p: McNemar, exact]"
     return [head, *lines] if lines else []
 

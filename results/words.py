@@ -19,9 +19,9 @@ def whole(line: Any, name: str = "accuracy") -> str:
     return f"{line[name]:.0f} [{line['low']:.0f}, {line['high']:.0f}]"
 
 
-def signed(line: Any, name: str = "gain") -> str:
-    """A difference with its limits, in whole points."""
-    return f"{line[name]:+.0f} [{line['low']:+.0f}, {line['high']:+.0f}]"
+def gained(line: Any) -> str:
+    """A line of `results.gains`: the difference with its limits, in whole points, and p."""
+    return f"{line['gain']:+.0f} [{line['low']:+.0f}, {line['high']:+.0f}] p {line['p']:.2g}"
 
 
 def plain(value: object) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 
 import results
 from core import training
-from core.attacks import Attack, parse_attack, parse_attacks
+from core.attacks import LINF, Attack, parse_attack, parse_attacks
 from core.data import Data
 from core.defences import defence_by_name
 from core.errors import InputError
@@ -32,6 +32,7 @@ from search.inputs.loading import Inputs, Victim
 from search.inputs.making import make, sweep_name
 from search.inputs.networks import Trained
 from search.inputs.pictures import Pictures, Threat
+from search.progress import say
 
 
 @dataclass
@@ -160,14 +161,19 @@ class Lab:
         n = {name: pictures.n_of(self.data, name, k, flag[name]) for name, k in splits.items()}
         return pictures.benign(self.engine, self.source, self.inputs, self.classifier, n=n)
 
-    def attack(self, text: str, **given: Any) -> Attack:
-        """The attack that a text names, on images of these data; as `parse_attack`."""
+    def attack(self, text: str, *, eight_bit: bool = True, **given: Any) -> Attack:
+        """The attack that a text names, on images of these data; as `parse_attack`.
+
+        InputError for a budget that is nothing once examples are rounded to 8 bits.
+        """
         data = self.data
-        return parse_attack(text, channels=data.channels, side=data.side, **given)
+        attack = parse_attack(text, channels=data.channels, side=data.side, **given)
+        return check_whole(attack) if eight_bit else attack
 
     def attacks(self, texts: Sequence[str]) -> list[Attack]:
         """Those that texts name, such as the parts of worst@8; as `parse_attacks`."""
-        return parse_attacks(texts, channels=self.data.channels, side=self.data.side)
+        found = parse_attacks(texts, channels=self.data.channels, side=self.data.side)
+        return [check_whole(attack) for attack in found]
 
     def white(self, name: str, victim: Victim, wanted: Iterable[Attack]) -> list[Threat]:
         """Attacks that differentiate all of a victim and are meant for it alone.
@@ -272,3 +278,16 @@ class Lab:
         if outcome.failed:
             raise CellsFailed(outcome)
         return results.load(study.name, sweep=sweep, store=self.engine.store.root)
+
+
+def check_whole(attack: Attack) -> Attack:
+    """The attack; InputError for less than a level, a note where part of the budget is lost."""
+    if attack.norm is LINF and attack.eps_255 % 1:
+        if attack.eps_255 < 1:
+            raise InputError(
+                f"examples rounded to 8 bits need a budget of at least 1/255, got "
+                f"{attack.eps_255:g}.\nHint: eps is in 1/255: 8 means 8/255. The table search has "
+                "--float, which keeps examples unrounded."
+            )
+        say(f"note: rounded to 8 bits, a budget of {attack.eps_255:g} uses {int(attack.eps_255)}")
+    return attack

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from results import accuracies, gains, interval, once, signed, text_table, whole
+from results import accuracies, gained, gains, interval, once, text_table, whole
 from results.stats import paired_decline, wilson
 
 outcomes = st.lists(
@@ -72,7 +72,7 @@ def test_numbers_are_printed_with_their_limits():
     assert interval(line) == " 44.5 [  0.0,  51.2]"  # no minus zero
     assert interval(line | {"accuracy": np.nan}) == "-"
     assert whole(line) == "45 [-0, 51]"
-    assert signed(line) == "+3 [-0, +51]"
+    assert gained(line | {"p": 0.0625}) == "+3 [-0, +51] p 0.062"
 
 
 def test_a_table_keeps_the_order_of_its_lines_and_leaves_gaps_blank():

@@ -146,7 +146,7 @@ def test_gains_over_none_are_paired_and_a_short_attack_is_not_a_mask():
     assert "? none: white square:queries=300 8 breaks 20 of 300" in found.text
     assert "! a: white apgd:through=cubic 8x10 breaks 25 of 300" in found.text
     # worst: none right on 40, a on 45: 5 won, none lost
-    assert "eps ≤ 8  a                       +2 [+0, +4]  p 0.062" in found.text
+    assert "eps ≤ 8  a                       +2 [+0, +4] p 0.062" in found.text
     quiet = threat_answer(rows_of(own), ["none", "a"], title="t", judged=False).text
     assert "breaks" not in quiet
     assert "McNemar" not in quiet

@@ -6,6 +6,7 @@ from typing import Any, Generic, TypeVar
 
 from torch import Tensor
 
+from core.errors import InputError
 from results import schema
 from search.engine.bank import Bank
 from search.engine.unfinished import Unfinished
@@ -88,6 +89,10 @@ class Outcome:
     n_stored: int = 0  # cells that earlier runs had stored
     n_run: int = 0  # cells that this run stored
     failed: dict[str, str] = field(default_factory=dict)  # cell -> error
+
+
+class NotStoredError(InputError):
+    """Rows that a run which may compute nothing lacks."""
 
 
 class CellsFailed(Exception):  # noqa: N818 - what happened, to be said in other words

@@ -12,7 +12,7 @@ from core.errors import InputError
 from results.store import Found, Store
 from search.engine.plan import Plan
 from search.engine.record import Record
-from search.engine.study import Outcome, Study
+from search.engine.study import NotStoredError, Outcome, Study
 from search.progress import Progress, duration, say
 
 
@@ -48,7 +48,7 @@ class Sweeper(abc.ABC):
         try:
             if cell is not None:
                 if self.stored_only:
-                    raise InputError(
+                    raise NotStoredError(
                         f"{label}: not all rows are in the store {self.store.root.uri}.\n"
                         "Hint: run the same command without --figure first."
                     )
