@@ -11,7 +11,7 @@ below one point. The winner is then reported on images that the search has not s
 `--bands measured` the finely quantised coefficients are not the first k diagonals but as many of
 the smallest measured ratio delta_a / delta_b.
 
-Last answer, digits, FGSM 8/255: k 3, QS_AF 116 (held out: 84.0 to 95.0 %, no benign loss). Photos
+Last answer, digits, FGSM 8/255: k 3, QS_AF 116 (held out: 84.0 to 96.5 %, benign -0.2). Photos
 32 px, FGSM 2/255: k 10, QS_AF 56, tied with 156 others (46.5 to 52.0 %, benign -0.5 points).
 """
 
