@@ -8,6 +8,7 @@ from torch import Tensor
 from core.attacks.gradients import Differentiable, of_rows
 from core.attacks.norms import Norm
 from core.attacks.rounding import round_within
+from core.constants import white
 from core.shapes import Images8, Labels, PerImage, Pixels
 
 _NOTHING, _BROKEN = -1, 2
@@ -70,5 +71,5 @@ class Kept:
             return rows
         rounded = round_within(attacked, self.images[rows], eps_255=self.eps_255, norm=self.norm)
         with torch.no_grad():
-            logits = of_rows(self.logits_of, rows)(rounded.to(attacked) / 255)
+            logits = of_rows(self.logits_of, rows)(rounded.to(attacked) / white(attacked.device))
         return (logits.argmax(1) != self.labels[rows]).long()

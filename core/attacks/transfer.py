@@ -92,7 +92,7 @@ def shrunk_and_shifted(
     """
     height, width = pixels.shape[-2:]
     unit = torch.stack([torch.rand(4, generator=generator) for generator in generators])
-    chance, size, top, left = unit.double().T
+    chance, size, top, left = unit.double().to(pixels.device).T
     size = torch.where(chance < probability, size, torch.inf)
     rows = _placement(size, top, height, smallest).to(pixels)
     columns = _placement(size, left, width, smallest).to(pixels)
@@ -108,7 +108,7 @@ def _placement(size: Tensor, shift: Tensor, side: int, smallest: float) -> Tenso
     least = int(smallest * side)
     new = (least + size * (side - least)).clamp(max=side).long()[:, None]
     first = (shift[:, None] * (side - new)).long()
-    there = torch.arange(side) - first  # position in the shrunk line
+    there = torch.arange(side, device=size.device) - first  # position in the shrunk line
     # The step is a float32, as that of torch's own nearest-neighbour interpolation.
     source = (there * (side / new).float()).floor().long().clamp(0, side - 1)
     inside = (there >= 0) & (there < new)

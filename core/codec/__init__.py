@@ -14,7 +14,10 @@ from torch.nn import functional
 
 from core.codec.dct import dct8, idct8
 from core.codec.rounding import Rounding, of_quantiser, round_through
+from core.constants import white
 from core.shapes import Coefficients, Images, Images8, Levels, Pixels, QTable
+
+_NEARLY_WHOLE = 2.0**-12  # of a level
 
 __all__ = [
     "Rounding",
@@ -54,9 +57,21 @@ def _joined(blocks: Tensor, height: int, width: int) -> Tensor:
 
 
 def coefficients(images: Images) -> Coefficients:
-    """The DCT of every block of 8-bit images or pixels: float64 [n, c, rows, columns, 8, 8]."""
-    samples = images if images.dtype == torch.uint8 else images.to(torch.float32) * 255
+    """The DCT of every block of 8-bit images or pixels: float64 [n, c, rows, columns, 8, 8].
+
+    Pixels within 2**-12 of a whole level are that level, whoever divided by 255 and how: exact ties
+    of the transform would fall the other way for an error of one ulp. Their derivative stays.
+    """
+    samples = images if images.dtype == torch.uint8 else _levels(images)
     return dct8(blocks(samples))
+
+
+def _levels(pixels: Pixels) -> Tensor:
+    samples = pixels.to(torch.float32) * 255
+    with torch.no_grad():
+        error = samples.round() - samples
+        error = torch.where(error.abs() <= _NEARLY_WHOLE, error, 0)
+    return samples + error
 
 
 def quantise(
@@ -73,7 +88,7 @@ def quantise(
 def decode(values: Coefficients, height: int, width: int) -> Pixels:
     """Dequantised coefficients to pixels: float32 in [0, 1], whole multiples of 1/255."""
     samples = idct8(values).add_(128).round_().to(torch.float32)
-    return _joined(samples, height, width).clamp_(0, 255).div_(255)
+    return _joined(samples, height, width).clamp_(0, 255).div_(white(values.device))
 
 
 def compress(pixels: Pixels, table: QTable, *, rounding: Rounding = round_through) -> Pixels:
@@ -86,15 +101,17 @@ def compress(pixels: Pixels, table: QTable, *, rounding: Rounding = round_throug
     values = coefficients(pixels)
     rounded = quantise(values, table.to(values), rounding=rounding)
     samples = rounding(planes(idct8(rounded), height, width)).clamp(0, 255)
-    return (samples / 255).to(torch.float32)
+    return (samples / white(samples.device)).to(torch.float32)
 
 
 def to_pixels(images: Images) -> Pixels:
     """8-bit images as float32 pixels in [0, 1]; what is pixels already stays.
 
-    Times 255 in float32, each gives its whole level again, exactly.
+    Times 255 in float32, each gives its whole level again, exactly, on every device.
     """
-    return images if images.dtype != torch.uint8 else images.to(torch.float32).div_(255)
+    if images.dtype != torch.uint8:
+        return images
+    return images.to(torch.float32).div_(white(images.device))
 
 
 def to_images8(pixels: Pixels) -> Images8:

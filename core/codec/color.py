@@ -5,6 +5,7 @@ from torch import Tensor
 
 from core.codec import Rounding
 from core.codec.islow import NUDGE, half_up
+from core.constants import on
 
 # ITU-T T.871 (JFIF, 2011), clause 7: Y, Cb, Cr of R, G, B.
 _YCBCR = torch.tensor(
@@ -16,11 +17,17 @@ _YCBCR = torch.tensor(
     dtype=torch.float64,
 )
 
-# libjpeg-turbo jccolor.c and jdcolor.c: the same in units of 2**-16, and its inverse.
-_ENCODER = torch.tensor(
-    [[19595, 38470, 7471], [-11059, -21709, 32768], [32768, -27439, -5329]], dtype=torch.float64
+# libjpeg-turbo jccolor.c and jdcolor.c: the same as multiples of 2**-16, and its inverse.
+_ENCODER = (
+    torch.tensor(
+        [[19595, 38470, 7471], [-11059, -21709, 32768], [32768, -27439, -5329]], dtype=torch.float64
+    )
+    / 2**16
 )
-_DECODER = torch.tensor([[0, 91881], [-22554, -46802], [116130, 0]], dtype=torch.float64)
+_DECODER = torch.tensor([[0, 91881], [-22554, -46802], [116130, 0]], dtype=torch.float64) / 2**16
+
+# Cb and Cr lie around 128; ties go up in Y and down in Cb and Cr (jccolor.c adds ONE_HALF - 1).
+_SHIFT = torch.tensor([NUDGE, 128 - NUDGE, 128 - NUDGE], dtype=torch.float64)[:, None, None]
 
 
 def ycbcr(rgb: Tensor) -> Tensor:
@@ -32,23 +39,17 @@ def ycbcr(rgb: Tensor) -> Tensor:
 
 
 def encode(rgb: Tensor, *, rounding: Rounding = torch.round) -> Tensor:
-    """Whole levels of RGB, float64, to whole Y, Cb, Cr in 0..255: libjpeg's, to the last bit.
-
-    Ties go up in Y and down in Cb and Cr (jccolor.c adds ONE_HALF - 1 to these).
-    """
-    nudge = torch.tensor([NUDGE, -NUDGE, -NUDGE], dtype=torch.float64, device=rgb.device)
-    offset = torch.tensor([0.0, 128.0, 128.0], dtype=torch.float64, device=rgb.device)
-    shift = (nudge + offset)[:, None, None]
-    return rounding(_mix(_ENCODER / 2**16, rgb) + shift)
+    """Whole levels of RGB, float64, to whole Y, Cb, Cr in 0..255: libjpeg's, to the last bit."""
+    return rounding(_mix(_ENCODER, rgb) + on(_SHIFT, rgb.device))
 
 
 def decode(planes: Tensor, *, rounding: Rounding = torch.round) -> Tensor:
     """Whole Y, Cb, Cr to whole RGB in 0..255, float64: libjpeg's, to the last bit."""
-    change = half_up(_mix(_DECODER / 2**16, planes[:, 1:] - 128), rounding)
+    change = half_up(_mix(_DECODER, planes[:, 1:] - 128), rounding)
     return (planes[:, :1] + change).clamp(0, 255)
 
 
 def _mix(matrix: Tensor, planes: Tensor) -> Tensor:
     """Each output plane a sum of input planes; [n, c, h, w] in and out."""
-    mixed = torch.matmul(matrix.to(planes.device), planes.flatten(2))
+    mixed = torch.matmul(on(matrix, planes.device), planes.flatten(2))
     return mixed.reshape(len(planes), len(matrix), *planes.shape[2:])

@@ -11,6 +11,7 @@ import math
 import torch
 from torch.nn import functional
 
+from core.constants import on
 from core.shapes import Coefficients, Levels
 
 _FRACTION_BITS = 36
@@ -37,11 +38,11 @@ def dct8(levels: Levels) -> Coefficients:
 
     Source: ITU-T T.81 (1992), A.3.3, whose 1/4 C(u) C(v) scaling is the orthonormal one.
     """
-    basis = _BASIS.to(levels)
+    basis = on(_BASIS, levels.device)
     return (levels.flatten(-2) @ basis.T).reshape(levels.shape)
 
 
 def idct8(coefficients: Coefficients) -> Levels:
     """Inverse of `dct8`. Source: ITU-T T.81 (1992), A.3.3."""
-    rows = _BASIS_ROWS.to(coefficients)
+    rows = on(_BASIS_ROWS, coefficients.device)
     return functional.linear(coefficients.flatten(-2), rows).reshape(coefficients.shape)

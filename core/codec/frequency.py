@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from core import codec
-from core.codec import color, to_pixels
+from core.codec import color
 from core.codec.dct import dct8
 from core.errors import InputError
 from core.shapes import Images
@@ -45,7 +45,7 @@ class Moments:
 def of_images(images: Images) -> Moments:
     """Moments of images, padded as the codec pads them; channels as `CHANNELS`, gray has one."""
     parts = torch.split(images, max(1, _BATCH_SAMPLES // images[0].numel()))
-    moments = [_moments(to_pixels(part).double() * 255) for part in parts]
+    moments = [_moments(_levels(part)) for part in parts]
     return sum(moments[1:], moments[0])
 
 
@@ -53,8 +53,13 @@ def of_distortion(attacked: Images, images: Images) -> Moments:
     """Moments of attacked minus benign images, in levels."""
     size = max(1, _BATCH_SAMPLES // images[0].numel())
     pairs = zip(torch.split(attacked, size), torch.split(images, size), strict=True)
-    moments = [_moments((to_pixels(a).double() - to_pixels(b).double()) * 255) for a, b in pairs]
+    moments = [_moments(_levels(a) - _levels(b)) for a, b in pairs]
     return sum(moments[1:], moments[0])
+
+
+def _levels(images: Images) -> Tensor:
+    """Samples in 0..255, those of 8-bit images whole: float64."""
+    return images.double() if images.dtype == torch.uint8 else images.double() * 255
 
 
 def _moments(samples: Tensor) -> Moments:

@@ -12,6 +12,7 @@ from torch import Tensor
 from core import codec
 from core.codec import Rounding, chroma, color, islow, qtable, round_through
 from core.codec.rounding import of_quantiser
+from core.constants import white
 from core.errors import InputError
 from core.shapes import Pixels, QTable
 
@@ -51,7 +52,7 @@ def compress(
         )
     levels = rounding(pixels.to(torch.float64) * 255)
     if pixels.shape[1] == 1:
-        return _coded(levels, luminance, rounding).to(torch.float32) / 255
+        return _coded(levels, luminance, rounding).to(torch.float32) / white(pixels.device)
     planes = color.encode(levels, rounding=rounding)
     luma, small = _coded(planes[:, :1], luminance, rounding), planes[:, 1:]
     if sampling == "420":
@@ -60,7 +61,7 @@ def compress(
     else:
         small = _coded(small, chrominance, rounding)
     rgb = color.decode(torch.cat([luma, small], dim=1), rounding=rounding)
-    return rgb.to(torch.float32) / 255
+    return rgb.to(torch.float32) / white(pixels.device)
 
 
 def _coded(planes: Tensor, table: QTable, rounding: Rounding) -> Tensor:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from core.constants import white
 from core.data.base import Data
 from core.shapes import Images8, Labels, Pixels
 
@@ -55,7 +56,7 @@ class Batches:
         order = torch.randperm(self.n_images, generator=self.generator)
         for picks in order.split(self.batch_size)[: len(self)]:
             images, labels = self._images(picks)
-            yield self._augment(images).to(torch.float32) / 255, labels
+            yield self._augment(images).to(torch.float32) / white(self.device), labels
 
     def _images(self, picks: Tensor) -> tuple[Images8, Labels]:
         if self.held is not None:

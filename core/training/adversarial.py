@@ -34,13 +34,13 @@ class FastStep(Step):
     """
 
     eps_255: float
-    generator: torch.Generator  # of the starts
+    generator: torch.Generator  # of the starts, on the CPU
     stream: ClassVar[str] = "starts"
 
     def loss(self, model: nn.Module, pixels: Pixels, labels: Labels) -> tuple[Tensor, Logits]:
         """The cross-entropy of pixels that attack the network as it is."""
-        eps, device = self.eps_255, self.generator.device
-        unit = torch.rand(pixels.shape, generator=self.generator, device=device).to(pixels)
+        eps = self.eps_255
+        unit = torch.rand(pixels.shape, generator=self.generator).to(pixels)
         start = (pixels + eps / 255 * (2 * unit - 1)).clamp(0, 1)
         attacked = ifgsm(
             model, pixels, labels, eps_255=eps, step_255=FAST_STEP * eps, n_steps=1, start=start
@@ -112,8 +112,7 @@ def adversarial_training(
         )
     step: Step = FreeStep(eps_255=eps_255)
     if method == "fast":
-        starts = seeds.generator(seed, "starts", device=device)
-        step = FastStep(eps_255=eps_255, generator=starts)
+        step = FastStep(eps_255=eps_255, generator=seeds.generator(seed, "starts"))
     rate = cycle(learning_rate, epochs)
     return Training(
         model, data, step=step, rate=rate, batch_size=batch_size, seed=seed, device=device

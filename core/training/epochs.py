@@ -75,8 +75,9 @@ class Training:
     `state` and `restore` carry all that decides the next epoch: weights, momentum, the step's own
     state, all generators. Training that goes on from a state gives the same bytes as training that
     never stopped: on a CPU with the same number of threads. On a GPU this holds as far as its
-    kernels are deterministic (`torch.use_deterministic_algorithms`); the random numbers are the
-    same in any case. torch's global generators are left as they were.
+    kernels are deterministic (`torch.use_deterministic_algorithms`). Order, augmentation, noise and
+    starts are drawn on the CPU, the same for every device; dropout is drawn on the device, and one
+    model of GPU draws otherwise than another. torch's global generators are left as they were.
     """
 
     def __init__(

@@ -51,13 +51,13 @@ def noisy_images(
 ) -> Pixels:
     """The pixels through the codec, with Gaussian noise of `sigma_255` / 255, clipped to [0, 1].
 
-    No noise is drawn where `sigma_255` is 0. Noise is drawn where the generator lives.
+    No noise is drawn where `sigma_255` is 0.
     """
     with torch.no_grad():
         compressed = codec.compress(pixels, table)
         if sigma_255 == 0:
             return compressed
-        noise = torch.randn(pixels.shape, generator=generator, device=generator.device)
+        noise = torch.randn(pixels.shape, generator=generator)
         return (compressed + noise.to(compressed) * (sigma_255 / 255)).clamp(0, 1)
 
 
@@ -83,7 +83,7 @@ class NoisyStep(Step):
     table: QTable  # at the network's quality
     sigma_255: float
     xi: float
-    generator: torch.Generator  # of the noise
+    generator: torch.Generator  # of the noise, on the CPU: GPUs of two models draw other numbers
     stream: ClassVar[str] = "noise"
 
     def __post_init__(self) -> None:
@@ -130,7 +130,7 @@ def noisy_training(
             "expected a positive learning rate and a decay in 0..1, got "
             f"{learning_rate:g} and {decay:g}.\nHint: the paper's are 0.005 and 0.94."
         )
-    noise = seeds.generator(seed, "noise", device=device)
+    noise = seeds.generator(seed, "noise")
     step = NoisyStep(table=table, sigma_255=sigma_255, xi=xi, generator=noise)
     rate = decaying(learning_rate, decay)
     return Training(
