@@ -8,6 +8,7 @@ from torch import Tensor
 
 from core import codec, seeds
 from core.defences.ensemble import Guarded
+from core.parts import in_parts
 from results import schema
 from search.engine.study import Place, Study
 from search.inputs.images import BATCH_SIZE
@@ -65,11 +66,13 @@ def evaluate(cell: Cell, loaded: Loaded) -> schema.Columns:
     victim, tensors, device = loaded
     rows = slice(cell.first, cell.first + cell.count)
     images, labels, ids = (tensors[name][rows] for name in ("images", "labels", "ids"))
-    parts: list[Tensor] = []
-    for part, names in zip(images.split(BATCH_SIZE), ids.split(BATCH_SIZE), strict=True):
-        draws = [seeds.generator(cell.seed, name) for name in names.tolist()]
-        parts.append(victim(codec.to_pixels(part.to(device)), draws).argmax(1).cpu())
-    return {"image": ids.numpy(), "label": labels.numpy(), "predicted": torch.cat(parts).numpy()}
+
+    def classes(part: slice) -> Tensor:
+        draws = [seeds.generator(cell.seed, name) for name in ids[part].tolist()]
+        return victim(codec.to_pixels(images[part].to(device)), draws).argmax(1)
+
+    predicted = torch.cat(in_parts(classes, len(ids), BATCH_SIZE)).cpu()
+    return {"image": ids.numpy(), "label": labels.numpy(), "predicted": predicted.numpy()}
 
 
 def study(name: str, version: int = 1) -> Study[Cell, Loaded]:

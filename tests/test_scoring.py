@@ -7,6 +7,8 @@ from torch import nn
 
 from core import codec
 from core.codec import qtable, scoring
+from core.errors import InputError
+from core.parts import in_parts
 
 GRID = [
     qtable.Defensive(pattern=k, qs_of=16, qs_af=q).table()
@@ -91,3 +93,19 @@ def test_float_images_are_scored_as_they_are(network):
         assert torch.equal(scores.predicted[:, 0], network(pixels).argmax(1))
         seen = codec.compress(pixels, GRID[3])
         assert torch.equal(scores.predicted[:, 1], network(seen).argmax(1))
+
+
+def test_out_of_memory_halves_the_batch_and_nothing_else_changes(network):
+    images, tables = smooth_images(12), [None, *GRID]
+    whole, sizes = scoring.predict(network, images, tables), []
+
+    def cramped(pixels):
+        sizes.append(len(pixels))
+        if len(pixels) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return network(pixels)
+
+    assert torch.equal(scoring.predict(cramped, images, tables).predicted, whole.predicted)
+    assert {12, 6, 3} <= set(sizes)
+    with pytest.raises(InputError, match=r"does not hold one image's work.*\nHint"):
+        in_parts(lambda _: cramped(torch.empty(4)), 1, 1)

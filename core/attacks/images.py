@@ -11,6 +11,7 @@ from core.attacks.gradients import Differentiable, Expectation, Randomised
 from core.attacks.spec import Attack
 from core.codec import to_pixels
 from core.codec.rounding import by_name
+from core.parts import in_parts
 from core.shapes import Images8, Labels, Logits, Pixels
 
 Victim = Callable[..., Logits]  # pixels, generators, rounding=...: as `core.defences.Guarded`
@@ -34,18 +35,17 @@ def on_images(
     its own id, so neither the batch size nor the other images change the result (beyond the
     network's own float rounding).
     """
-    parts = []
-    for first in range(0, len(images), batch_size):
-        part = slice(first, first + batch_size)
+
+    def attacked(part: slice) -> Pixels:
         ids = image_ids[part]
         function = cast("Differentiable", logits_of)
         if n_samples:
             draws = [seeds.generator(seed, image, "defence") for image in ids]
             function = Expectation(cast("Randomised", logits_of), draws, n_samples)
         generators = [seeds.generator(seed, image) for image in ids]
-        pixels = to_pixels(images[part])
-        parts.append(attack(function, pixels, labels[part], generators=generators))
-    return torch.cat(parts)
+        return attack(function, to_pixels(images[part]), labels[part], generators=generators)
+
+    return torch.cat(in_parts(attacked, len(images), batch_size))
 
 
 def through(attack: Attack, victim: Victim) -> Differentiable | Randomised:

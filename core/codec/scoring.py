@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from core import codec
+from core.parts import in_parts
 from core.shapes import Coefficients, Images, Logits, Pixels
 
 Classifier = Callable[[Pixels], Logits]
@@ -47,27 +48,31 @@ def predict(
         small = min(64, max(4, _CPU_BATCH_SAMPLES // images[0].numel()))
         batch_size = small if images.device.type == "cpu" else 256
     coded = [i for i, table in enumerate(tables) if table is not None]
-    predicted = torch.empty((len(images), len(tables)), dtype=torch.int64)
+    columns: dict[int, Tensor] = {}  # of the tables: where the images are, until the end
     n_forwards = 0
     if len(coded) < len(tables):
-        parts = torch.split(images, batch_size)
-        plain = torch.cat([classify(classifier, codec.to_pixels(part)) for part in parts])
-        predicted[:, [table is None for table in tables]] = plain[:, None]
         n_forwards += len(images)
+
+        def plain(part: slice) -> Pixels:
+            return codec.to_pixels(images[part])
+
+        seen = _classified(classifier, plain, len(images), batch_size)
+        columns |= dict.fromkeys(range(len(tables)), seen)
     if coded:
         steps = torch.stack([table for table in tables if table is not None]).to(images.device)
         n_at_once = max(1, _COEFFICIENT_BYTES // (8 * images[0].numel()))
-        for first in range(0, len(images), n_at_once):
-            part = slice(first, first + n_at_once)
-            found, n_pictures = _predict_coded(classifier, images[part], steps, batch_size)
-            predicted[part, coded] = found
-            n_forwards += n_pictures
-    return Scores(predicted, n_forwards)
+        found = [_predict_coded(classifier, p, steps, batch_size) for p in images.split(n_at_once)]
+        n_forwards += sum(n_pictures for _, n_pictures in found)
+        predicted = torch.cat([part for part, _ in found])
+        columns |= dict(zip(coded, predicted.unbind(1), strict=True))
+    return Scores(torch.stack([columns[i] for i in range(len(tables))], 1).cpu(), n_forwards)
 
 
-def classify(classifier: Classifier, pixels: Pixels) -> Tensor:
-    """The predicted class of each picture, int64 [n] on the CPU."""
-    return classifier(pixels).argmax(1).cpu()
+def _classified(
+    classifier: Classifier, pixels: Callable[[slice], Pixels], n: int, batch_size: int
+) -> Tensor:
+    """The predicted class of each picture, int64 [n], where the pixels are: one wait for all."""
+    return torch.cat(in_parts(lambda part: classifier(pixels(part)).argmax(1), n, batch_size))
 
 
 def distinct(values: Coefficients, steps: Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -99,10 +104,12 @@ def _predict_coded(
     values = codec.coefficients(images)
     pairs, inverse = distinct(values, steps)
     image_of, table_of = (torch.from_numpy(i).to(images.device) for i in divmod(pairs, len(steps)))
-    seen = []
-    for image, table in zip(image_of.split(batch_size), table_of.split(batch_size), strict=True):
-        step = steps[table][:, None, None, None]
-        rounded = values[image].div_(step).round_().mul_(step)  # `codec.quantise` in place
-        seen.append(classify(classifier, codec.decode(rounded, *images.shape[-2:])))
-    predicted = torch.cat(seen)[torch.from_numpy(inverse)].reshape(len(images), len(steps))
+
+    def pixels(part: slice) -> Pixels:
+        step = steps[table_of[part]][:, None, None, None]
+        rounded = values[image_of[part]].div_(step).round_().mul_(step)  # `codec.quantise` in place
+        return codec.decode(rounded, *images.shape[-2:])
+
+    seen = _classified(classifier, pixels, len(pairs), batch_size)
+    predicted = seen[torch.from_numpy(inverse).to(images.device)].reshape(len(images), len(steps))
     return predicted, len(pairs)

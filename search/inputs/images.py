@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from core import attacks, codec
 from core.defences.ensemble import Guarded
 from core.errors import InputError
+from core.parts import in_parts
 from search.engine.study import Made, Place, Study
 from search.inputs.loading import Images, Inputs, Victim, classifier_of, images_of, victim_of
 from search.inputs.networks import Source
@@ -143,11 +144,11 @@ def _attack_of(cell: AdversarialCell | ExamplesCell) -> attacks.Attack:
 def _with_margins(
     classifier: nn.Module, device: str, images: Tensor, labels: Tensor, ids: Tensor
 ) -> Made:
-    parts = [
-        classifier(codec.to_pixels(part.to(device))).float().cpu()
-        for part in torch.split(images, 256)
-    ]
-    logits = torch.cat(parts)
+    def logits_of(part: slice) -> Tensor:
+        seen: Tensor = classifier(codec.to_pixels(images[part].to(device)))
+        return seen.float()
+
+    logits = torch.cat(in_parts(logits_of, len(images), 256)).cpu()
     if not logits.isfinite().all():
         raise InputError(
             "expected finite logits, the network gave NaN or infinity.\n"
