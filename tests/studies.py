@@ -9,6 +9,7 @@ import torch
 
 from core.errors import InputError
 from results import schema
+from search.engine import task
 from search.engine.study import Made, Place, Study
 
 
@@ -16,7 +17,8 @@ from search.engine.study import Made, Place, Study
 class Cell:
     number: int
     sleep_s: float = 0.0
-    fails: str = ""  # "bug", "input", "worker": how; "once:FILE" fails until FILE exists
+    fails: str = ""  # "bug", "input", "worker": how; "once:FILE" fails until FILE exists;
+    # "sick:FILE" fails in the one process that could make FILE, whose device answers no more
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,12 +40,28 @@ def evaluate(cell: Cell, n_threads: int) -> schema.Columns:
         raise InputError("expected an even number, found an odd one.\nHint: add one.")
     if kind == "worker":
         os._exit(1)
+    if kind == "sick":
+        fail_where_sick(path)
     if kind in ("once", "worker-once") and not Path(path).exists():
         Path(path).touch()
         if kind == "worker-once":
             os._exit(1)
         raise RuntimeError("not yet")
     return {"position": [0, 1, 2], "square": [cell.number**2] * 3}
+
+
+def sick(_: str) -> bool:
+    return True
+
+
+def fail_where_sick(path: str) -> None:
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL))
+        task.broken = sick
+    except FileExistsError:
+        pass
+    if task.broken is sick:
+        raise RuntimeError("an illegal memory access was encountered")
 
 
 SQUARES = Study("squares", 1, Cell, Row, load, evaluate)

@@ -4,11 +4,13 @@ import datetime as dt
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import ray
+import torch
 from studies import SQUARES, Cell
 
 from core.errors import InputError
@@ -16,6 +18,7 @@ from results import schema
 from results.__main__ import main as results_main
 from results.files import Root
 from results.store import Found, Store
+from search.engine import task
 from search.engine.engine import Engine
 from search.engine.plan import Grid
 from search.engine.run import Run
@@ -110,6 +113,34 @@ def test_a_worker_that_dies_is_tried_again(store, tmp_path):
     cells.append(Cell(number=3, fails=f"worker-once:{tmp_path / 'flag'}"))
     outcome = sweep(store, cells)
     assert (outcome.n_run, outcome.failed) == (4, {})
+
+
+def test_a_process_whose_device_is_broken_ends_and_its_cells_run_elsewhere(store, tmp_path):
+    cells = [Cell(number=n, sleep_s=0.02, fails=f"sick:{tmp_path / 'lock'}") for n in range(40)]
+    outcome = sweep(store, cells)
+    assert (outcome.n_run, outcome.failed) == (40, {})
+
+
+def test_a_device_that_answers_nothing_more_is_broken(monkeypatch, capsys):
+    def answer_nothing():
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(torch.cuda, "synchronize", answer_nothing)
+    assert task.broken("cuda")
+    assert "out of order" in capsys.readouterr().err
+    assert not task.broken("cpu")
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    assert not task.broken("cuda")
+
+
+def test_arithmetic_is_exact_whatever_the_process_ran_before(store):
+    torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic = True, False
+    flags = []
+    told = replace(SQUARES, load=lambda *_: flags.append(
+        (torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic)
+    ))  # fmt: skip
+    task.run_cell(task.Task(told, store, 1, "cpu"), Cell(number=1))
+    assert flags == [(False, True)]
 
 
 def test_short_cells_that_go_out_together_fail_alone(store, monkeypatch):

@@ -13,7 +13,7 @@ from core.errors import InputError
 from search.cluster import nodes, provenance
 from search.cluster.examine import difference
 from search.engine.sweep import Sweep
-from search.engine.task import Done, Failed, Task, reason_of, run_cell
+from search.engine.task import Done, Failed, Task, reason_of, run_together
 
 _CELLS_PER_SLOT = 2  # in flight, so that no slot waits for the driver
 _AHEAD_S = 0.5  # of short cells so many seconds' worth are in flight
@@ -41,7 +41,7 @@ def run_cells(task: Task, cells: Sequence[Any]) -> list[Done | Failed]:
             f"a GPU was asked for, but torch finds none on {provenance.host()}.\n"
             "Hint: --gpus 0 computes on CPUs; or install the CUDA build and driver there."
         )
-    return [run_cell(task, cell) for cell in cells]
+    return run_together(task, cells)
 
 
 @dataclass

@@ -1,10 +1,13 @@
 """One cell, wherever it runs: loaded, evaluated, timed, typed."""
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
+
+import torch
 
 from core.errors import InputError
 from results import schema
@@ -46,11 +49,41 @@ class Failed:
 def run_cell(task: Task, cell: Any) -> Done | Failed:
     """A cell's rows, or why there are none."""
     where: dict[str, Any] = {"device": task.device, "n_threads": task.n_threads}
+    settle_arithmetic()
     try:
         rows = evaluate_cell(task.study, cell, task.store, commit=task.commit, **where)
         return Done(encoded(rows), task.study.digest(rows))
     except Exception as error:  # noqa: BLE001 - whatever it is, the driver names cell and reason
         return Failed(reason_of(error))
+
+
+def run_together(task: Task, cells: Sequence[Any]) -> list[Done | Failed]:
+    """One result for each cell; the process ends instead where its GPU is out of order."""
+    results = [run_cell(task, cell) for cell in cells]
+    if any(isinstance(result, Failed) for result in results) and broken(task.device):
+        os._exit(1)  # a lost process: its cells are tried again, elsewhere or in a new one
+    return results
+
+
+def settle_arithmetic() -> None:
+    """Full float32 and deterministic kernels, whatever this process has run before."""
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+
+
+def broken(device: str) -> bool:
+    """Whether a GPU answers nothing more: after an illegal access or an ECC error all calls fail.
+
+    Such a process would take cell after cell and fail each in milliseconds.
+    """
+    if device != "cuda":
+        return False
+    try:
+        torch.cuda.synchronize()
+    except RuntimeError as error:
+        say(f"this process's GPU is out of order, the process ends: {error}")
+        return True
+    return False
 
 
 def reason_of(error: BaseException) -> str:

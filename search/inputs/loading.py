@@ -119,8 +119,6 @@ def images_of(bank: Bank, piece: str) -> Images:
 @lru_cache(maxsize=8)
 def classifier_of(bank: Bank, piece: str, device: str, precision: str) -> nn.Module:
     """The network, ready to predict and to be attacked on `device`."""
-    torch.backends.cudnn.deterministic = True
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     network = models.folded(models.from_tensors(*bank.get(piece)))
     network = network.eval().requires_grad_(requires_grad=False)
     network = network.to(device).to(memory_format=torch.channels_last)
