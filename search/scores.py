@@ -69,7 +69,8 @@ def evaluate(cell: Cell, loaded: Loaded) -> schema.Columns:
 
     def classes(part: slice) -> Tensor:
         draws = [seeds.generator(cell.seed, name) for name in ids[part].tolist()]
-        return victim(codec.to_pixels(images[part].to(device)), draws).argmax(1)
+        seen: Tensor = victim(codec.to_pixels(images[part].to(device)), draws)
+        return seen.argmax(1)
 
     predicted = torch.cat(in_parts(classes, len(ids), BATCH_SIZE)).cpu()
     return {"image": ids.numpy(), "label": labels.numpy(), "predicted": predicted.numpy()}

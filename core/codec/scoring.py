@@ -61,7 +61,9 @@ def predict(
     if coded:
         steps = torch.stack([table for table in tables if table is not None]).to(images.device)
         n_at_once = max(1, _COEFFICIENT_BYTES // (8 * images[0].numel()))
-        found = [_predict_coded(classifier, p, steps, batch_size) for p in images.split(n_at_once)]
+        found = [
+            _predict_coded(classifier, p, steps, batch_size) for p in torch.split(images, n_at_once)
+        ]
         n_forwards += sum(n_pictures for _, n_pictures in found)
         predicted = torch.cat([part for part, _ in found])
         columns |= dict(zip(coded, predicted.unbind(1), strict=True))
