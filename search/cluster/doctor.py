@@ -20,6 +20,7 @@ _TOKEN = Path("~/.ray/auth_token")
 _CLOCK_S = 5.0  # by how much two machines' clocks may differ
 _NEEDED_GIB = 4.0
 _SAME_PATH = "the same path must exist on every node"
+_OTHER_GPU = "a newer driver, a GPU of a kind that this torch knows, or --gpus 0"
 _REACH = "every node needs the network, credentials that may list and read, and the package for it"
 
 
@@ -76,6 +77,8 @@ def findings(asked: Questions) -> Iterator[Finding]:
 
 
 def _gpu(here: Report, wanted: float | None) -> Finding:
+    if here.gpu_error:
+        return Finding("GPU", "", f"{here.gpu or here.host}: {here.gpu_error}", _OTHER_GPU)
     if not here.gpu and wanted:
         wrong = f"torch finds none on {here.host}, and --gpus {wanted:g} asks for one"
         hint = "install the driver and the CUDA build of torch, or --gpus 0"
@@ -202,6 +205,7 @@ def _node(report: Report) -> Iterator[Finding]:
          "--store must be a folder that all nodes share, or s3://BUCKET/FOLDER"),
         (not -_CLOCK_S < late_s < _CLOCK_S + report.answered_s,
          f"its clock differs by {late_s:.0f} s", "run an NTP client on every node"),
+        (report.gpu_error, f"its GPU: {report.gpu_error}", _OTHER_GPU),
     )  # fmt: skip
     found = [Finding(what, "", wrong, hint) for bad, wrong, hint in checks if bad]
     yield from found

@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from core.data import is_uri, unreachable
 from core.errors import InputError
 from results.files import Root
-from search.cluster import provenance
+from search.cluster import card, provenance
 
 
 @dataclass(frozen=True)
@@ -21,6 +19,7 @@ class Request:
     paths: tuple[str, ...] = ()  # that must exist, and URIs that must be reached
     store: Root | None = None
     token: str = ""  # name of a file that the asker put into the store
+    gpus: bool = False  # whether cells run on GPUs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +31,9 @@ class Report:
     clock_s: float  # seconds since 1970
     missing_paths: tuple[str, ...]
     store_error: str  # empty where it reads and writes
-    gpu: str  # the GPU's name, empty where torch finds none
+    gpu: str  # the GPU in words, empty where torch finds none
     memory_gib: float
+    gpu_error: str = ""  # why the GPU that is there cannot be used
     unreached: tuple[str, ...] = ()  # why, for each URI that this machine cannot read
     asked_at_s: float = 0.0  # by the asker's clock, seconds since 1970
     answered_s: float = 0.0  # how long the answer took
@@ -44,13 +44,15 @@ def examine(request: Request) -> Report:
     uris = [path for path in request.paths if is_uri(path)]
     local = [path for path in request.paths if path not in uris]
     pages, size = (os.sysconf(name) for name in ("SC_PHYS_PAGES", "SC_PAGE_SIZE"))
+    gpu = card.look()
     return Report(
         host=provenance.host(),
         versions=provenance.versions(),
         clock_s=time.time(),
         missing_paths=tuple(path for path in local if not Path(path).exists()),
         store_error="" if request.store is None else _store_error(request.store, request.token),
-        gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else "",
+        gpu=gpu.words,
+        gpu_error=gpu.wrong,
         memory_gib=pages * size / 2**30,
         unreached=tuple(why for why in map(unreachable, uris) if why),
     )
@@ -76,6 +78,8 @@ def check(reports: Sequence[Report], request: Request) -> None:
             wrong.append(f"{report.host} has {difference(report.versions, ours)}")
         wrong += [f"{report.host} has no {path}" for path in report.missing_paths]
         wrong += [f"{report.host}: {why}" for why in report.unreached]
+        if request.gpus and report.gpu_error:
+            wrong.append(f"{report.host}: its GPU: {report.gpu_error}")
         if report.store_error:
             uri = request.store.uri if request.store else ""
             wrong.append(f"{report.host}: the store {uri} {report.store_error}")
@@ -84,7 +88,8 @@ def check(reports: Sequence[Report], request: Request) -> None:
             "not every node can run the cells:\n  " + "\n  ".join(wrong) + "\n"
             "Hint: the same requirements.lock on every node (`ray up` installs it), data at the "
             "same path on all or at a URI that all may read, --store a shared folder or "
-            "s3://BUCKET/FOLDER. `python -m search doctor` asks again."
+            "s3://BUCKET/FOLDER; a GPU and driver that this torch knows, or --gpus 0. "
+            "`python -m search doctor` asks again."
         )
 
 

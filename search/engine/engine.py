@@ -60,7 +60,7 @@ class Engine(Sweeper):
         """InputError where a node lacks data, packages, or sight of the store."""
         self.store.check_writable()
         with self.store.beacon() as token:
-            request = Request(self.paths, self.store.root, token)
+            request = Request(self.paths, self.store.root, token, gpus=bool(self.gpus))
             reports, silent = nodes.survey(request)
         for node in silent:
             say(f"warning: node {node} did not answer and was not checked")
