@@ -12,7 +12,7 @@ from core.parts import in_parts
 from results import schema
 from search.engine.study import Place, Study
 from search.inputs.images import BATCH_SIZE
-from search.inputs.loading import Inputs, Victim, tensors_of, victim_of
+from search.inputs.loading import Inputs, Victim, first_images, tensors_of, victim_of
 from search.inputs.pictures import Pictures, blocks
 
 
@@ -78,7 +78,7 @@ def evaluate(cell: Cell, loaded: Loaded) -> schema.Columns:
 
 def study(name: str, version: int = 1) -> Study[Cell, Loaded]:
     """Scores; studies that ask different questions keep them under their own names."""
-    return Study(name, version, Cell, Row, load, evaluate)
+    return Study(name, version, Cell, Row, load, evaluate, sample=first_images)
 
 
 def cells(

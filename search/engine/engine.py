@@ -8,6 +8,7 @@ from core.errors import InputError
 from results.store import Store
 from search.cluster import nodes
 from search.cluster.examine import Request, check
+from search.engine.compared import compare
 from search.engine.run import Run
 from search.engine.sweep import Sweep, Sweeper
 from search.progress import duration, say
@@ -89,3 +90,5 @@ class Engine(Sweeper):
         name, at = sweep.study.name, self.first_cell_at
         run = Run(sweep, cpus, self.gpus or 0.0, lambda: at.setdefault(name, time.monotonic()))
         run.go(cell)
+        if self.gpus and sweep.state is not None:
+            compare(sweep, cell)

@@ -69,6 +69,7 @@ class Study(Generic[C, L]):
     load: Callable[[C, Place], L]
     evaluate: Callable[[C, L], schema.Columns | Made]
     digest: Callable[[schema.Table], Any] = whole
+    sample: Callable[[C], C] | None = None  # a small cell, whose rows are the first of the cell's
 
     def cell_id(self, cell: Any) -> str:
         """The cell's name for ever."""

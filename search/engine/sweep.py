@@ -90,6 +90,7 @@ class Sweep:
     record: Record | None = None
     progress: Progress = field(init=False)
     n_nodes: int = 1
+    compared: dict[str, int] = field(default_factory=dict)  # rows, with the driver's CPU
 
     def tell_stored(self) -> None:
         """Tell the plan what is stored, and the user what could not be used."""
@@ -169,5 +170,6 @@ class Sweep:
             "rate_per_s": progress.rate_per_s,
             "left_s": progress.left_s,
             "n_nodes": self.n_nodes,
+            **self.compared,
         }
         self.record.write(state)

@@ -1,9 +1,9 @@
 """What cells name and load: images, networks and victims of the bank, kept by the process."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
-from typing import TypedDict, cast
+from typing import Any, TypedDict, cast
 
 import torch
 from torch import Tensor, nn
@@ -58,6 +58,11 @@ class BlockCell(Inputs):
     piece: str  # the images' piece in the bank
     first: int  # position in the piece, whose images stand in order of margin
     count: int
+
+
+def first_images(cell: Any, n: int = 8) -> Any:
+    """The same of a block's first images alone."""
+    return replace(cell, count=min(cell.count, n))
 
 
 class VictimFields(TypedDict):

@@ -13,7 +13,7 @@ from search import flags
 from search.engine.plan import Grid, Plan
 from search.engine.study import Study
 from search.flags import flag
-from search.inputs.loading import BlockCell, Images, Inputs, load_block
+from search.inputs.loading import BlockCell, Images, Inputs, first_images, load_block
 from search.inputs.making import sweep_name
 from search.inputs.pictures import Block, Piece, blocks
 from search.tables.best_first import BLOCKS_PER_SUBJECT, BestFirst
@@ -61,8 +61,8 @@ def evaluate(cell: Cell, loaded: tuple[Images, torch.nn.Module]) -> schema.Colum
     }
 
 
-SEARCH = Study("qtable_search", 2, Cell, Row, load_block, evaluate, digest)
-REPORT = Study("qtable_report", 2, Cell, Row, load_block, evaluate, digest)
+SEARCH = Study("qtable_search", 2, Cell, Row, load_block, evaluate, digest, first_images)
+REPORT = Study("qtable_report", 2, Cell, Row, load_block, evaluate, digest, first_images)
 
 
 @dataclass(frozen=True, kw_only=True)
