@@ -139,7 +139,11 @@ class Flags:
     )
     precision: Literal["fp32", "bf16"] = flag("fp32", "arithmetic of the network")
     seed: int = flag(0, "of splits, training and attacks", parse=seed)
-    cpus: float = flag(1.0, "CPUs per task", parse=positive)
+    cpus: float | None = flag(
+        None,
+        "CPUs per task; 1 unless given, and of GPU tasks those that the smallest node has a GPU",
+        parse=positive,
+    )
     gpus: float | None = flag(
         None,
         "GPUs per task, fractions allowed; 1 unless given where the cluster has GPUs, else 0",

@@ -76,7 +76,7 @@ def main(job: Job, argv: Sequence[str] | None = None) -> int:
 def _answer(job: Job, asked: flags.Flags, store: Store) -> int:
     engine: Engine | Here = Engine(store, asked.cpus, asked.gpus, asked.figure, asked.paths)
     if asked.here:
-        engine = Here(store, asked.cpus, asked.figure)
+        engine = Here(store, asked.cpus or 1.0, asked.figure)
     lab = Lab(engine, asked)
     try:
         answer = job.run(lab, asked)

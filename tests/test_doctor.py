@@ -137,6 +137,7 @@ def test_slots_and_default_gpus_count_nodes_that_may_still_start(tmp_path, monke
         "  gpu: {resources: {CPU: 4, GPU: 1}, max_workers: 3}\n"
     )
     assert nodes.default_gpus() == 1.0
+    assert [nodes.default_cpus(gpus) for gpus in (0.0, 0.5, 1.0)] == [1.0, 2.0, 4.0]
     assert (nodes.slots(1, 1), nodes.slots(1, 0.5), nodes.slots(2, 0)) == (3, 6, 6)
 
 

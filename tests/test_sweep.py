@@ -18,10 +18,11 @@ from results import schema
 from results.__main__ import main as results_main
 from results.files import Root
 from results.store import Found, Store
+from search.cluster import provenance
 from search.engine import task
 from search.engine.engine import Engine
 from search.engine.plan import Grid
-from search.engine.run import Run
+from search.engine.run import Run, run_cells
 from search.engine.task import evaluate_cell
 
 HERE = Path(__file__).parent
@@ -131,6 +132,17 @@ def test_a_device_that_answers_nothing_more_is_broken(monkeypatch, capsys):
     assert not task.broken("cpu")
     monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
     assert not task.broken("cuda")
+
+
+def test_tasks_that_share_a_gpu_share_its_memory(store, monkeypatch):
+    shares = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", shares.append)
+    monkeypatch.setattr(provenance, "hardware", lambda device: device)
+    for share in (0.5, 1.0, 2.0):
+        asked = task.Task(SQUARES, store, 1, "cuda", share)
+        assert isinstance(run_cells._function(asked, [Cell(number=1)])[0], task.Done)
+    assert shares == [0.5]
 
 
 def test_arithmetic_is_exact_whatever_the_process_ran_before(store):

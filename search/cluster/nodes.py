@@ -5,6 +5,7 @@ Ray is known here, in `search.engine.task` and in `search.engine.run`, and nowhe
 
 import contextlib
 import logging
+import math
 import os
 import signal
 import threading
@@ -116,6 +117,16 @@ def default_gpus() -> float:
     """GPUs per task unless asked otherwise: 1 where nodes have or will have them, else 0."""
     with_gpus = [gpus for _, gpus in nodes()] + [gpus for _, gpus, _ in launchable()]
     return 1.0 if any(gpus >= 1 for gpus in with_gpus) else 0.0
+
+
+def default_cpus(gpus: float) -> float:
+    """CPUs per task unless asked otherwise: of GPU tasks their share of the poorest GPU node.
+
+    One thread that decodes pictures does not feed a GPU while the node's other CPUs idle.
+    """
+    kinds = nodes() + [(cpus, have) for cpus, have, _ in launchable()]
+    shares = [cpus * gpus / have for cpus, have in kinds if gpus and have >= gpus and cpus]
+    return max(1.0, math.floor(min(shares, default=1.0)))
 
 
 def slots(cpus: float, gpus: float) -> int:

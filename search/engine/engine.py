@@ -19,12 +19,17 @@ class Engine(Sweeper):
     """Where sweeps run and what each task gets. Ray starts with the first cell that must run."""
 
     store: Store
-    cpus: float = 1.0  # per task
+    cpus: float | None = None  # per task; None: 1, and of GPU tasks a node's CPUs by its GPUs
     gpus: float | None = None  # per task; None: 1 where the cluster has GPUs, else 0
     stored_only: bool = False  # run nothing: a cell that is not stored is an error
     paths: tuple[str, ...] = ()  # that every node must have
     ready_at: float | None = None  # time.monotonic() when Ray was ready
     first_cell_at: dict[str, float] = field(default_factory=dict)  # study -> time.monotonic()
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """CPUs and GPUs of a task."""
+        return self.cpus or 1.0, self.gpus or 0.0
 
     def start(self) -> None:
         """Join the cluster of RAY_ADDRESS or this machine, else start one; InputError if unfit."""
@@ -35,6 +40,8 @@ class Engine(Sweeper):
         self.ready_at = time.monotonic()
         if self.gpus is None:
             self.gpus = nodes.default_gpus()
+        if self.cpus is None:
+            self.cpus = nodes.default_cpus(self.gpus)
         have = nodes.nodes()
         n_cpus, n_gpus = (sum(numbers) for numbers in zip(*have, strict=True))
         say(
@@ -46,13 +53,13 @@ class Engine(Sweeper):
             self._examine_nodes()
 
     def _warn(self, have: list[tuple[float, float]], *, joined: bool) -> None:
-        gpus = self.gpus or 0.0
-        if any(c >= self.cpus and g >= gpus for c, g in have):
+        cpus, gpus = self.size
+        if any(c >= cpus and g >= gpus for c, g in have):
             return
-        if any(c >= self.cpus and g >= gpus for c, g, _ in nodes.launchable()):
+        if any(c >= cpus and g >= gpus for c, g, _ in nodes.launchable()):
             say("no node has room for a task yet: the cluster starts one (minutes on a cloud)")
             return
-        lack = f"no node has the {self.cpus:g} CPUs and {gpus:g} GPUs of a task"
+        lack = f"no node has the {cpus:g} CPUs and {gpus:g} GPUs of a task"
         if not joined:
             raise InputError(f"{lack}.\nHint: smaller --cpus, --gpus; --gpus 0 computes on CPUs.")
         say(f"warning: {lack}, and none is known to come: waiting. Hint: --cpus, --gpus.")
@@ -76,19 +83,21 @@ class Engine(Sweeper):
     def whole_node_cpus(self) -> float:
         """The CPUs of the largest node that has the GPUs of a task, for a cell that runs alone."""
         self.start()
+        own, wanted = self.size
         kinds = nodes.nodes() + [(cpus, gpus) for cpus, gpus, _ in nodes.launchable()]
-        return max(self.cpus, *(cpus for cpus, gpus in kinds if gpus >= (self.gpus or 0)), 1.0)
+        return max(own, *(cpus for cpus, gpus in kinds if gpus >= wanted), 1.0)
 
     def slots(self) -> int:
         """How many tasks the cluster runs at a time, at least 1."""
         self.start()
-        return nodes.slots(self.cpus, self.gpus or 0.0)
+        return nodes.slots(*self.size)
 
     def _run(self, sweep: Sweep, cell: Any, *, whole_node: bool) -> None:
         self.start()
-        cpus = self.whole_node_cpus() if whole_node else self.cpus
+        cpus, gpus = self.size
+        cpus = self.whole_node_cpus() if whole_node else cpus
         name, at = sweep.study.name, self.first_cell_at
-        run = Run(sweep, cpus, self.gpus or 0.0, lambda: at.setdefault(name, time.monotonic()))
+        run = Run(sweep, cpus, gpus, lambda: at.setdefault(name, time.monotonic()))
         run.go(cell)
         if self.gpus and sweep.state is not None:
             compare(sweep, cell)

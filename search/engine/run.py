@@ -41,6 +41,8 @@ def run_cells(task: Task, cells: Sequence[Any]) -> list[Done | Failed]:
             f"a GPU was asked for, but torch finds none on {provenance.host()}.\n"
             "Hint: --gpus 0 computes on CPUs; or install the CUDA build and driver there."
         )
+    if task.device == "cuda" and task.gpu_share < 1:
+        torch.cuda.set_per_process_memory_fraction(task.gpu_share)
     return run_together(task, cells)
 
 
@@ -65,7 +67,7 @@ class Run:
         # Cells that lose their process together go out again alone: Ray need not try them before.
         self.remote_together = run_cells.options(**size, max_retries=0)
         device, n_threads = "cuda" if self.gpus else "cpu", max(1, int(self.cpus))
-        self.task = ray.put(Task(sweep.study, sweep.store, n_threads, device))
+        self.task = ray.put(Task(sweep.study, sweep.store, n_threads, device, self.gpus))
         sweep.n_nodes = 0
         sweep.note_start()
         try:

@@ -27,6 +27,7 @@ class Task:
     store: Store
     n_threads: int
     device: str
+    gpu_share: float = 1.0  # of a GPU's memory, where several tasks share it
     commit: str = field(default_factory=provenance.commit)  # of the driver
     versions: str = field(default_factory=provenance.versions)
 
