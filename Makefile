@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 KILLS := 200
 
-.PHONY: help ready demo test check bench soak kills faults push lock system clean
+.PHONY: help ready demo test check bench gpu soak kills faults push lock system clean
 
 help:  ## list what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 10
@@ -29,6 +29,10 @@ bench: $(READY)  ## every performance claim, each a ratio measured in one run
 	missed=""; for claim in benchmarks/*.py; do echo "== $$claim"; \
 	  $(BIN)/python $$claim || missed="$$missed $$claim"; done; \
 	  test -z "$$missed" || { echo "missed:$$missed"; exit 1; }
+
+gpu: $(READY)  ## a card's first hour: predictions beside measurements, written to benchmarks/results
+	$(BIN)/python benchmarks/first_hour.py cuda
+	$(BIN)/python benchmarks/gpu_codec.py
 
 soak: kills faults  ## both of these, an hour or more
 
