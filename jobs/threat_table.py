@@ -58,8 +58,10 @@ class Asked(flags.Chained, flags.HeldOut):
         "white box; worst@EPS: several derivatives and losses, and an attack without gradients",
         "ATTACK",
     )
-    eot: int = flag(
-        5, "draws of a randomised defence that a white-box gradient is the mean of; bpda takes one"
+    eot: tuple[int, ...] = flag(
+        (5,),
+        "draws of a randomised defence that a white-box gradient is the mean of, such as 5,20,80 "
+        "to see it converge; bpda takes one",
     )
     surrogate: str | None = flag(
         None,
@@ -83,9 +85,9 @@ def run(lab: Lab, asked: Asked) -> Answer:
         other = lab.network(lab.surrogate(asked.surrogate))
         threats += [Threat("black", attack, other) for attack in black]
     for name, behind in victims.items():
-        threats += lab.white(name, behind, white)
+        threats += lab.white(name, behind, white, draws=asked.eot)
     benign = lab.benign(report=asked.report_benign)
-    attacked = lab.threatened(benign, threats, block=asked.block, n_draws=asked.eot)
+    attacked = lab.threatened(benign, threats, block=asked.block)
     words = f"{len(victims)}-defences"
     rows = lab.score(STUDY, victims, [benign, *attacked], words, block=asked.block)
     title = f"{lab.title}, table {asked.table}, sigma {asked.sigma_255:g}/255"
@@ -131,7 +133,7 @@ def check_names(fronts: Sequence[str], members: Sequence[str]) -> None:
 
 SMOKE = (
     "--defences none smooth8 table ours --gray fgsm@8 --black difgsm@8x2 --white bpda@400x2"
-    " worst@8x2 --eot 2 --members M+M90 --epochs 2 --chain-epochs 1 --report-benign 12 --block 12"
+    " worst@8x2 --eot 1,2 --members M+M90 --epochs 2 --chain-epochs 1 --report-benign 12 --block 12"
 )
 JOB = Job(__file__, __doc__, Asked, run, smoke=SMOKE)
 

@@ -1,7 +1,6 @@
 """Accuracies of defences under threats, and the signs of a masked gradient."""
 
 import itertools
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,7 +15,7 @@ from results.draw import squares
 from results.stats import wilson
 from results.words import gained, text_table, whole
 
-KEY = ["threat", "attack", "norm", "eps_255", "n_steps", "n_restarts"]
+KEY = ["threat", "attack", "norm", "eps_255", "n_steps", "n_restarts", "n_samples"]
 THREATS = ("none", "gray", "black", "white", "worst")
 UNBOUNDED_255 = 1e6  # a budget of that or more is none
 UNDEFENDED = "none"
@@ -41,6 +40,7 @@ class Column:
     eps_255: float
     n_steps: int
     n_restarts: int
+    n_samples: int = 0  # draws of a randomised defence that a gradient is the mean of
 
     @property
     def asks_gradient(self) -> bool:
@@ -49,8 +49,8 @@ class Column:
 
     @property
     def effort(self) -> int:
-        """Steps of all restarts."""
-        return self.n_steps * self.n_restarts
+        """Gradients of all restarts."""
+        return self.n_steps * self.n_restarts * max(1, self.n_samples)
 
     def text(self, *, worst: str = "of all, eps") -> str:
         """The attack in words of a table's head."""
@@ -85,7 +85,7 @@ def _rank(column: Column) -> tuple[Any, ...]:
     order = ("none", "fgsm", "ifgsm", "tifgsm", "difgsm", "deepfool", "cw", "bpda", "pgd", "apgd")
     name = column.attack.partition(":")[0]
     known = order.index(name) if name in order else len(order)
-    effort = (column.eps_255, column.n_steps, column.n_restarts)
+    effort = (column.eps_255, column.n_steps, column.n_restarts, column.n_samples)
     return (THREATS.index(column.threat), known, column.attack, *effort)
 
 
@@ -93,6 +93,8 @@ def outcomes(rows: pd.DataFrame, defences: Sequence[str]) -> Outcomes:
     """Rows as arrays, each budget's worst case beside them. ValueError as `once`, or for holes."""
     texts = dict.fromkeys(("threat", "attack", "norm", "defence"), str)
     seen = once(rows.astype(texts), [*KEY, "defence"])
+    numbers = seen.groupby([*KEY[:-1], "defence"])["n_samples"].transform("nunique")
+    seen["n_samples"] = seen["n_samples"].where(numbers > 1, 0)  # told where there are several
     seen = pd.concat([seen, worst_cases(seen)]).sort_values("image")
     images = np.sort(seen["image"].unique())
     right: dict[tuple[str, Column], np.ndarray] = {}
@@ -122,7 +124,9 @@ def worst_cases(rows: Rows) -> Rows:
         within = linf[(linf["eps_255"] <= eps) & linf["defence"].isin(own["defence"])]
         worst = within.drop_duplicates(["defence", "image"])
         found.append(
-            worst.assign(threat="worst", attack="any", eps_255=eps, n_steps=0, n_restarts=1)
+            worst.assign(
+                threat="worst", attack="any", eps_255=eps, n_steps=0, n_restarts=1, n_samples=0
+            )
         )
     return pd.concat(found)
 
@@ -171,10 +175,18 @@ def _figure(found: Outcomes, marks: Mapping[str, list[str]], title: str) -> Figu
 
 
 def _distinct(columns: Sequence[Column], name: Callable[[Column], str]) -> dict[Column, str]:
-    """A name for each column; where two would have one, their steps behind it."""
-    names = {column: name(column) for column in columns}
-    taken = Counter(names.values())
-    return {c: s if taken[s] == 1 else f"{s} {c.n_steps} steps" for c, s in names.items()}
+    """A name for each column; where two would have one, their steps and draws behind it."""
+    alike: dict[str, list[Column]] = {}
+    for column in columns:
+        alike.setdefault(name(column), []).append(column)
+    names = {}
+    for text, own in alike.items():
+        n_steps, n_samples = ({getattr(c, n) for c in own} for n in ("n_steps", "n_samples"))
+        for c in own:
+            steps = f" {c.n_steps} steps" if len(n_steps) > 1 else ""
+            draws = f" {c.n_samples} draws" if len(n_samples) > 1 and c.n_samples else ""
+            names[c] = text + steps + draws
+    return {column: names[column] for column in columns}
 
 
 def _lines(found: Outcomes, marks: Mapping[str, list[str]]) -> pd.DataFrame:

@@ -175,14 +175,28 @@ class Lab:
         found = parse_attacks(texts, channels=self.data.channels, side=self.data.side)
         return [check_whole(attack) for attack in found]
 
-    def white(self, name: str, victim: Victim, wanted: Iterable[Attack]) -> list[Threat]:
+    def white(
+        self, name: str, victim: Victim, wanted: Iterable[Attack], *, draws: Iterable[int] = (1,)
+    ) -> list[Threat]:
         """Attacks that differentiate all of a victim and are meant for it alone.
 
-        Where nothing quantises, the quantiser's derivative is left out.
+        Of a randomised victim the mean over so many draws, for each number of them. What cannot
+        matter is left out: the quantiser's derivative, how draws are made, their number.
         """
-        if not (any(victim.tables) or defence_by_name(victim.front).quantises):
-            wanted = dict.fromkeys(attack.without("through") for attack in wanted)
-        return [Threat("white", attack, victim, against=name) for attack in wanted]
+        front = defence_by_name(victim.front)
+        if not (any(victim.tables) or front.quantises):
+            wanted = [attack.without("through") for attack in wanted]
+        if not front.randomised:
+            wanted, draws = [attack.without("draws") for attack in wanted], [0]
+        threats = (
+            # Its authors take one draw a step: a thousand steps are its expectation.
+            Threat(
+                "white", attack, victim, name, min(n, 1) if attack.name.startswith("bpda") else n
+            )
+            for attack in wanted
+            for n in draws
+        )
+        return list(dict.fromkeys(threats))
 
     def attacked(
         self,
@@ -203,12 +217,10 @@ class Lab:
         )
 
     def threatened(
-        self, benign: Pictures, threats: Sequence[Threat], *, block: int, n_draws: int = 1
+        self, benign: Pictures, threats: Sequence[Threat], *, block: int
     ) -> list[Pictures]:
-        """All images under each threat; a gradient is the mean of `n_draws` (EOT)."""
-        return pictures.under_threat(
-            self.engine, self.inputs, benign, threats, block=block, n_samples=n_draws
-        )
+        """All images under each threat."""
+        return pictures.under_threat(self.engine, self.inputs, benign, threats, block=block)
 
     # victims, scores, the study's own sweep
 

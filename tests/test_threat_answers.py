@@ -1,5 +1,6 @@
 """What rows of threats say: the worst case, gains, and the signs of a masked gradient."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -130,6 +131,17 @@ def test_text_and_figure_show_every_defence_and_mark():
     axes = answer.figures["threat_table"].axes
     assert sum(not p.get_fill() for each in axes for p in each.patches) == 1  # a red frame
     assert png(answer.figures["threat_table"])[:4] == b"\x89PNG"
+
+
+def test_draws_are_told_where_a_defence_was_attacked_with_several_numbers_of_them():
+    few, many = (replace(FEW, n_samples=n) for n in (5, 20))
+    own = {("random", few): first(90), ("random", many): first(80), ("table", FEW): first(60)}
+    told = threat_answer(rows_of(own), ["random", "table"], title="t").text
+    assert "white pgd 8x10 5 draws" in told
+    assert "white pgd 8x10 20 draws" in told
+    assert "white pgd 8x10  " in told  # the deterministic one
+    one = {("random", few): first(90), ("table", FEW): first(60)}
+    assert "draws" not in threat_answer(rows_of(one), ["random", "table"], title="t").text
 
 
 def test_gains_over_none_are_paired_and_a_short_attack_is_not_a_mask():

@@ -9,7 +9,7 @@ import torch
 from attacked import SETTINGS, generators, noise_images, noise_labels, tiny_network
 from torch import nn
 
-from core import attacks, codec
+from core import attacks, codec, seeds
 from core.attacks.gradients import gradient_and_logits, loss_gradient
 from core.codec import qtable
 from core.errors import InputError
@@ -121,6 +121,32 @@ def test_the_expected_logits_are_the_mean_over_draws():
     own = generators(24)
     by_hand = sum(noisy(pixels, own) for _ in range(3)) / 3
     torch.testing.assert_close(attacks.Expectation(noisy, generators(24), 3)(pixels), by_hand)
+
+
+def test_fixed_draws_are_the_same_at_every_step():
+    pixels = noise_images() / 255
+    fixed = attacks.Expectation(noisy, generators(24), 3, fixed=True)
+    once = attacks.Expectation(noisy, generators(24), 3)
+    first = once(pixels)
+    assert torch.equal(fixed(pixels), first)
+    assert torch.equal(fixed(pixels), first)  # nothing was used up
+    assert not torch.equal(once(pixels), first)
+    gradients = [loss_gradient(fixed, pixels, noise_labels()) for _ in range(2)]
+    assert torch.equal(*gradients)
+
+
+def test_an_attack_on_fixed_draws_climbs_one_loss():
+    images, labels = noise_images(), noise_labels()
+    attack = attacks.parse_attack("ifgsm:draws=fixed@4x5", channels=3, side=16)
+    same = {"image_ids": range(24), "seed": 0, "n_samples": 2}
+    drawn = [seeds.generator(0, i, "defence") for i in range(24)]
+    fixed = attacks.Expectation(noisy, drawn, 2, fixed=True)
+    by_hand = attacks.ifgsm(fixed, images / 255, labels, eps_255=4.0, step_255=1.0, n_steps=5)
+    out = attacks.on_images(attack, noisy, images, labels, **same)
+    assert torch.equal(out, by_hand)
+    assert not torch.equal(
+        out, attacks.on_images(attack.without("draws"), noisy, images, labels, **same)
+    )
 
 
 @pytest.mark.parametrize("attack", SETTINGS, ids=lambda a: a.name)

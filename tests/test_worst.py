@@ -19,7 +19,7 @@ def test_the_worst_case_is_several_attacks_of_one_budget():
     assert {attack.n_steps for attack in made[1:]} == {3, 1}  # Square takes queries
     usual = attacks.parse_attacks(["worst@0.5"], channels=1, side=8)
     assert usual[0] == attacks.Attack.with_defaults("apgd", eps_255=0.5, n_steps=40)
-    assert sum(attack.through == "cubic" for attack in usual) == 3
+    assert sum(attack.through == "cubic" for attack in usual) == 4
     for text in (
         "worst",
         "worst@",

@@ -188,7 +188,8 @@ _KNOWN: Mapping[str, Family] = {
 _THROUGH = {
     "through": Setting("identity", f"one of {', '.join(DERIVATIVES)} (soft:w=0.25)", is_derivative)
 }
+_DRAWS = {"draws": Setting("new", "new or fixed", ("new", "fixed").__contains__)}
 FAMILIES: Mapping[str, Family] = {
-    name: replace(known, settings=known.settings | (_THROUGH if known.gradient else {}))
+    name: replace(known, settings=known.settings | _DRAWS | (_THROUGH if known.gradient else {}))
     for name, known in _KNOWN.items()
 }

@@ -1,7 +1,7 @@
 """What the attacker may differentiate, and the gradient of its loss."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -20,7 +20,8 @@ class Expectation:
     Every attack takes it. Called, it gives the mean logits of `n_samples` draws, so the gradient
     of a logit (DeepFool, C&W) is the mean over draws; `loss_gradient` gives the mean of the
     gradients of each draw's own loss. An image's draws come from its own CPU generator
-    alone, so they do not depend on its neighbours.
+    alone, so they do not depend on its neighbours. `fixed`: every call has the same draws, so that
+    the attack climbs one smooth loss, that of these draws, instead of a noisy one.
 
     Source: Athalye, Engstrom, Ilyas and Kwok (2018), section 2; Athalye, Carlini and Wagner
     (2018), section 4.2.
@@ -29,14 +30,16 @@ class Expectation:
     randomised: Randomised
     generators: Sequence[torch.Generator]
     n_samples: int
+    fixed: bool = False
 
-    def draw(self, pixels: Pixels) -> Logits:
-        """The logits of one draw."""
-        return self.randomised(pixels, self.generators)
+    def draws(self) -> list[Differentiable]:
+        """The logits of each draw of one call, to be asked in this order."""
+        own = [each.clone_state() for each in self.generators] if self.fixed else self.generators
+        return [lambda pixels: self.randomised(pixels, own)] * self.n_samples
 
     def __call__(self, pixels: Pixels) -> Logits:
         """The mean logits of all draws."""
-        return torch.stack([self.draw(pixels) for _ in range(self.n_samples)]).mean(0)
+        return torch.stack([draw(pixels) for draw in self.draws()]).mean(0)
 
 
 def of_rows(logits_of: Differentiable, rows: Tensor) -> Differentiable:
@@ -44,7 +47,7 @@ def of_rows(logits_of: Differentiable, rows: Tensor) -> Differentiable:
     if not isinstance(logits_of, Expectation):
         return logits_of
     kept = [logits_of.generators[row] for row in rows.tolist()]
-    return Expectation(logits_of.randomised, kept, logits_of.n_samples)
+    return replace(logits_of, generators=kept)
 
 
 def of_any_batch(logits_of: Differentiable, stream: torch.Generator) -> Differentiable:
@@ -55,7 +58,7 @@ def of_any_batch(logits_of: Differentiable, stream: torch.Generator) -> Differen
     def asked(pixels: Pixels) -> Logits:
         drawn = torch.randint(2**63 - 1, (len(pixels),), generator=stream).tolist()
         each = [torch.Generator().manual_seed(seed) for seed in drawn]
-        return Expectation(logits_of.randomised, each, logits_of.n_samples)(pixels)
+        return replace(logits_of, generators=each)(pixels)
 
     return asked
 
@@ -68,11 +71,7 @@ def preceded(
     """The function behind a random change of the pixels; one draw, or the function's own many."""
     if isinstance(logits_of, Expectation):
         inner = logits_of.randomised
-        return Expectation(
-            lambda pixels, own: inner(change(pixels, own), own),
-            logits_of.generators,
-            logits_of.n_samples,
-        )
+        return replace(logits_of, randomised=lambda pixels, own: inner(change(pixels, own), own))
     return Expectation(lambda pixels, own: logits_of(change(pixels, own)), generators, 1)
 
 
@@ -80,9 +79,7 @@ def gradient_and_logits(
     logits_of: Differentiable, pixels: Pixels, labels: Labels, *, loss: Loss = cross_entropy
 ) -> tuple[Pixels, Logits]:
     """Gradient of each image's own loss, and the logits; no image sees another's."""
-    draws = [logits_of]
-    if isinstance(logits_of, Expectation):
-        draws = [logits_of.draw] * logits_of.n_samples
+    draws = logits_of.draws() if isinstance(logits_of, Expectation) else [logits_of]
     gradients, logits = zip(*(_one(draw, pixels, labels, loss) for draw in draws), strict=True)
     return sum(gradients[1:], gradients[0]) / len(draws), sum(logits[1:], logits[0]) / len(draws)
 

@@ -41,7 +41,9 @@ def on_images(
         function = cast("Differentiable", logits_of)
         if n_samples:
             draws = [seeds.generator(seed, image, "defence") for image in ids]
-            function = Expectation(cast("Randomised", logits_of), draws, n_samples)
+            function = Expectation(
+                cast("Randomised", logits_of), draws, n_samples, fixed=attack.fixed_draws
+            )
         generators = [seeds.generator(seed, image) for image in ids]
         return attack(function, to_pixels(images[part]), labels[part], generators=generators)
 

@@ -101,6 +101,11 @@ class Attack:
         return str(parse(self.name)[1].get("through", "identity"))
 
     @property
+    def fixed_draws(self) -> bool:
+        """Whether a randomised function meets the attack with the same draws at every step."""
+        return parse(self.name)[1].get("draws") == "fixed"
+
+    @property
     def budget(self) -> str:
         """The budget in words."""
         if self.norm is LINF:

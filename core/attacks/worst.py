@@ -14,6 +14,7 @@ N_STEPS = 40  # of each gradient attack
 PARTS = (
     "apgd",
     "apgd:through=cubic",
+    "apgd:draws=fixed,through=cubic",  # the same as the last where nothing is drawn
     "apgd:loss=margin,through=cubic",
     "apgd:through=soft",
     "apgd-t:targets=3,through=cubic",

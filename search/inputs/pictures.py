@@ -7,7 +7,6 @@ import numpy as np
 
 from core import attacks
 from core.data import Data
-from core.defences import defence_by_name
 from core.errors import InputError
 from results import schema
 from search.engine.sweep import Sweeper
@@ -90,12 +89,14 @@ class Threat:
     """An attack, the kind of threat, and the victim that the attacker differentiates.
 
     `against` is the one defence that it is aimed at (white box); empty: all meet the same examples.
+    Of a randomised victim a gradient is the mean of `n_draws` (EOT).
     """
 
     kind: str
     attack: attacks.Attack
     victim: Victim
     against: str = ""
+    n_draws: int = 0
 
 
 def benign(
@@ -158,17 +159,11 @@ def first_right(
 
 
 def under_threat(
-    engine: Sweeper,
-    inputs: Inputs,
-    pictures: Pictures,
-    threats: Sequence[Threat],
-    *,
-    block: int,
-    n_samples: int,
+    engine: Sweeper, inputs: Inputs, pictures: Pictures, threats: Sequence[Threat], *, block: int
 ) -> list[Pictures]:
     """All images under each threat, in blocks; rounded to 8 bits, as images are."""
     asked = [
-        _examples_cell(inputs, threat, part, n_samples)
+        _examples_cell(inputs, threat, part)
         for threat in threats
         for part in blocks(pictures.pieces, block)
     ]
@@ -188,10 +183,8 @@ def under_threat(
     ]
 
 
-def _examples_cell(inputs: Inputs, threat: Threat, part: Block, n_samples: int) -> ExamplesCell:
-    attack, draws = threat.attack, defence_by_name(threat.victim.front).randomised
-    # Its authors take one draw a step: a thousand steps are its expectation.
-    wanted = 1 if attack.name.startswith("bpda") else n_samples
+def _examples_cell(inputs: Inputs, threat: Threat, part: Block) -> ExamplesCell:
+    attack = threat.attack
     return ExamplesCell(
         **inputs.fields(),
         **threat.victim.fields(),
@@ -204,7 +197,7 @@ def _examples_cell(inputs: Inputs, threat: Threat, part: Block, n_samples: int) 
         step_255=attack.step_255,
         n_steps=attack.n_steps,
         n_restarts=attack.n_restarts,
-        n_samples=wanted if draws else 0,
+        n_samples=threat.n_draws,
         eight_bit=True,
     )
 
