@@ -1,13 +1,18 @@
 """What a job says, and writing it where people find it."""
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import pandas as pd
+import pyarrow as pa
 from matplotlib.figure import Figure
 
 from results.draw import png
+from results.rowfile import encoded
 from results.store import Store
+
+SUMS = "SHA256SUMS"  # of an answer's files, as `sha256sum --check` reads it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,12 +27,15 @@ class Answer:
 
 
 def publish(store: Store, study: str, sweep: str, answer: Answer) -> Iterator[tuple[str, str]]:
-    """Write an answer into `answers/SWEEP`; what and where, one by one."""
+    """Write an answer into `answers/SWEEP`; what and where, one by one, and last their SUMS."""
     yield "rows", store.root.path(store.folder(study, sweep))
     files = {"answer.txt": f"{answer.text}\n".encode()}
-    files |= {f"{n}.parquet": bytes(f.to_parquet(index=False)) for n, f in answer.frames.items()}
+    tables = {n: pa.Table.from_pandas(f, preserve_index=False) for n, f in answer.frames.items()}
+    files |= {f"{name}.parquet": encoded(table) for name, table in tables.items()}
     files |= {f"{name}.png": png(figure) for name, figure in answer.figures.items()}
     files |= answer.files
     for name, data in files.items():
         what = "figure" if name.endswith(".png") else name.partition(".")[0]
         yield what, store.put(f"answers/{sweep}/{name}", data)
+    sums = "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in files.items())
+    store.put(f"answers/{sweep}/{SUMS}", sums.encode())

@@ -12,9 +12,9 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.dataset as ds
 
 from results.files import Root
+from results.rowfile import read_rows, row_files
 
 DEFAULT_STORE = "results/out"
 STORE_VARIABLE = "QSWEEP_STORE"
@@ -40,8 +40,8 @@ def load(
     `sweep` is named as `python -m results` lists it; None reads all, told apart by their column
     `sweep`, and a column that some lack, as those of an earlier version, is null in their rows.
     `store` is a folder or URI, `default_store()` unless given; only `columns` are read. ValueError
-    where the store has no such study or sweep (the text says what there is), or sweeps have columns
-    of one name and different types.
+    where the store has no such study or sweep (the text says what there is), sweeps have columns of
+    one name and different types, or a file is damaged (the text names it).
     """
     root = store if isinstance(store, Root) else Root(default_store() if store is None else store)
     folder = f"rows/study={study}" + ("" if sweep is None else f"/sweep={sweep}")
@@ -52,44 +52,52 @@ def load(
             f"no rows of {folder.removeprefix('rows/')} in {root.uri}; found {names}.\n"
             "Hint: `python -m results --store URI` lists what a store holds."
         )
-    sweeps = [folder] if sweep else [f"{folder}/{name}" for name in root.folders(folder)]
-    folders = pa.schema([("study", pa.string()), ("sweep", pa.string())])
-    dataset = ds.dataset(
-        [file for place in sweeps for file in files(root, place)],
-        filesystem=root.filesystem,
-        format="parquet",
-        partitioning=ds.partitioning(folders, flavor="hive"),
-        partition_base_dir=root.within("rows"),
-    )
-    dataset = dataset.replace_schema(_united(dataset, root))
-    table = dataset.to_table(columns=None if columns is None else list(columns))
-    frame: pd.DataFrame = table.to_pandas(types_mapper=_WHOLE.get)
-    return frame
-
-
-def _united(dataset: ds.Dataset, root: Root) -> pa.Schema:
-    """All columns of all files; Arrow alone would take those of the first."""
-    parts = list(dataset.get_fragments())
+    sweeps = [sweep] if sweep else [n.removeprefix("sweep=") for n in root.folders(folder)]
+    named = [(s, name) for s in sweeps for name in row_files(root, study, s)]
     with ThreadPoolExecutor(_READERS) as readers:  # an object store answers in tens of ms
-        schemas = list(readers.map(lambda part: part.physical_schema, parts))
-    whole, owners = dataset.schema, dict.fromkeys(dataset.schema.names, parts[0].path)
-    for part, schema in zip(parts, schemas, strict=True):
-        if schema.equals(schemas[0]):
-            continue
+        tables = list(readers.map(lambda one: _placed(root, study, *one, columns=columns), named))
+    table = pa.concat_tables(_alike(root, tables, [name for _, name in named]))
+    if lacking := set(columns or ()) - set(table.schema.names):
+        raise ValueError(
+            f"expected columns {sorted(table.schema.names)}, asked for {sorted(lacking)}.\n"
+            "Hint: leave `columns` out to read all."
+        )
+    frame: pd.DataFrame = table.to_pandas(types_mapper=_WHOLE.get)
+    return frame if columns is None else frame[list(columns)]
+
+
+def _placed(
+    root: Root, study: str, sweep: str, name: str, *, columns: Sequence[str] | None
+) -> pa.Table:
+    """A file's rows, with the names of the folders it lies in as columns."""
+    rows = read_rows(root, name, study, columns).replace_schema_metadata()
+    for folder, value in (("study", study), ("sweep", sweep)):
+        if columns is None or folder in columns:
+            rows = rows.append_column(folder, pa.repeat(pa.scalar(value), len(rows)))
+    return rows
+
+
+def _alike(root: Root, tables: list[pa.Table], names: list[str]) -> list[pa.Table]:
+    """All tables with the columns of all; ValueError where one has two types."""
+    whole: dict[str, pa.Field] = {}
+    owners: dict[str, str] = {}
+    for schema, name in dict(zip((t.schema for t in tables), names, strict=True)).items():
         for field in schema:
-            if field.name not in owners:
-                owners[field.name] = part.path
-                whole = whole.append(field.with_nullable(True))
-            elif whole.field(field.name).type != field.type:
+            owners.setdefault(field.name, name)
+            if whole.setdefault(field.name, field.with_nullable(True)).type != field.type:
                 raise ValueError(
-                    f"the column {field.name} is {whole.field(field.name).type} in "
-                    f"{root.path(owners[field.name])} and {field.type} in {root.path(part.path)}.\n"
+                    f"the column {field.name} is {whole[field.name].type} in "
+                    f"{root.path(owners[field.name])} and {field.type} in {root.path(name)}.\n"
                     "Hint: load one sweep at a time: sweep=..."
                 )
-    return pa.schema([field.with_nullable(True) for field in whole])
+    schema = pa.schema(list(whole.values()))
+    return [_filled(table, schema) for table in tables]
 
 
-def files(root: Root, folder: str) -> list[str]:
-    """The files of rows directly in a folder of a store, as its `filesystem` wants them."""
-    names = [n for n in root.sizes(folder) if n.endswith(".parquet") and not n.startswith("_")]
-    return [root.within(f"{folder}/{name}") for name in names]
+def _filled(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The table with null in columns that it lacks."""
+    have = set(table.schema.names)
+    columns = [
+        table.column(f.name) if f.name in have else pa.nulls(len(table), f.type) for f in schema
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)

@@ -15,12 +15,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from results.files import Root
+from results.rowfile import COMPACT, COMPACTING, check_place, decoded, encoded, read_rows, row_files
 
-COMPACT = "compact-"  # files of many cells; every other file is one cell's
-_COMPACTING = "_compacting.parquet"  # pandas and pyarrow pass over names that begin with _
 _ID = 20  # hexadecimal digits of a cell's id
 _CELL_FILE = re.compile(rf"[0-9a-f]{{{_ID}}}\.parquet")
 _STATE = ("study", "sweep", "state", "n_cells", "n_done", "failed", "best", "updated_at")
@@ -91,8 +89,8 @@ class Store:
                 continue  # compacted away by somebody else in this moment
             try:
                 rows = read_checked(data, name, study, schema, version)
-            except (pa.ArrowException, OSError, ValueError) as error:
-                found.set_aside.append(self._set_aside(study, sweep, name, str(error)))
+            except ValueError as error:
+                found.set_aside.append(self.set_aside(study, sweep, name, str(error)))
                 continue
             for cell_id, part in split_cells(rows):
                 if cell_id not in seen:  # else a kill between compacting and deleting
@@ -100,7 +98,8 @@ class Store:
                     found.n_cells += 1
                     yield cell_id, part
 
-    def _set_aside(self, study: str, sweep: str, name: str, reason: str) -> SetAside:
+    def set_aside(self, study: str, sweep: str, name: str, reason: str) -> SetAside:
+        """Move a file of a sweep's rows away, beside those that were moved before."""
         source, target = f"{self.folder(study, sweep)}/{name}", f"aside/{study}/{sweep}/{name}"
         while self.root.exists(target):
             target += ".again"
@@ -117,41 +116,32 @@ class Store:
         self._finish_compaction(study, sweep)
         folder = self.folder(study, sweep)
         alike: dict[pa.Schema, dict[str, pa.Table]] = {}  # versions may differ in their columns
-        for name in (n for n in self.root.sizes(folder) if n.endswith(".parquet")):
-            table = self._whole(f"{folder}/{name}").replace_schema_metadata()
-            alike.setdefault(table.schema, {})[name] = table
+        for name in row_files(self.root, study, sweep):
+            table = read_rows(self.root, name, study).replace_schema_metadata()
+            alike.setdefault(table.schema, {})[name.rpartition("/")[2]] = table
         groups = [parts for parts in alike.values() if len(parts) > 1]
         for parts in groups:
             footer = {"study": study, "parts": json.dumps(list(parts))}
             merged = pa.concat_tables(parts.values()).unify_dictionaries()
             data = encoded(merged.replace_schema_metadata(footer), merged=True)
-            self.root.write(f"{folder}/{_COMPACTING}", data)
+            self.root.write(f"{folder}/{COMPACTING}", data)
             self._finish_compaction(study, sweep)
         return sum(map(len, groups))
 
-    def _whole(self, name: str) -> pa.Table:
-        try:
-            return pq.read_table(pa.BufferReader(self.root.read(name)))
-        except (pa.ArrowException, OSError) as error:
-            raise ValueError(
-                f"{self.root.path(name)} is torn: {error}.\n"
-                "Hint: run the sweep's command again; it sets the file aside and mends the rows."
-            ) from error
-
     def _finish_compaction(self, study: str, sweep: str) -> None:
         folder = self.folder(study, sweep)
-        if not self.root.exists(f"{folder}/{_COMPACTING}"):
+        if not self.root.exists(f"{folder}/{COMPACTING}"):
             return
-        data = pa.BufferReader(self.root.read(f"{folder}/{_COMPACTING}"))
         try:
-            parts = json.loads(pq.read_metadata(data).metadata[b"parts"])
-        except (pa.ArrowException, OSError, KeyError, TypeError, ValueError):
-            self._set_aside(study, sweep, _COMPACTING, "not a merged file")
+            merged = decoded(self.root.read(f"{folder}/{COMPACTING}"))
+            parts = json.loads(merged.schema.metadata[b"parts"])
+        except (KeyError, TypeError, ValueError):
+            self.set_aside(study, sweep, COMPACTING, "not a merged file")
             return
         for name in parts:
             self.root.delete(f"{folder}/{name}")
         n_compact = sum(n.startswith(COMPACT) for n in self.root.sizes(folder))
-        self.root.move(f"{folder}/{_COMPACTING}", f"{folder}/{COMPACT}{n_compact:04d}.parquet")
+        self.root.move(f"{folder}/{COMPACTING}", f"{folder}/{COMPACT}{n_compact:04d}.parquet")
 
     def check_writable(self) -> None:
         """Raise OSError where nothing can be written, before any work."""
@@ -186,7 +176,8 @@ class Store:
         """The logs of a sweep's runs, the oldest first: name and text."""
         folder = f"logs/{study}/{sweep}"
         for name in self.root.sizes(folder):
-            yield name.removesuffix(".log"), self.root.read(f"{folder}/{name}").decode()
+            text = self.root.read(f"{folder}/{name}").decode(errors="replace")
+            yield name.removesuffix(".log"), text
 
     def states(self) -> list[dict[str, Any]]:
         """The states of all sweeps; one that cannot be read is passed over."""
@@ -200,27 +191,18 @@ class Store:
         return found
 
 
-def encoded(rows: pa.Table, *, merged: bool = False) -> bytes:
-    """A Parquet file with check sums: made fast, or `merged`: small, with statistics to filter."""
-    sink, kind = pa.BufferOutputStream(), "zstd" if merged else "snappy"
-    pq.write_table(rows, sink, compression=kind, write_statistics=merged, write_page_checksum=True)
-    return bytes(sink.getvalue())
-
-
 def read_checked(data: bytes, name: str, study: str, schema: pa.Schema, version: int) -> pa.Table:
-    """A version's rows in one file. ValueError or ArrowException where it is torn or foreign."""
+    """A version's rows in one file. ValueError where it is torn or foreign."""
     if not name.endswith(".parquet"):
         raise ValueError("not a Parquet file's name")
-    rows = pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
-    footer = rows.schema.metadata or {}
-    if footer.get(b"study") != study.encode():
-        raise ValueError("it belongs to another study")
+    rows = decoded(data)
+    check_place(rows, name, study)
+    if not {"version", "cell_id"} <= set(rows.schema.names):
+        raise ValueError("its columns are not those of this study")
     if not name.startswith(COMPACT):
         ids = rows.column("cell_id").unique().to_pylist()
         if ids != [name.removesuffix(".parquet")]:
             raise ValueError(f"it holds the rows of cell {ids}")
-    if "version" not in rows.schema.names:
-        raise ValueError("its columns are not those of this study")
     rows = rows.filter(pc.equal(rows.column("version"), version))
     if not rows.schema.equals(schema):
         if len(rows):

@@ -215,6 +215,18 @@ def test_what_is_missing_or_torn_is_told_with_the_command_that_mends_it(store):
     assert any(text.startswith("cannot be read:") for text in found.texts["dd"])
 
 
+def test_an_answer_that_was_changed_since_is_told(store):
+    swept(store)
+    answered(store)
+    for name in ("answer.txt", "scores.parquet", "curve.png"):
+        path = Path(store.root.uri, "answers/w", name)
+        whole = path.read_bytes()
+        path.write_bytes(whole.replace(b"4.0", b"4.8") if name == "answer.txt" else whole[:-1])
+        told = [t for t in read(store).texts["p"] if t.startswith(f"{name} cannot be used: its b")]
+        assert len(told) == 1
+        path.write_bytes(whole)
+
+
 def test_cells_count_once_however_they_are_filed(store):
     swept(store, n_cells=3)
     apart = read(store).texts["dd"]

@@ -1,16 +1,26 @@
 """What torn files, full disks, killed writers and compactions leave: whole rows or none."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from stored import cell_id, done, rows_of
 
+import results
+from results.__main__ import main as results_main
 from results.files import Root
+from results.rowfile import DamagedError
 from results.store import Store
+
+STATE = {
+    "study": "s", "sweep": "w", "state": "complete", "n_cells": 2, "n_done": 2, "failed": {},
+    "best": "", "updated_at": "2026-01-01T00:00:00.000000+00:00",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("cut", [0, 3, 100, -1, -9])
@@ -148,3 +158,55 @@ def test_a_full_disk_is_an_error_and_leaves_the_old_file(tmp_path, monkeypatch):
         root.write("a/file", b"new")
     assert root.read("a/file") == b"old"
     assert os.listdir(tmp_path / "a") == ["file"]  # noqa: PTH208
+
+
+def flips(data: bytes, step: int):
+    """The file with one bit of every so many bytes flipped, from the first to the last."""
+    for place in range(0, len(data), step):
+        yield data[:place] + bytes([data[place] ^ 1 << place % 8]) + data[place + 1 :]
+
+
+@pytest.mark.parametrize("compact", [False, True])
+def test_every_reader_sees_every_flipped_bit_and_names_the_file(tmp_path, compact, capsys):
+    store = Store(Root(tmp_path))
+    for block in range(2):
+        store.write("s", "w", rows_of(block))
+    assert not compact or store.compact("s", "w") == 2
+    path = min(tmp_path.glob("rows/*/*/*.parquet"))
+    name, whole = store.root.path(str(path.relative_to(tmp_path))), path.read_bytes()
+    seal = whole.index(b"qsweep sha256")
+    for data in [*flips(whole, 29), whole[:-1], whole + b"PAR1"]:
+        path.write_bytes(data)
+        if data.find(b"qsweep sha256") != seal:  # then another bit cannot be wrong
+            continue
+        with pytest.raises(DamagedError, match=re.escape(name)):
+            results.load("s", store=tmp_path)
+    path.write_bytes(whole[:100] + b"?" + whole[101:])
+    for words in (["compact", "w"], ["export", "w", f"{tmp_path}/rows.csv"]):
+        store.write_state("s", "w", STATE)
+        assert results_main(["--store", str(tmp_path), *words]) == 2
+        assert f"error: {name} is damaged" in capsys.readouterr().err
+
+
+def test_a_file_that_another_program_wrote_again_is_not_believed(tmp_path):
+    store = Store(Root(tmp_path))
+    store.write("s", "w", rows_of(0))
+    (path,) = tmp_path.glob("rows/*/*/*.parquet")
+    pq.write_table(pq.read_table(path, partitioning=None).slice(1), path)
+    with pytest.raises(DamagedError, match="rewritten"):
+        results.load("s", store=tmp_path)
+    _, found = done(store)
+    assert [aside.reason for aside in found.set_aside] == ["it was rewritten: its seal is gone"]
+
+
+def test_rows_are_loaded_whole_while_a_killed_compaction_waits_to_be_finished(tmp_path):
+    store = Store(Root(tmp_path))
+    for block in range(3):
+        store.write("s", "w", rows_of(block))
+    parts = {path: path.read_bytes() for path in tmp_path.glob("rows/*/*/*.parquet")}
+    store.compact("s", "w")
+    (merged,) = tmp_path.glob("rows/*/*/compact-*")
+    merged.rename(merged.with_name("_compacting.parquet"))
+    first = next(iter(parts))
+    first.write_bytes(parts[first])  # the others are deleted already
+    assert len(results.load("s", store=tmp_path)) == 9

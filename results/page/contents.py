@@ -1,17 +1,17 @@
 """What a store holds, sweep by sweep: states, provenance, and the answers that jobs left."""
 
 import base64
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
-import pandas as pd
-import pyarrow as pa
-
+from results.answer import SUMS
 from results.page.layout import Sheet, sheet
 from results.page.listing import is_listed, line
 from results.page.provenance import LoggedRun, Making, logged_runs, making
+from results.rowfile import decoded
 from results.store import Store
 
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -133,24 +133,29 @@ def _stage(store: Store, study: str, sweep: str, state: dict[str, Any] | None) -
     stage = Stage(study, state, runs=list(logged_runs(store, study, sweep)))
     try:
         stage.making = making(store, study, sweep)
-    except (pa.ArrowException, OSError) as error:
+    except (ValueError, OSError) as error:
         stage.torn = str(error)
     return stage
 
 
 def _answer(store: Store, sweep: str) -> Answer:
     found, folder = Answer(), f"answers/{sweep}"
-    for name, n_bytes in store.root.sizes(folder).items():
+    sizes = store.root.sizes(folder)
+    sums = store.root.read(f"{folder}/{SUMS}") if sizes.pop(SUMS, None) else b""
+    lines = sums.decode("ascii", "replace").splitlines()
+    expected = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    for name, n_bytes in sizes.items():
         path = PurePosixPath(name)
         if path.suffix not in (".txt", ".parquet", ".png"):
             found.others.append((name, n_bytes))
             continue
         data = store.root.read(f"{folder}/{name}")
         try:
+            _check_sum(data, expected.get(name))
             if path.suffix == ".png":
                 found.figures.append(_figure(path.stem, data))
             elif path.suffix == ".parquet":
-                found.sheets.append(sheet(path.stem, pd.read_parquet(pa.BufferReader(data))))
+                found.sheets.append(sheet(path.stem, decoded(data).to_pandas()))
             elif name == "answer.txt":
                 found.text = data.decode()
             else:
@@ -158,6 +163,12 @@ def _answer(store: Store, sweep: str) -> Answer:
         except (ValueError, OSError) as error:
             found.torn[name] = str(error)
     return found
+
+
+def _check_sum(data: bytes, expected: str | None) -> None:
+    """ValueError for other bytes than were published; None: an earlier version's, not summed."""
+    if expected not in (None, hashlib.sha256(data).hexdigest()):
+        raise ValueError(f"its bytes are not those that {SUMS} names")
 
 
 def _figure(name: str, data: bytes) -> Figure:

@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pandas as pd
-import pyarrow.dataset as ds
 
-from results.query import files
+from results.rowfile import read_rows, row_files
 from results.store import Store
 
 _TEXTS = ("commit", "versions", "hardware", "host")
@@ -41,17 +40,13 @@ def making(store: Store, study: str, sweep: str) -> Making | None:
     """What the rows of a sweep say of themselves; None where there are none.
 
     Reads the columns of provenance alone, file by file: 35 million rows need no more memory than
-    their cells do. ArrowException where a file is torn.
+    their cells do. ValueError where a file is damaged.
     """
-    names = files(store.root, store.folder(study, sweep))
-    if not names:
-        return None
-    data = ds.dataset(names, filesystem=store.root.filesystem, format="parquet")
-    columns = [name for name in _COLUMNS if name in data.schema.names]
     n_rows, parts = 0, []
-    for batch in data.to_batches(columns=columns):
-        n_rows += batch.num_rows
-        parts.append(batch.to_pandas().drop_duplicates("cell_id").astype({"cell_id": str}))
+    for name in row_files(store.root, study, sweep):
+        rows = read_rows(store.root, name, study, _COLUMNS)
+        n_rows += len(rows)
+        parts.append(rows.to_pandas().drop_duplicates("cell_id").astype({"cell_id": str}))
     if not n_rows:
         return None
     cells = pd.concat(parts).drop_duplicates("cell_id")

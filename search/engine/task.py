@@ -11,7 +11,8 @@ import torch
 
 from core.errors import InputError
 from results import schema
-from results.store import Store, encoded
+from results.rowfile import encoded
+from results.store import Store
 from search.cluster import provenance
 from search.engine.bank import Bank
 from search.engine.record import now
