@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from safetensors import safe_open
 from safetensors.torch import save_file
 from tiny import lenet
 
@@ -145,4 +146,76 @@ def test_what_it_cannot_use_is_named(tmp_path):
         Ensemble.load(path)
     path.write_bytes(b"\x80\x04cos\nsystem\n(S'true'\ntR.")
     with pytest.raises(InputError, match="pickles"):
+        Ensemble.load(path)
+
+
+def pieces(path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    with safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+
+
+def without_digest(path, *, text=lambda text: text, tensors=lambda tensors: tensors) -> None:
+    """The file as an earlier version wrote it, or somebody else."""
+    own, metadata = pieces(path)
+    kept = {"format": metadata["format"], "ensemble": text(metadata["ensemble"])}
+    save_file(tensors(own), path, metadata=kept)
+
+
+def test_every_flipped_bit_of_its_file_is_an_error_or_changes_nothing(tmp_path):
+    path = tmp_path / "ensemble.safetensors"
+    ensemble().save(path)
+    whole, n_refused = path.read_bytes(), 0
+    expected = ensemble()(IMAGES)
+    for place in [*range(0, 3000, 199), *range(3000, len(whole), 20_011)]:
+        flipped = bytes([whole[place] ^ 1 << place % 8])
+        path.write_bytes(whole[:place] + flipped + whole[place + 1 :])
+        try:
+            assert torch.equal(Ensemble.load(path)(IMAGES), expected)
+        except InputError:
+            n_refused += 1
+    assert n_refused > 15
+
+
+def test_a_file_of_an_earlier_version_is_read_and_said_to_have_no_digest(tmp_path):
+    path = tmp_path / "ensemble.safetensors"
+    ensemble().save(path)
+    without_digest(path)
+    with pytest.warns(UserWarning, match="no digest"):
+        loaded = Ensemble.load(path)
+    assert torch.equal(loaded(IMAGES), ensemble()(IMAGES))
+    loaded.save(path)
+    Ensemble.load(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "7", "[]", "{}", "[" * 10_000, '{"rule": "mean", "names": [], "networks": []}',
+     '{"rule": "mean", "names": "abc", "networks": "abc"}',
+     '{"rule": 1, "names": ["a"], "networks": [{}]}', '{"rule": "mean", "names": 1, "networks": 1}',
+     '{"rule": "mean", "names": ["a"], "networks": ["a"]}',
+     '{"rule": "mean", "names": ["a"], "networks": [{"side": 9}]}'],
+)  # fmt: skip
+def test_a_text_of_another_kind_is_refused(text, tmp_path):
+    path = tmp_path / "ensemble.safetensors"
+    ensemble().save(path)
+    without_digest(path, text=lambda _: text)
+    with pytest.raises(InputError, match="the ensemble is damaged"):
+        Ensemble.load(path)
+
+
+@pytest.mark.parametrize("what", ["huge", "nan", "more"])
+def test_weights_that_no_ensemble_has_are_refused(what, tmp_path):
+    path = tmp_path / "ensemble.safetensors"
+    ensemble().save(path)
+
+    def changed(tensors):
+        name = max(name for name in tensors if name.endswith("weight"))
+        changes = {
+            "huge": {name: tensors[name] * 1e38}, "nan": {name: tensors[name] * torch.nan},
+            "more": {"9.weight": tensors[name].clone()},
+        }  # fmt: skip
+        return tensors | changes[what]
+
+    without_digest(path, tensors=changed)
+    with pytest.raises(InputError, match="the ensemble is damaged"):
         Ensemble.load(path)

@@ -7,10 +7,10 @@ classes = ensemble(images).argmax(1)  # uint8, or floating point in [0, 1]: [n, 
 
 import json
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,7 @@ from core.defences.base import Defence, Generators
 from core.defences.transform import check_images
 from core.errors import InputError
 from core.models import Normalised, from_tensors, read_tensors, to_tensors
-from core.models.checkpoints import write_tensors
+from core.models.checkpoints import check_digest, write_tensors
 from core.shapes import Images, Logits, Pixels, Probabilities, QTable
 
 RULES = ("mean", "vote")
@@ -109,7 +109,8 @@ class Ensemble(nn.Module):
     def load(cls, path: str | Path) -> "Ensemble":
         """The ensemble that `save` wrote, in eval mode on the CPU.
 
-        InputError where there is no such file, one of another kind, or one that was damaged.
+        InputError where there is no such file, one of another kind, or one that was damaged. A file
+        of an earlier version has no digest: a warning says that damage would not be seen.
         """
         tensors, metadata = read_tensors(path)
         if metadata.get("format") != FORMAT:
@@ -118,19 +119,71 @@ class Ensemble(nn.Module):
                 f"{metadata.get('format')!r}.\nHint: Ensemble.save writes such files."
             )
         try:
-            return cls._from(tensors, json.loads(metadata["ensemble"]))
-        except (InputError, KeyError, ValueError, TypeError) as cause:
+            digested = check_digest(tensors, metadata)
+            loaded = cls._from(tensors, _described(metadata.get("ensemble", "")))
+        except (InputError, RuntimeError) as cause:  # torch's, of sizes that no network has
             raise InputError(f"{path}: the ensemble is damaged: {cause}") from cause
+        if not digested:
+            warnings.warn(
+                f"{path} has no digest, as earlier versions wrote it: damage to its weights is not "
+                "seen. Ensemble.load(path).save(path) adds one.",
+                stacklevel=2,
+            )
+        return loaded
 
     @classmethod
-    def _from(cls, tensors: dict[str, Tensor], described: dict[str, Any]) -> "Ensemble":
-        members = []
-        described_by = zip(described["names"], described["networks"], strict=True)
-        for i, (name, blueprint) in enumerate(described_by):
-            start = f"{i}."
-            own = {k.removeprefix(start): t for k, t in tensors.items() if k.startswith(start)}
+    def _from(cls, tensors: dict[str, Tensor], described: "_Described") -> "Ensemble":
+        members, left = [], set(tensors)
+        for i, (name, blueprint) in enumerate(
+            zip(described.names, described.networks, strict=True)
+        ):
+            own = {k.removeprefix(f"{i}."): t for k, t in tensors.items() if k.startswith(f"{i}.")}
             members.append(Member(name, from_tensors(own, blueprint), tensors.get(f"{i}/table")))
-        return cls(members, rule=str(described["rule"])).eval()
+            left -= {f"{i}.{k}" for k in own} | {f"{i}/table"}
+        if left:
+            raise InputError(f"expected tensors of its members alone, found {sorted(left)[:3]} too")
+        ensemble = cls(members, rule=described.rule).eval()
+        _try(ensemble, described.networks)
+        return ensemble
+
+
+@dataclass(frozen=True)
+class _Described:
+    """What a file's text says of its ensemble."""
+
+    rule: str
+    names: list[str]
+    networks: list[dict[str, str]]  # blueprints
+
+
+def _described(text: str) -> _Described:
+    """InputError for a text of another kind."""
+    try:
+        described = _Described(**json.loads(text))
+    except (ValueError, TypeError, RecursionError) as cause:
+        raise InputError(f"expected a rule, names and networks: {cause}") from cause
+    names, networks = described.names, described.networks
+    lists = isinstance(names, list) and isinstance(networks, list) and len(names) == len(networks)
+    if not lists or not all(isinstance(name, str) for name in (described.rule, *names)):
+        raise InputError("expected as many names as networks, and a rule, all of them texts")
+    if not all(
+        isinstance(n, dict) and all(isinstance(v, str) for v in n.values()) for n in networks
+    ):
+        raise InputError("expected every network as names and texts")
+    return described
+
+
+@torch.no_grad()
+def _try(ensemble: Ensemble, networks: Sequence[dict[str, str]]) -> None:
+    """InputError where members take different images, or weights, though finite, give NaN."""
+    shapes = {(int(network["channels"]), int(network["side"])) for network in networks}
+    if len(shapes) != 1:
+        raise InputError(f"expected members for images of one shape, found {sorted(shapes)}")
+    ((channels, side),) = shapes
+    levels = torch.arange(channels * side * side).remainder(256).reshape(channels, side, side)
+    images = torch.stack([torch.zeros_like(levels), levels, torch.full_like(levels, 255)])
+    if not ensemble(images.to(torch.uint8)).isfinite().all():
+        raise InputError("expected weights that give finite numbers, found NaN or infinity")
 
 
 class Guarded(nn.Module):

@@ -3,10 +3,12 @@
 import os
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from core.digests import digest
 from core.errors import InputError
 from core.models.architectures import input_channels, timm_module
 from core.models.normalised import Blueprint, Normalised
@@ -15,6 +17,8 @@ from core.models.weights import blank, from_tensors, load_weights, to_tensors
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
+_DIGEST = "digest"
+
 
 def save_checkpoint(path: str | Path, model: Normalised) -> None:
     """Write the classifier to a safetensors file, whole or not at all."""
@@ -22,18 +26,40 @@ def save_checkpoint(path: str | Path, model: Normalised) -> None:
 
 
 def write_tensors(path: str | Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write a safetensors file, whole or not at all."""
+    """Write a safetensors file, whole or not at all, with a digest that `check_digest` reads."""
     target = Path(path)
+    metadata = metadata | {_DIGEST: _digest(tensors, metadata)}
     aside = target.with_name(f"{target.name}.{os.getpid()}.partial")
     target.parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, aside, metadata=metadata)
     aside.replace(target)
 
 
+def check_digest(tensors: dict[str, Tensor], metadata: dict[str, str]) -> bool:
+    """Whether there is a digest; InputError where it is not that of all the rest."""
+    if _DIGEST not in metadata:
+        return False
+    if metadata[_DIGEST] != _digest(tensors, metadata):
+        raise InputError(
+            "its content is not what its digest says: it was damaged or changed.\n"
+            "Hint: copy it anew, or save it again."
+        )
+    return True
+
+
+def _digest(tensors: dict[str, Tensor], metadata: dict[str, str]) -> str:
+    names = sorted(tensors)
+    kinds = [(str(tensors[name].dtype), tuple(tensors[name].shape)) for name in names]
+    texts = sorted((name, text) for name, text in metadata.items() if name != _DIGEST)
+    data = (tensors[name].detach().cpu().reshape(-1).view(torch.uint8).numpy() for name in names)
+    return digest(names, kinds, texts, arrays=data)
+
+
 def load_checkpoint(path: str | Path) -> Normalised:
     """The classifier that `save_checkpoint` wrote, in eval mode on the CPU; else an InputError."""
     tensors, metadata = read_tensors(path)
     try:
+        check_digest(tensors, metadata)
         return from_tensors(tensors, metadata)
     except InputError as cause:
         raise InputError(f"{path}: {cause}") from cause
