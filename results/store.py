@@ -8,7 +8,7 @@ import itertools
 import json
 import re
 import secrets
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,11 +70,13 @@ class Store:
         *,
         version: int,
         only: Collection[str] | None = None,
+        n_rows: Callable[[str], int | None] = lambda _: None,
     ) -> Iterator[tuple[str, pa.Table]]:
         """Every cell of a study's version that is done, read whole and checked: id and rows.
 
-        Other versions' rows, and cells but `only` these, stay unread. Files that are torn, foreign
-        or of another schema are moved to `aside/` and noted in `found`; their cells are not done.
+        Other versions' rows, and cells but `only` these, stay unread. Files that are torn, foreign,
+        of another schema, or in which a cell has not the `n_rows` that it must have, are moved to
+        `aside/` and noted in `found`; their cells are not done.
         An OSError of the store itself is raised: what cannot be reached is not torn.
         """
         self._finish_compaction(study, sweep)
@@ -88,11 +90,12 @@ class Store:
             except FileNotFoundError:
                 continue  # compacted away by somebody else in this moment
             try:
-                rows = read_checked(data, name, study, schema, version)
+                parts = list(split_cells(read_checked(data, name, study, schema, version)))
+                _check_counts(parts, n_rows)
             except ValueError as error:
                 found.set_aside.append(self.set_aside(study, sweep, name, str(error)))
                 continue
-            for cell_id, part in split_cells(rows):
+            for cell_id, part in parts:
                 if cell_id not in seen:  # else a kill between compacting and deleting
                     seen.add(cell_id)
                     found.n_cells += 1
@@ -209,6 +212,15 @@ def read_checked(data: bytes, name: str, study: str, schema: pa.Schema, version:
             raise ValueError("its columns are not those of this study")
         return schema.empty_table()
     return rows
+
+
+def _check_counts(
+    parts: Sequence[tuple[str, pa.Table]], n_rows: Callable[[str], int | None]
+) -> None:
+    """ValueError where a cell has too few rows or too many."""
+    for cell_id, rows in parts:
+        if n_rows(cell_id) not in (None, len(rows)):
+            raise ValueError(f"cell {cell_id} has {len(rows)} rows, {n_rows(cell_id)} expected")
 
 
 def split_cells(rows: pa.Table) -> Iterator[tuple[str, pa.Table]]:

@@ -76,9 +76,14 @@ def evaluate(cell: Cell, loaded: Loaded) -> schema.Columns:
     return {"image": ids.numpy(), "label": labels.numpy(), "predicted": predicted.numpy()}
 
 
+def n_images(cell: Cell) -> int:
+    """A row per image."""
+    return cell.count
+
+
 def study(name: str, version: int = 1) -> Study[Cell, Loaded]:
     """Scores; studies that ask different questions keep them under their own names."""
-    return Study(name, version, Cell, Row, load, evaluate, sample=first_images)
+    return Study(name, version, Cell, Row, load, evaluate, sample=first_images, n_rows=n_images)
 
 
 def cells(

@@ -72,6 +72,23 @@ def test_a_failing_cell_is_named_counted_and_retried(store, tmp_path, capsys):
     assert (again.n_stored, again.n_run, len(again.failed)) == (2, 1, 2)
 
 
+@pytest.mark.parametrize("compact", [False, True])
+@pytest.mark.parametrize("kept", [[0, 1], [0, 1, 2, 2]])
+def test_a_cell_with_too_few_or_too_many_rows_is_set_aside_and_made_again(store, kept, compact):
+    cells, study = [Cell(number=n) for n in range(3)], replace(SQUARES, n_rows=lambda _: 3)
+    sweep(store, cells, study)
+    before = rows(store)
+    wrong = evaluate_cell(study, cells[1], store).take(kept)
+    store.write("squares", "w", wrong)
+    assert not compact or store.compact("squares", "w") == 3
+    outcome = sweep(store, cells, study)
+    assert (outcome.n_stored, outcome.n_run) == ((0, 3) if compact else (2, 1))
+    assert rows(store) == before
+    assert len(store.root.sizes("aside/squares/w")) == 1
+    (failed,) = sweep(store, [Cell(number=9)], replace(study, n_rows=lambda _: 4)).failed.values()
+    assert failed == "ValueError: expected 4 rows, evaluate gave 3"
+
+
 def test_an_interrupted_sweep_keeps_what_is_stored(store):
     def interrupted(cell, n_threads):
         if cell.number == 2:

@@ -26,6 +26,9 @@ class Plan(Protocol):
         False where the plan has no use for such a cell: it is no part of this sweep.
         """
 
+    def waiting(self, cell_id: str) -> Any | None:
+        """The cell of that id where it waits to be handed out, None where that is not known."""
+
     def best(self) -> str:
         """The best answer so far, a few words for the progress line; empty where there is none."""
 
@@ -61,3 +64,7 @@ class Grid:
         if digest is not None:
             self._watch(digest)
         return True
+
+    def waiting(self, cell_id: str) -> Any | None:
+        """The cell of that id, until it is handed out or told."""
+        return self._waiting.get(cell_id)

@@ -58,8 +58,9 @@ class Study(Generic[C, L]):
     `load` fetches what a cell needs (cached per process, where that pays); `evaluate` turns it
     into columns, one value per row of `row`'s fields; `digest` boils a cell's rows, an Arrow
     table, down to what the plan is told of them, so that a driver of a thousand workers does not
-    read every row. None has heard of Ray, nor `evaluate` of the bank. Raise `version` when
-    `evaluate` changes meaning: earlier rows then no longer count.
+    read every row. `n_rows` is how many rows a cell has, None where the cell alone does not say:
+    stored rows of another number do not count as done. None has heard of Ray, nor `evaluate` of
+    the bank. Raise `version` when `evaluate` changes meaning: earlier rows then no longer count.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Study(Generic[C, L]):
     evaluate: Callable[[C, L], schema.Columns | Made]
     digest: Callable[[schema.Table], Any] = whole
     sample: Callable[[C], C] | None = None  # a small cell, whose rows are the first of the cell's
+    n_rows: Callable[[C], int | None] = lambda _: None
 
     def cell_id(self, cell: Any) -> str:
         """The cell's name for ever."""

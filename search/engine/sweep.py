@@ -96,6 +96,7 @@ class Sweep:
         """Tell the plan what is stored, and the user what could not be used."""
         found, study, name = Found(), self.study, self.outcome.sweep
         how: dict[str, Any] = {"version": study.version, "only": self.plan.cell_ids}
+        how |= {"n_rows": self._n_rows}
         for cell_id, rows in self.store.cells(study.name, name, study.schema(), found, **how):
             self.outcome.n_stored += self.plan.tell(cell_id, study.digest(rows))
         for aside in found.set_aside:
@@ -103,6 +104,11 @@ class Sweep:
                 f"warning: {aside.name} cannot be used ({aside.reason}); moved to "
                 f"{aside.moved_to}, its cell is computed again"
             )
+
+    def _n_rows(self, cell_id: str) -> int | None:
+        """How many rows a cell must have that the plan waits for."""
+        cell = self.plan.waiting(cell_id)
+        return None if cell is None else self.study.n_rows(cell)
 
     def note_start(self) -> None:
         """From now on the store says that this sweep is running."""

@@ -120,7 +120,10 @@ def evaluate_cell(
         finished_at=now(),
     )
     named: dict[str, Any] = {"study": study.name, "version": study.version, "cell": cell}
-    return schema.rows_table(study.schema(), columns=columns, made=made, **named)
+    rows = schema.rows_table(study.schema(), columns=columns, made=made, **named)
+    if study.n_rows(cell) not in (None, len(rows)):
+        raise ValueError(f"expected {study.n_rows(cell)} rows, evaluate gave {len(rows)}")
+    return rows
 
 
 def _put(made: Made, bank: Bank) -> schema.Columns:

@@ -105,7 +105,12 @@ class OutputsRow:
 
 def chain_study(source: Source) -> Study[ChainCell, Place]:
     """Training a chain on the training split of a source."""
-    return Study("chain", VERSION, ChainCell, ChainRow, _here, partial(_chain, source))
+    how = partial(_chain, source)
+    return Study("chain", VERSION, ChainCell, ChainRow, _here, how, n_rows=_n_epochs)
+
+
+def _n_epochs(cell: ChainCell) -> int:
+    return len(cell.qualities) * cell.epochs
 
 
 def chain_id(cell: ChainCell) -> str:

@@ -89,7 +89,8 @@ class ExamplesRow:
 
 def benign_study(source: Source) -> Study[BenignCell, tuple[nn.Module, str]]:
     """Images of a source as they are."""
-    return Study("benign", 2, BenignCell, ImageRow, _load_benign, partial(_benign, source))
+    how = partial(_benign, source)
+    return Study("benign", 2, BenignCell, ImageRow, _load_benign, how, n_rows=_count)
 
 
 def _load_benign(cell: BenignCell, place: Place) -> tuple[nn.Module, str]:
@@ -206,5 +207,12 @@ def _examples(cell: ExamplesCell, loaded: tuple[Images, Guarded, str]) -> Made:
     return Made(columns, {"images": attacked.cpu(), "labels": block.labels, "ids": block.ids})
 
 
-ADVERSARIAL = Study("adversarial", 3, AdversarialCell, ImageRow, _load_adversarial, _adversarial)
-EXAMPLES = Study("examples", 3, ExamplesCell, ExamplesRow, _load_examples, _examples)
+def _count(cell: BenignCell | AdversarialCell | ExamplesCell) -> int:
+    """A row per image."""
+    return cell.count
+
+
+ADVERSARIAL = Study(
+    "adversarial", 3, AdversarialCell, ImageRow, _load_adversarial, _adversarial, n_rows=_count
+)
+EXAMPLES = Study("examples", 3, ExamplesCell, ExamplesRow, _load_examples, _examples, n_rows=_count)

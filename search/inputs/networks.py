@@ -148,7 +148,13 @@ def shared_sweep(cell: ClassifierCell | Inputs, *words: str) -> str:
 def classifier(engine: Sweeper, source: Source, cell: ClassifierCell, *, label: str) -> str:
     """The piece of a classifier, trained or opened where it is not in the bank."""
     study = Study(
-        "classifier", 2, ClassifierCell, ClassifierRow, _here, partial(_classifier, source)
+        "classifier",
+        2,
+        ClassifierCell,
+        ClassifierRow,
+        _here,
+        partial(_classifier, source),
+        n_rows=lambda cell: max(1, cell.epochs),
     )
     n_classes = len(source.open().classes)
     (rows,) = make(
@@ -221,7 +227,8 @@ def trained_of(rows: schema.Table) -> Trained:
 
 def trained_study(source: Source) -> Study[TrainCell, Place]:
     """Training by a recipe on the training split of a source, which goes on after a kill."""
-    return Study("training", 1, TrainCell, TrainRow, _here, partial(_train, source))
+    how = partial(_train, source)
+    return Study("training", 1, TrainCell, TrainRow, _here, how, n_rows=lambda cell: cell.epochs)
 
 
 def _train(source: Source, cell: TrainCell, place: Place) -> Made:

@@ -161,6 +161,10 @@ class BestFirst:
                 progress.next_block[subject] += 1
         return True
 
+    def waiting(self, _: str) -> None:
+        """Not known: cells are made when they are asked for."""
+        return
+
 
 def _in_order(pieces: Sequence[Piece], largest: int) -> list[Block]:
     """Blocks of all pieces, those with the smallest margins first."""

@@ -61,8 +61,13 @@ def evaluate(cell: Cell, loaded: tuple[Images, torch.nn.Module]) -> schema.Colum
     }
 
 
-SEARCH = Study("qtable_search", 2, Cell, Row, load_block, evaluate, digest, first_images)
-REPORT = Study("qtable_report", 2, Cell, Row, load_block, evaluate, digest, first_images)
+def n_rows(cell: Cell) -> int:
+    """A row per image and table."""
+    return cell.count * len(cell.tables)
+
+
+_HOW = (Cell, Row, load_block, evaluate, digest, first_images, n_rows)
+SEARCH, REPORT = Study("qtable_search", 2, *_HOW), Study("qtable_report", 2, *_HOW)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,6 +32,7 @@ from search.tuning.driver import Failed
 from search.tuning.space import Setting
 
 STUDY, REPORT = "ensemble_tune", "ensemble_report"
+N_SUBSETS = 2 ** len(chains.MEMBERS) - 1  # all but the empty one
 _KINDS = (("search", "benign"), ("search", "adversarial"))
 
 
@@ -169,7 +170,9 @@ class Ensembles:
         found = self.found(settings, _KINDS)
         n_benign = sum(len(piece.images) for piece in self.of(*_KINDS[0]))
         how = partial(subsets.load, found), partial(subsets.score, n_benign), subsets.counted
-        study = Study(STUDY, 1, subsets.SubsetsCell, subsets.SubsetRow, *how)
+        study = Study(
+            STUDY, 1, subsets.SubsetsCell, subsets.SubsetRow, *how, n_rows=lambda _: N_SUBSETS
+        )
         cells = [self._subsets_cell(setting) for setting in settings]
         told: list[tuple[str, Scores]] = []
         plan = Grid(study.cell_id, cells, watch=told.append)
@@ -185,7 +188,12 @@ class Ensembles:
         kinds = (("report", "adversarial"), ("report", "benign"))
         found = self.found([one.setting for one in chosen], kinds)
         how = partial(subsets.load, found), subsets.predict
-        study = Study(REPORT, 1, subsets.ReportCell, subsets.ReportRow, *how)
+        n_images = {kind: sum(len(p.images) for p in self.of(*kind)) for kind in kinds}
+
+        def n_rows(cell: subsets.ReportCell) -> int:
+            return n_images[cell.split, cell.subject]
+
+        study = Study(REPORT, 1, subsets.ReportCell, subsets.ReportRow, *how, n_rows=n_rows)
         plan = Grid(study.cell_id, [self._report_cell(one, *k) for k in kinds for one in chosen])
         outcome = self.engine.sweep(study, plan, self.sweep, label="held-out report")
         if outcome.failed:
