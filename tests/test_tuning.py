@@ -9,6 +9,9 @@ from pathlib import Path
 import optuna
 import pytest
 import tuners
+from optuna.distributions import IntDistribution
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from tuners import AXES, OPTIMUM, Trainer, drive, outcomes, scores_of, tuning_of
 
@@ -62,6 +65,53 @@ def test_membership_is_eight_real_parameters_answered_by_enumeration(tmp_path):
             m: m in used for m in tuners.MEMBERS
         }
         assert trial["constraints"] == {tuning.RULE_BROKEN: 1.0 - 1}  # 1 lost, 1 allowed
+
+
+MISFITS = [
+    ({"sigma_255": 15}, "expected sigma_255 of 0-32/2, found 15"),
+    ({"sigma_255": -4, "qs_af": 41}, "found -4"),
+    ({"sigma_255": "ten"}, "found 'ten'"),
+    ({"qs_af": float("nan")}, "found nan"),
+    ({"qs_af": None}, "found None"),
+    ({"sigma": 10}, "expected parameters among sigma_255, qs_af, found 'sigma'"),
+    ({"use_M": False}, "found 'use_M'"),  # enumerated here, not searched
+]
+
+
+def test_trials_enqueued_by_hand_that_fit_no_setting_fail_and_the_study_goes_on(tmp_path):
+    quiet = outcomes(drive(tmp_path / "quiet", until=6))
+    drive(tmp_path, until=2)
+    path = tmp_path / "tuning" / "t.journal"
+    study = optuna.load_study(study_name="t", storage=JournalStorage(JournalFileBackend(str(path))))
+    for params, _ in MISFITS:
+        study.enqueue_trial(params)
+    study.enqueue_trial({"sigma_255": 16, "qs_af": 41})  # the second start, asked for by hand
+    trials = drive(tmp_path, until=6 + len(MISFITS), parallel=3)
+    failed = [t for t in trials if t["state"] == "FAIL"]
+    for trial, (_, reason) in zip(failed, MISFITS, strict=True):
+        assert reason in trial["user_attrs"]["error"]
+    assert len(outcomes(trials)) == 6
+    assert outcomes(trials)[:2] == quiet[:2]
+    assert len(drive(tmp_path, until=8 + len(MISFITS))) == 8 + len(MISFITS)
+
+
+def test_a_trial_added_by_hand_off_the_grid_does_not_end_the_study(tmp_path):
+    drive(tmp_path, until=4)
+    path = tmp_path / "tuning" / "t.journal"
+    study = optuna.load_study(study_name="t", storage=JournalStorage(JournalFileBackend(str(path))))
+    wider = {"sigma_255": IntDistribution(-9, 99), "qs_af": IntDistribution(0, 99)}
+    params = {"sigma_255": 15, "qs_af": 41}
+    study.add_trial(optuna.trial.create_trial(params=params, distributions=wider, value=1.0))
+    assert [t["state"] for t in drive(tmp_path, until=8)] == ["COMPLETE"] * 8
+
+
+def test_a_searched_ensemble_without_members_is_refused():
+    space = Space(AXES, tuners.MEMBERS)
+    assert space.misfit({f"use_{m}": False for m in tuners.MEMBERS}) == (
+        "expected a member to be used, found none"
+    )
+    assert space.misfit({"use_M": "yes"}) == "expected use_M of true or false, found 'yes'"
+    assert space.misfit({"use_M": 0, "sigma_255": 10}) == ""
 
 
 def test_searched_membership_finds_the_best_subset_and_obeys_the_limit(tmp_path):

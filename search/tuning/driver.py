@@ -164,7 +164,7 @@ class Driver:
         names = self.tuning.space.distributions
         reclaim(self.study, names)
         goal = until if until is not None else len(self.ended()) + (more or 0)
-        while (left := goal - len(self.ended())) > 0:
+        while (left := self._left(goal)) > 0:
             batch = [trial for _ in range(min(parallel, left)) if (trial := self._ask())]
             if not batch:
                 say(f"{self.tuning.study}: every setting of the search space was tried")
@@ -172,6 +172,19 @@ class Driver:
             answers = self.evaluate([{n: int(t.params[n]) for n in names} for t in batch])
             for trial, answer in zip(batch, answers, strict=True):
                 self._tell(trial, answer)
+
+    def _left(self, goal: int) -> int:
+        """How many trials to go, once those enqueued by hand that fit no setting have failed."""
+        store, asked = self.opened.storage, self.tuning
+        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+            if reason := asked.space.misfit(trial.system_attrs.get("fixed_params", {})):
+                self.opened.check_lease()
+                say(f"{asked.study}: trial {trial.number} FAILED: {reason}")
+                study_id = store.get_study_id_from_name(asked.study)
+                own = store.get_trial_id_from_study_id_trial_number(study_id, trial.number)
+                store.set_trial_user_attr(own, ERROR, reason)
+                store.set_trial_state_values(own, TrialState.FAIL)
+        return goal - len(self.ended())
 
     def ended(self) -> list[FrozenTrial]:
         """Trials that have their answer, in the order of their numbers."""
@@ -198,7 +211,8 @@ class Driver:
     def _ask(self) -> Trial | None:
         """The next trial: one that waits (a second attempt), a start, or a draw."""
         self.opened.check_lease()
-        space, starts, known = self.tuning.space, self.tuning.starts, taken(self.study)
+        space, starts = self.tuning.space, self.tuning.starts
+        known = [trial for trial in taken(self.study) if trial.params]  # not those refused
         if not self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
             tried = {tuple(t.params.get(name) for name in space.distributions) for t in known}
             if len(known) < len(starts):

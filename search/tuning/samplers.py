@@ -69,11 +69,17 @@ class Sampler(BaseSampler):
     ) -> dict[str, Any]:
         """A setting that no ended or running trial has, while there is one."""
         others = [t for t in taken(study) if t.number != trial.number]
-        known = [t for t in others if search_space.keys() <= t.params.keys()]
+        known = [t for t in others if self._fits(t)]
         wanted = self._draw(study, known)
         tried: list[Setting] = [t.params for t in known]
         chosen = self._space.nearest_untried(wanted, tried) or wanted
         return {n: bool(v) if search_space[n] == MEMBERSHIP else v for n, v in chosen.items()}
+
+    def _fits(self, trial: FrozenTrial) -> bool:
+        """Whether the trial has a whole setting of the space: one added by hand need not."""
+        names = self._space.distributions.keys()
+        own = {name: trial.params[name] for name in names & trial.params.keys()}
+        return len(own) == len(names) and not self._space.misfit(own)
 
     def _draw(self, study: optuna.Study, known: list[FrozenTrial]) -> dict[str, Any]:
         """A draw that knows the trials it should and no others, in memory."""

@@ -82,6 +82,20 @@ class Space:
             return grid
         return grid[grid[:, len(self.axes) :].any(axis=1)]  # no ensemble without a member
 
+    def misfit(self, params: Mapping[str, object]) -> str:
+        """Why no setting has these values of some parameters; empty where one has them."""
+        allowed: dict[str, tuple[object, ...]] = {axis.name: axis.values for axis in self.axes}
+        allowed |= {use(member): MEMBERSHIP.choices for member in self.members}
+        for name, value in params.items():
+            if name not in allowed:
+                return f"expected parameters among {', '.join(allowed)}, found {name!r}"
+            if value not in allowed[name]:
+                axis = next((str(axis) for axis in self.axes if axis.name == name), "true or false")
+                return f"expected {name} of {axis}, found {value!r}"
+        if self.members and not any(params.get(use(member), True) for member in self.members):
+            return "expected a member to be used, found none"
+        return ""
+
     def nearest_untried(self, wanted: Setting, tried: Iterable[Setting]) -> dict[str, int] | None:
         """The setting nearest to the one wanted, in steps of the grid, that is not tried yet.
 
