@@ -1,8 +1,9 @@
-"""Before a search: check the machines, and submit to a cluster.
+"""Before a search: check the machines, submit to a cluster, and take weights from elsewhere.
 
 python -m search doctor                                     # this machine and its cluster, if any
 python -m search doctor --cluster cluster.yaml              # a cluster file, before `ray up`
 python -m search submit cluster.yaml jobs/qtable_search.py -- --eps-255 8
+python -m search weights convert model.pth model.safetensors   # what torch.save wrote
 """
 
 import argparse
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 
 from core.data import KNOWN
 from core.errors import InputError
+from core.models import convert
 from results.query import default_store
 from search.cluster.doctor import Questions, findings
 from search.cluster.file import check_files
@@ -32,8 +34,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     send.add_argument("cluster", metavar="CLUSTER.YAML")
     send.add_argument("script", metavar="SCRIPT")
     send.add_argument("arguments", nargs="*", metavar="-- ARGUMENT", help="of the job, after --")
+    weights = commands.add_parser("weights", help="weights that were saved elsewhere")
+    turn = weights.add_subparsers(metavar="convert", required=True).add_parser(
+        "convert", help="numbers of a .pth or .pt file, as safetensors; nothing in it is run"
+    )
+    turn.add_argument("source", metavar="FILE")
+    turn.add_argument("target", metavar="OUT.safetensors")
+    turn.add_argument("--prefix", default="", metavar="NAME", help="of one of several networks")
     options = parser.parse_args(argv)
     try:
+        if options.command == "weights":
+            return _convert(options.source, options.target, options.prefix)
         if options.command == "submit":
             return submit(options.cluster, options.script, options.arguments, tmux=options.tmux)
         if options.cluster:
@@ -54,6 +65,17 @@ def _doctor_flags(parser: argparse.ArgumentParser) -> None:
     add("--model", default="small_resnet", metavar="NAME", help="checkpoint:PATH is looked for")
     add("--gpus", type=gpu_share, metavar="N", help="GPUs per task that you mean to ask for")
     add("--cluster", nargs="+", metavar="FILE", help="check cluster files instead, nothing else")
+
+
+def _convert(source: str, target: str, prefix: str) -> int:
+    done = convert(source, target, prefix=prefix)
+    print(f"{target}: {done.n_tensors} tensors{f' of {done.place}' if done.place else ''}")
+    if done.left_out:
+        print(f"left out: {', '.join(done.left_out)[:300]}")
+    if done.n_rounded:
+        print(f"{done.n_rounded} of them were float64 and are rounded to float32")
+    print(f"--model checkpoint:{target} --architecture {done.architecture or 'NAME'} opens it")
+    return 0
 
 
 def _doctor(asked: Questions) -> int:

@@ -134,6 +134,12 @@ class Flags:
         "NAME",
     )
     architecture: str | None = flag(None, "of a checkpoint that does not name its own", "NAME")
+    normalise: str | None = flag(
+        None,
+        f"how such a checkpoint's images are normalised: {models.GRAMMAR}; what is published for "
+        "the architecture unless the file or this says else",
+        "HOW",
+    )
     epochs: int | None = flag(
         None, "of training, for a network that is trained here; by data set unless given"
     )

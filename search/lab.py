@@ -110,7 +110,7 @@ class Lab:
             )
         if model is not None:
             epochs = source.epochs if needs_training(model) else None
-            source = replace(source, model=model, architecture=None, epochs=epochs)
+            source = replace(source, model=model, architecture=None, normalise=None, epochs=epochs)
         cell = networks.classifier_cell(source, self.data)
         if source.model == self.source.model:
             cell = replace(cell, seed=derived(source.seed, "surrogate"))
@@ -159,7 +159,11 @@ class Lab:
         """So many images of each split as they are; None: 1000 or all there are."""
         flag = {"search": "--benign", "report": "--report-benign"}
         n = {name: pictures.n_of(self.data, name, k, flag[name]) for name, k in splits.items()}
-        return pictures.benign(self.engine, self.source, self.inputs, self.classifier, n=n)
+        made = pictures.benign(self.engine, self.source, self.inputs, self.classifier, n=n)
+        if not needs_training(self.source.model):
+            right = np.concatenate([piece.right for piece in made.pieces])
+            networks.say_right(self.inputs.model, right, n_classes=len(self.data.classes))
+        return made
 
     def attack(self, text: str, *, eight_bit: bool = True, **given: Any) -> Attack:
         """The attack that a text names, on images of these data; as `parse_attack`.

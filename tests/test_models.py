@@ -210,7 +210,7 @@ def test_files_of_another_kind_are_refused_and_never_unpickled(tmp_path):
         path.write_bytes(content)
         fault("safetensors", load_checkpoint, path)
     torch.save({"a": torch.zeros(1)}, path)
-    fault("pickles", load_checkpoint, path)
+    fault("weights convert", load_checkpoint, path)
     assert not marker.exists()
 
 

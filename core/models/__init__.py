@@ -2,21 +2,28 @@
 
 from core.models.architectures import architecture, check_name, input_channels
 from core.models.checkpoints import load_checkpoint, read_tensors, save_checkpoint
+from core.models.convert import Converted, convert
 from core.models.folding import folded
 from core.models.normalised import Blueprint, Normalised
 from core.models.own import LeNet, SmallResNet
 from core.models.pretrained import open_pretrained
 from core.models.spec import ModelSpec, needs_training, parse_spec
+from core.models.statistics import GRAMMAR, IMAGENET, Statistics, parse_statistics, published
 from core.models.weights import from_tensors, to_tensors
 
 __all__ = [
+    "GRAMMAR",
+    "IMAGENET",
     "Blueprint",
+    "Converted",
     "LeNet",
     "ModelSpec",
     "Normalised",
     "SmallResNet",
+    "Statistics",
     "architecture",
     "check_name",
+    "convert",
     "folded",
     "from_tensors",
     "input_channels",
@@ -24,6 +31,8 @@ __all__ = [
     "needs_training",
     "open_pretrained",
     "parse_spec",
+    "parse_statistics",
+    "published",
     "read_tensors",
     "save_checkpoint",
     "to_tensors",

@@ -1,6 +1,7 @@
 """Classifiers in safetensors files: numbers and text, nothing that can be executed."""
 
 import os
+import shlex
 from pathlib import Path
 
 import torch
@@ -10,12 +11,14 @@ from torch import Tensor
 
 from core.digests import digest
 from core.errors import InputError
-from core.models.architectures import input_channels, timm_module
+from core.models.architectures import input_channels
+from core.models.foreign import fitted
 from core.models.normalised import Blueprint, Normalised
+from core.models.statistics import parse_statistics, published
 from core.models.weights import blank, from_tensors, load_weights, to_tensors
+from core.standins import stand_in
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+PICKLES = (b"PK\x03\x04", b"\x80")  # torch's archives, and what it wrote before them
 
 _DIGEST = "digest"
 
@@ -65,47 +68,56 @@ def load_checkpoint(path: str | Path) -> Normalised:
         raise InputError(f"{path}: {cause}") from cause
 
 
-def load_foreign(path: str | Path, blueprint: Blueprint) -> Normalised:
-    """Weights saved elsewhere (a backbone's bare state dict), for a named architecture.
+def load_foreign(
+    path: str | Path, blueprint: Blueprint, normalise: str | None = None
+) -> Normalised:
+    """Weights saved elsewhere (a state dict), for a named architecture; as `fitted` reads them.
 
-    The file does not say how its images were normalised: for timm it is what timm publishes for
-    the name, for other networks of three channels ImageNet's mean and deviation. InputError for
-    tensors that do not fit, or a gray network, whose normalisation is not known.
+    Images are normalised as `normalise` says (`parse_statistics`), else as the file says (a mean
+    and a deviation beside the network), else as published for the architecture's own weights.
+    InputError for tensors that do not fit, or a gray network whose normalisation nobody says.
     """
     tensors, _ = read_tensors(path)
-    name = blueprint.architecture
-    if input_channels(name, blueprint.channels) != 3:
-        raise InputError(
-            f"expected a checkpoint that says how gray images were normalised, got {path}.\n"
-            "Hint: wrap the network in core.models.Normalised and use core.models.save_checkpoint."
-        )
-    mean, std = IMAGENET_MEAN, IMAGENET_STD
+    n_channels = input_channels(blueprint.architecture, blueprint.channels)
+    given = parse_statistics(normalise, n_channels) if normalise else None
     model = blank(blueprint)
-    if name.startswith("timm:"):
-        plain = name.removeprefix("timm:")
-        published = timm_module(plain, pretrained=False).get_pretrained_cfg(plain)
-        mean, std = (published.mean, published.std) if published else (mean, std)
     try:
-        load_weights(model.backbone, tensors)
+        weights, stated = fitted(tensors, model.backbone.state_dict())
+        load_weights(model.backbone, weights)
     except InputError as cause:
         raise InputError(f"{path}: {cause}") from cause
+    if n_channels != 3 and not (given or stated):
+        raise InputError(
+            f"expected a checkpoint that says how gray images were normalised, got {path}.\n"
+            "Hint: say it with --normalise MEAN/STD, or wrap the network in core.models.Normalised "
+            "and use core.models.save_checkpoint."
+        )
+    mean, std = given or stated or published(blueprint.architecture)
     return Normalised(model.backbone, mean=mean, std=std, blueprint=blueprint).eval()
 
 
 def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors and metadata of a safetensors file; for any other an InputError, never unpickling."""
-    if not Path(path).is_file():
+    try:
+        with Path(path).open("rb") as raw:
+            head = raw.read(200)
+    except (OSError, ValueError) as cause:
+        found = getattr(cause, "strerror", None) or str(cause)
         raise InputError(
-            f"expected a safetensors file at {path}, found none.\n"
-            "Hint: checkpoint:PATH takes the path of one file."
-        )
+            f"expected a safetensors file at {path}, found none: {found}.\n"
+            "Hint: checkpoint:PATH takes the path of one file of this machine."
+        ) from cause
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118 - no dict
     except (SafetensorError, OSError, ValueError) as cause:
+        found, hint = stand_in(head) or (str(cause), "it is damaged or cut; copy or fetch it again")
+        if head.startswith(PICKLES):
+            found = "one of torch.save, a pickle, which can run code, so it is not read"
+            hint = (
+                f"`python -m search weights convert {shlex.quote(str(path))} NEW.safetensors` "
+                "takes the numbers out of it and nothing else"
+            )
         raise InputError(
-            f"expected a whole safetensors file at {path}, got: {cause}\n"
-            "Hint: .pt and .pth files are pickles, which can run code, so they are not read; turn "
-            "one you trust into safetensors with "
-            "safetensors.torch.save_file(torch.load(path, weights_only=True), new_path)."
+            f"expected a whole safetensors file at {path}, found {found}.\nHint: {hint}."
         ) from cause

@@ -1,5 +1,7 @@
 """Classifiers whose weights exist already: published ones, and checkpoints."""
 
+import torch
+
 from core.errors import InputError
 from core.models.architectures import check_reads, timm_module, torchvision_models
 from core.models.checkpoints import load_checkpoint, load_foreign, read_tensors
@@ -9,14 +11,21 @@ from core.models.weights import check_finite
 
 
 def open_pretrained(
-    spec: str, *, n_classes: int, channels: int, side: int, architecture: str | None = None
+    spec: str,
+    *,
+    n_classes: int,
+    channels: int,
+    side: int,
+    architecture: str | None = None,
+    normalise: str | None = None,
 ) -> Normalised:
     """The classifier that `spec` names, with its weights, in eval mode on the CPU.
 
     `spec` is `NAME` (torchvision, its default weights), `timm:NAME` or `checkpoint:PATH`; the
     numbers are the data's. `architecture` is that of a checkpoint saved elsewhere, which has no
-    metadata. InputError: unknown name (before any download), failed download, damaged or unfit
-    checkpoint, another number of classes, a side the network cannot read.
+    metadata; `normalise` its mean and deviation, as `parse_statistics` reads them. InputError:
+    unknown name (before any download), failed download, damaged or unfit checkpoint, another
+    number of classes, a side the network cannot read, answers that are no numbers.
     """
     parsed = parse_spec(spec)
     if parsed.source == "train":
@@ -29,27 +38,42 @@ def open_pretrained(
             f"expected no separate architecture for {spec!r}, got {architecture!r}.\n"
             "Hint: only checkpoint:PATH takes one, and only for files saved elsewhere."
         )
+    if normalise is not None and parsed.source != "checkpoint":
+        raise InputError(
+            f"expected no normalisation for {spec!r}, which is published with its own, got "
+            f"{normalise!r}.\nHint: only checkpoint:PATH takes one, and only for files saved "
+            "elsewhere."
+        )
     wanted = Blueprint(
         architecture=architecture or spec, n_classes=n_classes, channels=channels, side=side
     )
     if parsed.source == "checkpoint":
-        return _checkpoint(parsed.name, wanted, architecture)
+        model = _checkpoint(parsed.name, wanted, architecture, normalise)
+        _check_answers(parsed.name, model)
+        return model
     model = (_timm if parsed.source == "timm" else _torchvision)(spec, wanted)
     check_finite(model.state_dict())
     check_reads(model.backbone, spec, 3, side)
     return model.eval()
 
 
-def _checkpoint(path: str, wanted: Blueprint, architecture: str | None) -> Normalised:
+def _checkpoint(
+    path: str, wanted: Blueprint, architecture: str | None, normalise: str | None
+) -> Normalised:
     metadata = read_tensors(path)[1]
     if architecture is not None and "architecture" not in metadata:
-        return load_foreign(path, wanted)
+        return load_foreign(path, wanted, normalise)
     model = load_checkpoint(path)
     found = model.blueprint
     if architecture not in (None, found.architecture):
         raise InputError(
             f"expected a checkpoint of {architecture!r}, found {found.architecture!r} in {path}.\n"
             "Hint: leave the architecture out; this file names its own."
+        )
+    if normalise is not None:
+        raise InputError(
+            f"expected no separate normalisation, for {path} says its own, got {normalise!r}.\n"
+            "Hint: leave it out."
         )
     _check_classes(path, found.n_classes, wanted.n_classes)
     if (found.channels, found.side) != (wanted.channels, wanted.side):
@@ -59,6 +83,18 @@ def _checkpoint(path: str, wanted: Blueprint, architecture: str | None) -> Norma
             f"Hint: open the data it was trained on, with --side {found.side}."
         )
     return model
+
+
+def _check_answers(path: str, model: Normalised) -> None:
+    """InputError unless the network's answer to a gray image is numbers."""
+    shape = model.blueprint
+    with torch.inference_mode():
+        logits = model(torch.full((1, shape.channels, shape.side, shape.side), 0.5))
+    if not bool(torch.isfinite(logits).all()):
+        raise InputError(
+            f"expected a network that answers with numbers, found NaN or infinity from {path}.\n"
+            "Hint: the file is damaged, or was made for another architecture."
+        )
 
 
 def _torchvision(spec: str, wanted: Blueprint) -> Normalised:

@@ -1,5 +1,6 @@
 """A classifier as plain tensors and text, and back."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 
@@ -25,7 +26,7 @@ def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> 
     """The classifier that `to_tensors` took apart, in eval mode on the CPU.
 
     InputError for metadata of another kind, NaN or infinite weights, tensors that are missing,
-    unexpected or of another shape.
+    unexpected, of another shape or of another type.
     """
     model = blank(read_blueprint(metadata))
     load_weights(model, tensors)
@@ -40,7 +41,7 @@ def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> 
 def read_blueprint(metadata: Mapping[str, str]) -> Blueprint:
     """The blueprint in a file's metadata; an `InputError` if it is none of ours."""
     numbers = [metadata.get(name, "") for name in ("n_classes", "channels", "side")]
-    whole = "architecture" in metadata and all(number.isdecimal() for number in numbers)
+    whole = "architecture" in metadata and all(re.fullmatch(r"[0-9]{1,6}", n) for n in numbers)
     if metadata.get("format") != FORMAT or not whole:
         raise InputError(
             f"expected metadata of format {FORMAT!r} with architecture, n_classes, channels and "
@@ -73,10 +74,16 @@ def load_weights(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
         for name, own in expected.items()
         if name in tensors and tensors[name].shape != own.shape
     ]
+    types = [
+        f"{name} {tensors[name].dtype} for {own.dtype}"
+        for name, own in expected.items()
+        if name in tensors and tensors[name].dtype != own.dtype
+    ]
     faults = {
         "missing": sorted(set(expected) - set(tensors)),
         "unexpected": sorted(set(tensors) - set(expected)),
         "of another shape": shapes,
+        "of another type": types,
     }
     found = [f"{_first(names)} {kind}" for kind, names in faults.items() if names]
     if found:

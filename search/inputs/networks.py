@@ -6,7 +6,10 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
-from core import models, training
+import numpy as np
+import torch
+
+from core import codec, models, training
 from core.data import PUBLISHED, Data, open_data
 from core.errors import InputError
 from core.training.adversarial import adversarial_training
@@ -18,6 +21,7 @@ from search.engine.study import Made, Place, Study
 from search.engine.sweep import Sweeper
 from search.inputs.loading import Inputs
 from search.inputs.making import make, sweep_name
+from search.progress import say
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +34,7 @@ class Source:
     download: bool
     model: str
     architecture: str | None
+    normalise: str | None
     epochs: int | None
     seed: int
 
@@ -112,19 +117,91 @@ def classifier_cell(source: Source, data: Data) -> ClassifierCell:
             f"--download and --data-root are for {', '.join(PUBLISHED)}, but --data is "
             f"{source.data!r}.\nHint: leave them out."
         )
-    weights_file = ""
+    if source.normalise and not source.architecture:
+        raise InputError(
+            "--normalise is for a checkpoint that was saved elsewhere, whose --architecture is "
+            f"named too, but --model is {source.model!r}.\nHint: leave --normalise out."
+        )
+    weights_file, normalised = "", ""
     if parsed.source == "checkpoint":
-        models.read_tensors(parsed.name)
+        normalised = _normalised(source, data)
         weights_file = hashlib.sha256(Path(parsed.name).read_bytes()).hexdigest()
     return ClassifierCell(
         data=data_label(source.data),
         side=data.side,
         fingerprint=data.fingerprint,
-        model=model_label(source.model),
+        model=model_label(source.model) + normalised,
         architecture=source.architecture or "",
         weights_file=weights_file,
         epochs=epochs,
         seed=source.seed,
+    )
+
+
+def _normalised(source: Source, data: Data) -> str:
+    """Say how a checkpoint's images are normalised; in rows, where they were not always so."""
+    model = _opened(source, data)
+    found = models.Statistics(*(tuple(p.flatten().tolist()) for p in (model.mean, model.std)))
+    architecture, why, before = source.architecture, "as the file says", found
+    if architecture:
+        usual = models.published(architecture)
+        before = usual if architecture.startswith("timm:") else models.IMAGENET
+        if source.normalise:
+            why = "as --normalise says"
+        elif found.text == usual.text:
+            why = f"as published for {architecture}; --normalise says otherwise"
+    say(f"{model_label(source.model)}: pixels are normalised by {found.text} (mean/std), {why}")
+    return "" if found.text == before.text else f", normalised {found.text}"
+
+
+def say_right(model: str, right: np.ndarray, *, n_classes: int) -> None:
+    """Say how many benign images a network that was not trained here gets right."""
+    share, chance = float(right.mean()), 1 / n_classes
+    say(f"{model}: {right.sum()} of {len(right)} benign images right ({share:.1%})")
+    if share < chance + (1 - chance) / 10:
+        say(
+            f"warning: that is near guessing {n_classes} classes. Is this the normalisation "
+            "that it was trained with (--normalise), the order of the classes, the side?"
+        )
+
+
+def _say_better(
+    source: Source, data: Data, model: models.Normalised, place: Place, n_images: int = 64
+) -> None:
+    """Warn where another usual normalisation gets clearly more images right than the one used."""
+    n = min(n_images, data.size("search"))
+    images, labels = data.batch("search", range(n))
+    pixels, n_channels = codec.to_pixels(images).to(place.device), model.mean.shape[1]
+    backbone = model.backbone.to(place.device)
+    used = models.Statistics(*(tuple(p.flatten().tolist()) for p in (model.mean, model.std)))
+    tried = {used.text: used}
+    for text in ("imagenet", "none", "0.5")[n_channels == 1 :]:
+        other = models.parse_statistics(text, n_channels)
+        tried.setdefault(other.text, other)
+    right = {}
+    for text, (mean, std) in tried.items():
+        one = models.Normalised(backbone, mean=mean, std=std, blueprint=model.blueprint)
+        with torch.inference_mode():
+            logits = one.to(place.device)(pixels)
+        right[text] = int((logits.argmax(1).cpu() == labels).sum())
+    model.cpu()
+    best = max(right, key=lambda text: right[text])
+    if right[best] > right[used.text] + n / 8:
+        place.say(
+            f"warning: normalised by {used.text}, {model_label(source.model)} gets "
+            f"{right[used.text]} of {n} images right, by {best} {right[best]}. "
+            f"Is it --normalise {best}?"
+        )
+
+
+def _opened(source: Source, data: Data) -> models.Normalised:
+    return models.open_pretrained(
+        source.model,
+        n_classes=len(data.classes),
+        channels=data.channels,
+        side=data.side,
+        architecture=source.architecture,
+        normalise=source.normalise,
     )
 
 
@@ -196,13 +273,9 @@ def _classifier(source: Source, cell: ClassifierCell, place: Place) -> Made:
             progress=place.say,
         )
     else:
-        model = models.open_pretrained(
-            source.model,
-            n_classes=len(data.classes),
-            channels=data.channels,
-            side=data.side,
-            architecture=source.architecture,
-        )
+        model = _opened(source, data)
+        if source.architecture:
+            _say_better(source, data, model, place)
         records = [EpochRecord(epoch=0, loss=0.0, n_correct=0, n_images=0, wall_s=0.0)]
     return Made(_columns(records), *models.to_tensors(model))
 
