@@ -1,6 +1,7 @@
 """Images in folders, in every layout."""
 
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 from torchvision import datasets
 
 from core.data import SPLITS, open_data
+from core.data.folder import open_folder
 from core.errors import InputError
 
 
@@ -127,3 +129,149 @@ def test_a_corrupt_file_is_named(tmp_path):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(InputError, match=name):
             data.batch("search", [0, 2])
+
+
+# ---- which folders are classes
+
+
+def flat(root: Path, *names: str, n: int = 5) -> str:
+    for name in names:
+        for i in range(n):
+            picture(root / name / f"{i}.png", level=10 * i)
+    return f"imagefolder:{root}"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("training", "validation", "test"),
+        ("Train", "Val"),
+        ("train_set", "val_set"),
+        ("valid", "test"),
+        ("seg_train", "seg_test", "seg_pred"),
+        ("train2017", "val2017"),
+        ("Training Data", "Testing Data", "sample"),
+        ("trainset", "testset"),
+    ],
+)
+@pytest.mark.parametrize("below", ["", "/cat", "/dog"])
+def test_splits_are_not_taken_for_classes(names, below, tmp_path):
+    spec = flat(tmp_path, *(name + below for name in names), n=1)
+    assert "call them train and val" in fault("looks like splits", spec)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("bus", "car", "train"),
+        ("bus", "car", "val"),
+        ("valid", "invalid"),
+        ("freight_train", "passenger_train", "tram"),
+        ("protest", "retrain", "devil"),
+    ],
+)
+def test_a_class_may_be_called_as_one_split_is(names, tmp_path):
+    assert open_data(flat(tmp_path, *names), side=16).classes == tuple(sorted(names))
+
+
+def test_train_without_val_says_what_is_there(tmp_path):
+    spec = flat(tmp_path, "train/cat", "train/dog", "valid/cat", "valid/dog")
+    assert "found valid" in fault("a link called val", spec)
+
+
+# ---- what lies in folders beside images
+
+
+def test_what_systems_leave_behind_is_no_part_of_the_data(tmp_path):
+    spec = flat(tmp_path, "cat", "dog")
+    clean = open_data(spec, side=16)
+    for name in ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "lost+found", "System Volume Information"):
+        picture(tmp_path / name / "a.png")
+        picture(tmp_path / "cat" / name / "b.png")
+    for name in ("Thumbs.db", ".DS_Store", "desktop.ini", "~$c.png", "._d.png"):
+        (tmp_path / "cat" / name).write_bytes(b"x")
+    assert open_data(spec, side=16).classes == ("cat", "dog")
+    assert open_data(spec, side=16).fingerprint == clean.fingerprint
+
+
+def test_nobody_is_told_to_delete_anything(tmp_path):
+    spec = flat(tmp_path, "cat", "dog")
+    (tmp_path / "owl").mkdir()
+    (tmp_path / "owl" / "a.heic").write_bytes(b"x")
+    (tmp_path / "cat" / "0.png").write_bytes(b"x")
+    said = [fault("1 files of other kinds, such as owl/a.heic", spec)]
+    picture(tmp_path / "owl" / "b.png")
+    with pytest.raises(InputError, match=r"cat/0\.png") as caught:
+        [everything(open_data(spec, side=16), split) for split in SPLITS]
+    for text in (*said, str(caught.value)):
+        assert not {"remove", "delete"} & set(text.lower().replace(".", " ").split())
+
+
+# ---- links, rights, names
+
+
+def test_links_to_files_and_folders_are_followed(tmp_path):
+    flat(tmp_path / "elsewhere", "a", "b")
+    (tmp_path / "images").mkdir()
+    for name, target in (("cat", "a"), ("dog", "b")):
+        (tmp_path / "images" / name).symlink_to(tmp_path / "elsewhere" / target)
+    (tmp_path / "images" / "cat" / "more.png").symlink_to(tmp_path / "elsewhere" / "b" / "0.png")
+    data = open_data(f"imagefolder:{tmp_path / 'images'}", side=16)
+    assert sum(data.size(split) for split in SPLITS) == 11
+
+
+@pytest.mark.parametrize(
+    ("place", "target", "message"),
+    [
+        ("cat/z.png", "/nowhere/z.png", "a link to /nowhere/z.png, which is not there"),
+        ("cat/part", "/nowhere/part", "a link to /nowhere/part, which is not there"),
+        ("owl", "/nowhere/owl", "a link to /nowhere/owl, which is not there"),
+        ("cat/self.png", "self.png", "self.png"),
+        ("cat/loop", "..", "to be the same"),
+        ("cat/loop", ".", "to be the same"),
+        ("cat/deep/loop", "../../dog", "to be the same"),
+        ("owl", "dog", "to be the same"),
+    ],
+)
+def test_links_that_lead_nowhere_or_twice_to_one_place_are_named(place, target, message, tmp_path):
+    spec = flat(tmp_path, "cat", "cat/deep", "dog")
+    (tmp_path / place).symlink_to(target)
+    with pytest.raises(InputError, match=r"^(cannot read|expected)") as caught:
+        open_data(spec, side=16)
+    assert message in str(caught.value)
+    assert place in str(caught.value)
+
+
+def test_validation_images_that_are_the_training_images_are_refused(tmp_path):
+    imagenet(tmp_path, n_val=0)
+    (tmp_path / "val").symlink_to("train")
+    with pytest.raises(InputError, match="to be the same"):
+        assert open_folder(tmp_path, side=16).fingerprint
+
+
+def test_what_is_no_file_and_what_may_not_be_read_is_named(tmp_path, monkeypatch):
+    spec = flat(tmp_path, "cat", "dog")
+    os.mkfifo(tmp_path / "cat" / "pipe.png")
+    with pytest.raises(InputError, match=r"pipe\.png: a pipe"):
+        open_data(spec, side=16)
+    (tmp_path / "cat" / "pipe.png").unlink()
+    own = os.listdir
+    for place in ("cat", "dog", ""):
+
+        def refuse(path, closed=tmp_path / place):
+            if Path(path) == closed:
+                raise PermissionError(13, "Permission denied", str(path))
+            return own(path)
+
+        monkeypatch.setattr(os, "listdir", refuse)
+        with pytest.raises(InputError, match=f"cannot read {tmp_path / place}: Permission denied"):
+            open_data(spec, side=16)
+
+
+def test_names_of_other_encodings_and_nul_are_refused(tmp_path):
+    spec = flat(tmp_path, "cat", "dog")
+    Path(os.fsdecode(os.fsencode(tmp_path / "cat") + b"/\xff.png")).touch()
+    with pytest.raises(InputError, match=r"UTF-8, found .*cat/\\xff.png"):
+        open_data(spec, side=16)
+    with pytest.raises(InputError, match="NUL"):
+        open_data(f"{spec}\0x", side=16)

@@ -1,5 +1,9 @@
 """From an image file of any kind to a square of 8-bit RGB."""
 
+import io
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -22,20 +26,111 @@ def test_decoding_is_torchvisions_evaluation_transform(tmp_path):
         assert np.abs(decode_square(path, 224).astype(int) - theirs).max() <= tolerance
 
 
+COLOUR, GRAY = (200, 100, 50), 124  # and its luminance
+DEEP = ("I;16", "I;16L", "I;16B")
+KINDS = ("png", "tiff", "jpeg", "webp", "bmp", "gif", "ppm")
+
+
+def file_of(mode: str, kind: str) -> io.BytesIO | None:
+    """One colour in a mode of Pillow's, as a file; None where no such file can be."""
+    image, file = Image.new("RGB", (32, 32), COLOUR), io.BytesIO()
+    try:
+        if mode in DEEP:
+            image = Image.new(mode, (32, 32), GRAY * 257)
+        else:
+            image = image.convert(mode, dither=Image.Dither.NONE)
+        image.save(file, kind, **({"lossless": True} if kind == "webp" else {}))
+    except (OSError, ValueError, KeyError):
+        return None
+    return io.BytesIO(file.getvalue())
+
+
+@pytest.mark.parametrize("mode", sorted({*Image.MODES, *DEEP, "La", "PA", "RGBa", "RGBX", "HSV"}))
+def test_every_mode_of_every_kind_of_file_is_the_colour_or_named(mode):
+    unknown = {"F": "32-bit floats", "I": "unknown range", "LAB": "colours in LAB"}
+    for kind in KINDS:
+        file = file_of(mode, kind)
+        if file is None or (mode[0] == "I" and kind in ("webp", "gif")):  # written as white
+            continue
+        held = Image.open(file).mode
+        if held in unknown and not (held == "I" and kind == "ppm"):
+            with pytest.raises(InputError, match=f"at a.file, got: .*{unknown[held]}") as caught:
+                decode_square(file, 32, address="a.file")
+            assert "Hint: convert it to 8-bit RGB" in str(caught.value)
+            continue
+        gray = {"1": 0, "I": 0 if kind == "ppm" else GRAY}.get(mode, GRAY)  # 124 of 65535 is 0
+        wanted = (
+            COLOUR
+            if mode in ("CMYK", "HSV", "LAB", "P", "PA", "YCbCr") or mode[:3] == "RGB"
+            else gray
+        )
+        seen = decode_square(file, 32, address="a.file").astype(int)
+        assert np.abs(seen - wanted).max() <= 6, kind  # a palette of six levels, JPEG, YCbCr
+
+
+def chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
 @pytest.mark.parametrize(
-    ("mode", "kind"),
+    ("depth", "kind", "row", "key", "right"),
     [
-        *[("L", "png"), ("1", "png"), ("P", "png"), ("LA", "png"), ("RGBA", "png")],
-        *[("CMYK", "jpeg"), ("I;16", "png"), ("I;16", "tiff"), ("P", "gif")],
+        (1, 0, b"\x00" * 2 + b"\xff" * 2, (0,), 255),
+        (2, 0, b"\x55" * 4 + b"\xaa" * 4, (1,), 170),
+        (4, 0, b"\x11" * 8 + b"\xaa" * 8, (1,), 170),
+        (8, 0, b"\x0a" * 16 + b"\x96" * 16, (10,), 150),
+        (16, 0, struct.pack(">32H", *[1000] * 16, *[40000] * 16), (1000,), 156),
+        (8, 2, b"\x01\x02\x03" * 16 + b"\x96" * 48, (1, 2, 3), 150),
+        (16, 2, struct.pack(">96H", *[256, 512, 768] * 16, *[40000] * 48), (256, 512, 768), 156),
+    ],
+)  # fmt: skip
+def test_one_transparent_colour_becomes_white_at_every_depth(depth, kind, row, key, right):
+    head = struct.pack(">IIBBBBB", 32, 32, depth, kind, 0, 0, 0)
+    file = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head)
+    file += chunk(b"tRNS", struct.pack(f">{len(key)}H", *key))
+    file += chunk(b"IDAT", zlib.compress((b"\0" + row) * 32)) + chunk(b"IEND", b"")
+    seen = decode_square(io.BytesIO(file), 32)
+    assert (seen[:, :16] == 255).all()
+    assert (seen[:, 16:] == right).all()
+
+
+def test_twelve_bits_of_a_tiff_scale():
+    tags = [
+        (256, 32),
+        (257, 32),
+        (258, 12),
+        (259, 1),
+        (262, 1),
+        (273, 200),
+        (277, 1),
+        (278, 32),
+        (279, 1536),
+    ]
+    head = b"II*\0" + struct.pack("<IH", 8, len(tags))
+    head += b"".join(
+        struct.pack("<HHII", tag, 4 if tag > 270 else 3, 1, value) for tag, value in tags
+    )
+    white = head + bytes(4) + bytes(200 - len(head) - 4) + b"\xff" * 1536
+    assert (decode_square(io.BytesIO(white), 32) == 255).all()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"P5 0 10 255\n", "got: .*"),
+        (b"", "an empty file"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        (b"<html>", "web page"),
+        (b"P5 20000 20000 255\n", "too large: shrink it first"),
+        (b"P5 20 20 255\n123", "may be truncated"),
+        (b"P5 20 20 " + b"9" * 5000 + b"\n", "a.pgm"),
     ],
 )
-def test_every_mode_becomes_the_same_colour(mode, kind, tmp_path):
-    path = tmp_path / f"image.{kind}"
-    if mode == "I;16":
-        Image.fromarray(np.full((32, 32), 255 * 257, dtype=np.uint16)).save(path)
-    else:
-        Image.new("RGB", (32, 32), (255, 255, 255)).convert(mode).save(path)
-    assert (decode_square(path, 32) >= 254).all()  # JPEG may be a level off
+def test_what_is_no_image_says_why(content, message):
+    with pytest.raises(InputError, match=message) as caught:
+        decode_square(io.BytesIO(content), 32, address="a.pgm")
+    assert "at a.pgm, got: " in str(caught.value)
+    assert "\nHint: " in str(caught.value)
 
 
 def test_sixteen_bits_scale_and_transparency_is_white_and_exif_turns(tmp_path):

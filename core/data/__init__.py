@@ -37,6 +37,10 @@ def open_data(
     """
     if seed < 0:
         raise InputError(f"expected a seed of 0 or more, got {seed}.\nHint: use --seed 0.")
+    if "\0" in spec:
+        raise InputError(
+            f"expected data without NUL in the name, got {spec!r}.\nHint: mend the path."
+        )
     kind, _, path = spec.partition(":")
     if kind == "imagefolder" and path:
         return open_folder(path, side=side, seed=seed)

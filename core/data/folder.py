@@ -97,8 +97,10 @@ def open_folder(path: str | Path, *, side: int | None = None, seed: int = 0) -> 
     ImageNet: `train/<class>/...` and `val/<class>/...`. Tiny ImageNet: `train/<class>/images/...`,
     `val/images/...` and `val/val_annotations.txt`. Or `<class>/...` alone. Where `val` exists,
     search and report are two halves of it, class by class, and `train` may be missing; else each
-    class is divided 60/20/20. InputError: missing folder, no or one class, a class without images,
-    no `val` beside `train`, a side outside 8..1024; for a URI also what `RemoteTree` refuses.
+    class is divided 60/20/20. A `train` or `val` that holds images beside other classes is a class.
+    InputError: missing folder, no or one class, a class without images, no `val` beside `train`,
+    classes called as splits are, a side outside 8..1024; and what `LocalTree` or `RemoteTree` does
+    not take.
     """
     chosen = DEFAULT_SIDE if side is None else side
     if chosen not in SIDES:
@@ -113,7 +115,8 @@ def open_folder(path: str | Path, *, side: int | None = None, seed: int = 0) -> 
             f"expected a folder of images at {tree.address()}, found {found}.\n"
             "Hint: imagefolder:PATH takes a folder."
         )
-    with_val = "a folder" in (tree.kind("train"), tree.kind("val"))
+    named = [name for name in ("train", "val") if tree.kind(name) == "a folder"]
+    with_val = any(not layouts.is_class(tree, name) for name in named)
     classes, held = (_with_val if with_val else _plain)(tree, seed)
     if not all(held[split].paths for split in SPLITS[1:]):
         raise InputError(
@@ -126,9 +129,12 @@ def open_folder(path: str | Path, *, side: int | None = None, seed: int = 0) -> 
 def _with_val(tree: Tree, seed: int) -> tuple[tuple[str, ...], dict[Split, Files]]:
     with_train = tree.kind("train") == "a folder"
     if tree.kind("val") != "a folder":
+        inside = sorted(tree.inside("").items())
+        others = [own for own, kind in inside if kind == "a folder" and own != "train"]
         raise InputError(
-            f"expected val/ beside train/ in {tree.address()}, found none.\n"
-            f"Hint: imagefolder:{tree.address('train')} divides the training images 60/20/20."
+            f"expected val/ beside train/ in {tree.address()}, found {', '.join(others) or 'none'}."
+            f"\nHint: imagefolder:{tree.address('train')} divides the training images 60/20/20; a "
+            "link called val may lead to other images; a class called train holds images itself."
         )
     if annotated := layouts.is_annotated(tree):
         classes = tuple(sorted({name for _, name in layouts.annotations(tree)}))
@@ -154,6 +160,7 @@ def _with_val(tree: Tree, seed: int) -> tuple[tuple[str, ...], dict[Split, Files
 
 def _plain(tree: Tree, seed: int) -> tuple[tuple[str, ...], dict[Split, Files]]:
     classes = layouts.class_names(tree, "")
+    layouts.check_no_splits(tree, classes)
     files = layouts.files_by_class(tree, "", classes)
     return classes, _divide(files, ("train", "search", "train", "report", "train"), seed)
 

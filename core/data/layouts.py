@@ -1,14 +1,17 @@
 """How image folders are laid out: which files there are and what class each belongs to."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
-from core.data.tree import Tree
+from core.data.tree import SUFFIXES, Tree, is_image
 from core.errors import InputError
 
-SUFFIXES = frozenset(
-    (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+_AFTER = r"[\W_\d]*(sets?|data|dataset|images|imgs|split|folder)?[\W_\d]*"
+_SPLIT = re.compile(
+    r"(.*[\W_\d])?((?P<train>train|training|trn)|(?P<val>val|valid|validation|dev|eval|evaluation)"
+    rf"|(?P<test>test|testing|tst|pred|holdout)){_AFTER}",
+    re.IGNORECASE,
 )
 ANNOTATIONS, ANNOTATED = "val/val_annotations.txt", "val/images"  # Tiny ImageNet's
 
@@ -26,20 +29,42 @@ class Files:
         return Files(paths=paths, labels=tuple(self.labels[i] for i in positions))
 
 
-def is_image(name: str) -> bool:
-    """Whether the name ends as an image's does."""
-    return PurePosixPath(name).suffix.lower() in SUFFIXES
-
-
 def class_names(tree: Tree, folder: str) -> tuple[str, ...]:
     """Names of the class folders, sorted: so ImageNet's labels agree with published weights."""
-    names = tuple(sorted(name for name in tree.folders(folder) if not name.startswith(".")))
+    names = tuple(sorted(own for own, kind in tree.inside(folder).items() if kind == "a folder"))
     if len(names) < 2:
         raise InputError(
             f"expected at least two class folders in {tree.address(folder)}, found {len(names)}.\n"
             "Hint: put the images of each class into a folder of its own: PATH/<class>/<image>."
         )
     return names
+
+
+def split_of(name: str) -> str | None:
+    """Which split a folder of that name holds, as people call them; None for any other name."""
+    match = _SPLIT.fullmatch(name)
+    return None if match is None else next(kind for kind, text in match.groupdict().items() if text)
+
+
+def is_class(tree: Tree, name: str) -> bool:
+    """Whether a folder called `train` or `val` is a class: it holds images beside other classes."""
+    others = (own for own, kind in tree.inside("").items() if kind == "a folder")
+    if all(split_of(other) for other in others):
+        return False
+    return any(kind == "a file" and is_image(own) for own, kind in tree.inside(name).items())
+
+
+def check_no_splits(tree: Tree, names: Sequence[str]) -> None:
+    """Raise an `InputError` if class folders are called as splits are."""
+    splits = [name for name in names if split_of(name)]
+    if len({split_of(name) for name in splits}) > 1:
+        one = min(splits, key=lambda name: split_of(name) != "train")
+        raise InputError(
+            f"expected a folder for each class in {tree.address()}, found what looks like splits: "
+            f"{', '.join(splits)}.\n"
+            f"Hint: call them train and val (links will do); or imagefolder:"
+            f"{tree.address(one)} divides the images of one of them."
+        )
 
 
 def files_by_class(tree: Tree, folder: str, classes: Sequence[str]) -> Files:
@@ -50,9 +75,11 @@ def files_by_class(tree: Tree, folder: str, classes: Sequence[str]) -> Files:
         found = sorted(file for file in files if is_image(file))
         if not found:
             empty = tree.address(f"{folder}/{classes[label]}".lstrip("/"))
+            others = f"{len(files)} files of other kinds, such as {min(files)}" if files else "none"
             raise InputError(
-                f"expected images in {empty}, found none.\n"
-                f"Hint: remove the empty class folder, or use one of {', '.join(sorted(SUFFIXES))}."
+                f"expected images in {empty}, found {others}.\n"
+                f"Hint: images end in {', '.join(sorted(SUFFIXES))}; a folder that is no class "
+                "belongs elsewhere."
             )
         paths += found
         labels += [label] * len(found)
@@ -66,7 +93,7 @@ def is_annotated(tree: Tree) -> bool:
 
 def annotations(tree: Tree) -> list[tuple[str, str]]:
     """File and class of each line, sorted; what follows them on a line is a bounding box."""
-    lines = tree.read(ANNOTATIONS).decode().splitlines()
+    lines = tree.read(ANNOTATIONS).decode("utf-8-sig", errors="replace").splitlines()
     rows = [line.split("\t") for line in lines if line.strip()]
     if not rows or any(len(row) < 2 for row in rows):
         raise InputError(

@@ -10,8 +10,7 @@ import numpy as np
 import torch
 
 from core.data.decode import decode_square, unreadable
-from core.data.layouts import is_image
-from core.data.tree import Kind
+from core.data.tree import Kind, is_image, is_left_out
 from core.data.uris import in_words, open_uri, shown
 from core.errors import InputError
 
@@ -61,9 +60,9 @@ class RemoteTree:
         around, _, own = name.rpartition("/")
         return self._in(around).get(own, "nothing")
 
-    def folders(self, name: str) -> list[str]:
+    def inside(self, name: str) -> dict[str, Kind]:
         """From one listing."""
-        return [own for own, kind in self._in(name).items() if kind == "a folder"]
+        return {own: kind for own, kind in self._in(name).items() if not is_left_out(own)}
 
     def entries(self, name: str) -> set[str]:
         """From the listing that also gives sizes; folders without files are left out."""
@@ -74,7 +73,7 @@ class RemoteTree:
         found: dict[str, list[str]] = {part: [] for part in parts}
         for path in self._all(folder):
             part, *inner = _within(path, folder).split("/")
-            if part in found and inner and not any(own.startswith(".") for own in inner):
+            if part in found and inner and not any(map(is_left_out, inner)):
                 found[part].append(path)
         yield from found.values()
 
@@ -107,7 +106,7 @@ class RemoteTree:
         if kind != "a folder":
             raise InputError(f"expected a folder of images at {self._uri}, found {kind}.")
         while True:
-            seen = {own: k for own, k in sorted(self._in(place).items()) if own[:1] != "."}
+            seen = dict(sorted(self.inside(place).items()))
             images = [own for own, k in seen.items() if k == "a file" and is_image(own)]
             inner = [own for own, k in seen.items() if k == "a folder"]
             if images:

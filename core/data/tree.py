@@ -2,16 +2,37 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 
 from core.data.decode import decode_square
+from core.errors import InputError
 
 Kind = Literal["a folder", "a file", "nothing"]
+SUFFIXES = frozenset(
+    (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+)
+# What operating systems, NAS boxes and archives leave in folders, beside hidden names.
+LEFT_BEHIND = frozenset((
+    "__macosx", "@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "@tmp",
+    "@sharebin", "$recycle.bin", "recycler", "system volume information", "lost+found",
+    "~snapshot", "network trash folder", "temporary items", "thumbs.db", "ehthumbs.db",
+    "desktop.ini", "__pycache__",
+))  # fmt: skip
+
+
+def is_image(name: str) -> bool:
+    """Whether the name ends as an image's does."""
+    return PurePosixPath(name).suffix.lower() in SUFFIXES
+
+
+def is_left_out(name: str) -> bool:
+    """Whether a file or folder of that own name is no part of any data set: hidden, or litter."""
+    return name.startswith((".", "~$")) or name.lower() in LEFT_BEHIND
 
 
 @runtime_checkable
@@ -31,8 +52,8 @@ class Tree(Protocol):
     def kind(self, name: str) -> Kind:
         """What is there under that name."""
 
-    def folders(self, name: str) -> list[str]:
-        """The folders directly in a folder, without their paths."""
+    def inside(self, name: str) -> dict[str, Kind]:
+        """What is directly in a folder, without paths, but what `is_left_out`."""
 
     def entries(self, name: str) -> set[str]:
         """All that is directly in a folder, without paths."""
@@ -40,7 +61,7 @@ class Tree(Protocol):
     def files(self, folder: str, parts: Sequence[str]) -> Iterator[list[str]]:
         """For each of those folders directly in `folder`, the names of its files at any depth.
 
-        Files whose own name begins with a dot, or that of a folder on the way, are left out.
+        What `is_left_out` by its own name, or that of a folder on the way, is not among them.
         """
 
     def sizes(self, names: Sequence[str]) -> list[int]:
@@ -55,9 +76,14 @@ class Tree(Protocol):
 
 @dataclass(frozen=True)
 class LocalTree:
-    """A folder of this machine."""
+    """A folder of this machine. Links are followed.
+
+    InputError for what cannot be listed, links to nothing, and folders that are reached twice:
+    their images would count twice, or under two labels.
+    """
 
     root: Path
+    _seen: dict[str, str] = field(default_factory=dict, compare=False, repr=False)  # by real path
 
     @property
     def n_threads(self) -> int:
@@ -69,38 +95,96 @@ class LocalTree:
         return str(self.root / name)
 
     def kind(self, name: str) -> Kind:
-        """Links are followed."""
+        """As `Path.is_dir` says."""
         path = self.root / name
-        if path.is_dir():
-            return "a folder"
-        return "a file" if path.exists() else "nothing"
+        try:
+            return "a folder" if path.is_dir() else "a file" if path.exists() else "nothing"
+        except (OSError, ValueError) as cause:
+            raise _not_read(self.address(name), cause) from cause
 
-    def folders(self, name: str) -> list[str]:
+    def inside(self, name: str) -> dict[str, Kind]:
         """In no order."""
-        return [entry.name for entry in os.scandir(self.root / name) if entry.is_dir()]
+        return dict(self._listed(name))
 
     def entries(self, name: str) -> set[str]:
         """Hidden ones too."""
-        return {entry.name for entry in os.scandir(self.root / name)}
+        return set(self._names(name))
 
     def files(self, folder: str, parts: Sequence[str]) -> Iterator[list[str]]:
-        """Listed part by part, in no order; links are followed."""
+        """Listed part by part, in no order."""
+        self._seen[os.path.realpath(self.root)] = ""
         for part in parts:
-            found: list[str] = []
-            for place, inner, files in os.walk(self.root / folder / part, followlinks=True):
-                inner[:] = [name for name in inner if not name.startswith(".")]
-                base = Path(place).relative_to(self.root).as_posix()
-                found += [f"{base}/{file}" for file in files if not file.startswith(".")]
-            yield found
+            yield list(self._below(f"{folder}/{part}".lstrip("/")))
 
     def sizes(self, names: Sequence[str]) -> list[int]:
         """As the file system says now."""
-        return [(self.root / name).stat().st_size for name in names]
+        sizes = []
+        for name in names:
+            try:
+                sizes.append((self.root / name).stat().st_size)
+            except OSError as cause:
+                raise _not_read(self.address(name), cause) from cause
+        return sizes
 
     def read(self, name: str) -> bytes:
         """The whole file."""
-        return (self.root / name).read_bytes()
+        try:
+            return (self.root / name).read_bytes()
+        except OSError as cause:
+            raise _not_read(self.address(name), cause) from cause
 
     def image(self, name: str, side: int) -> np.ndarray:
         """InputError, naming the file, where it cannot be decoded."""
         return decode_square(self.root / name, side)
+
+    def _below(self, folder: str) -> Iterator[str]:
+        real = os.path.realpath(self.root / folder)
+        first = self._seen.setdefault(real, folder)
+        if first != folder:
+            raise InputError(
+                f"expected each folder once, found {self.address(folder)} and "
+                f"{self.address(first)} to be the same: a link leads there.\n"
+                "Hint: its images would count twice; keep the link outside of the folder."
+            )
+        for own, kind in self._listed(folder):
+            if kind == "a folder":
+                yield from self._below(f"{folder}/{own}")
+            elif kind == "a file":
+                yield f"{folder}/{own}"
+
+    def _listed(self, folder: str) -> Iterator[tuple[str, Kind]]:
+        for own in self._names(folder):
+            if is_left_out(own):
+                continue
+            path = self.root / folder / own
+            try:
+                own.encode()
+                kind: Kind = (
+                    "a folder" if path.is_dir() else "a file" if path.is_file() else "nothing"
+                )
+                if kind == "nothing" and path.is_symlink():
+                    raise _not_read(str(path), f"a link to {path.readlink()}, which is not there")
+            except UnicodeEncodeError as cause:
+                shown = os.fsencode(path).decode(errors="backslashreplace")
+                raise InputError(
+                    f"expected names in UTF-8, found {shown}.\nHint: give it another name."
+                ) from cause
+            except OSError as cause:
+                raise _not_read(str(path), cause) from cause
+            if kind == "nothing" and is_image(own):
+                raise _not_read(str(path), "a pipe, a socket or a device, no file")
+            yield own, kind
+
+    def _names(self, folder: str) -> list[str]:
+        try:
+            return os.listdir(self.root / folder)  # noqa: PTH208 - names alone
+        except OSError as cause:
+            raise _not_read(self.address(folder), cause) from cause
+
+
+def _not_read(address: str, found: object) -> InputError:
+    hint = "move it out of the folder, or have it back where the link leads (`git annex get`)"
+    if isinstance(found, PermissionError):
+        hint = "this user needs the right to read it, and to list it where it is a folder"
+    said = getattr(found, "strerror", None) or str(found)
+    return InputError(f"cannot read {address}: {said}.\nHint: {hint}.")
