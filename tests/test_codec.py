@@ -13,6 +13,7 @@ from PIL import Image
 
 from core import codec
 from core.codec import dct, qtable
+from core.errors import InputError
 
 sides = st.integers(1, 40)
 tables = hnp.arrays(np.uint8, (8, 8), elements=st.integers(1, 255))
@@ -132,3 +133,9 @@ def test_straight_through_rounding_gives_the_identity_gradient():
     pixels = torch.full((1, 1, 8, 8), 0.4).requires_grad_()
     codec.compress(pixels, qtable.uniform(7), rounding=through).sum().backward()
     torch.testing.assert_close(pixels.grad, torch.ones_like(pixels), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("kind", [torch.int64, torch.int8, torch.bool])
+def test_images_of_other_numbers_are_no_pixels(kind):
+    with pytest.raises(InputError, match=f"got {kind}"):
+        codec.to_pixels(torch.ones(1, 3, 8, 8, dtype=kind))

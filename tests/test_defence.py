@@ -59,15 +59,51 @@ def test_the_table_travels_with_the_weights(images):
     assert torch.equal(other(images), TableDefence(TABLE)(images))
 
 
+PIXELS = torch.full((3, 8, 8), 0.5)
+
+
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        (torch.zeros(3, 8, 8) - 1.0, r"must lie in \[0, 1\], got \[-1.00, -1.00\]"),
-        (torch.full((3, 8, 8), torch.nan), r"must lie in \[0, 1\]"),
+        (PIXELS - 1.5, r"must lie in \[0, 1\], got \[-1, -1\](.|\n)*normalised"),
+        (PIXELS * 5 - 0.7, "normalised"),
+        (PIXELS * torch.nan, r"must lie in \[0, 1\], got \[nan(.|\n)*divided by zero"),
+        (PIXELS * torch.inf, "divided by zero"),
+        (PIXELS * 400, "got .200, 200.(.|\n)*divide by 255"),
+        (PIXELS + 0.502, r"1\.002(.|\n)*clamp\(0, 1\)"),
+        (PIXELS - 0.57, r"-0\.0(.|\n)*clamp\(0, 1\)"),
         (torch.zeros(8, 8), "expected .* images"),
+        (torch.zeros(8, 8, 3), r"\[h, w, c\]"),
+        (torch.zeros(2, 8, 8, 1, dtype=torch.uint8), r"\[h, w, c\]"),
+        (torch.zeros(4, 8, 8), "RGBA"),
+        (torch.zeros(2, 8, 8), "1 or 3 channels"),
+        (torch.zeros(3, 0, 8), r"\[3, 0, 8\]"),
         (torch.zeros((3, 8, 8), dtype=torch.int64), "torch.int64"),
+        (torch.zeros((3, 8, 8), dtype=torch.bool), "torch.bool"),
+        (torch.zeros((3, 8, 8), dtype=torch.complex64), "torch.complex64"),
+        (Image.new("RGB", (8, 8)), "PIL's Image(.|\n)*ToImage"),
+        (np.zeros((3, 8, 8), np.uint8), "numpy's ndarray(.|\n)*ToImage"),
+        ([[0.5]], "builtins's list"),
+        (None, "NoneType"),
     ],
 )
 def test_bad_images_are_named(bad, message):
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=message) as caught:
         TableDefence(TABLE)(bad)
+    assert "\nHint: " in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_a_rounding_beyond_black_and_white_is_taken_for_them(kind):
+    beyond = torch.zeros(3, 8, 8, dtype=kind)
+    beyond[:, :4] = 1
+    exact = TableDefence(TABLE)(beyond)
+    beyond[:, 1] += 1e-6 if kind in (torch.float32, torch.float64) else 0
+    beyond[:, 5] = -1e-6
+    assert torch.equal(TableDefence(TABLE)(beyond), exact)
+    assert exact.dtype == kind
+
+
+@pytest.mark.parametrize("kind", [torch.uint8, torch.float32])
+def test_no_images_come_out_as_none(kind):
+    assert TableDefence(TABLE)(torch.zeros(0, 3, 8, 8, dtype=kind)).shape == (0, 3, 8, 8)

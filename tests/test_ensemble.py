@@ -145,7 +145,7 @@ def test_what_it_cannot_use_is_named(tmp_path):
     with pytest.raises(InputError, match=str(path)):
         Ensemble.load(path)
     path.write_bytes(b"\x80\x04cos\nsystem\n(S'true'\ntR.")
-    with pytest.raises(InputError, match="pickles"):
+    with pytest.raises(InputError, match="a pickle"):
         Ensemble.load(path)
 
 

@@ -15,6 +15,7 @@ from torch.nn import functional
 from core.codec.dct import dct8, idct8
 from core.codec.rounding import Rounding, of_quantiser, round_through
 from core.constants import white
+from core.errors import InputError
 from core.shapes import Coefficients, Images, Images8, Levels, Pixels, QTable
 
 _NEARLY_WHOLE = 2.0**-12  # of a level
@@ -28,6 +29,7 @@ __all__ = [
     "planes",
     "quantise",
     "round_through",
+    "said_of",
     "to_images8",
     "to_pixels",
 ]
@@ -104,14 +106,27 @@ def compress(pixels: Pixels, table: QTable, *, rounding: Rounding = round_throug
     return (samples / white(samples.device)).to(torch.float32)
 
 
-def to_pixels(images: Images) -> Pixels:
+def to_pixels(images: Tensor) -> Pixels:
     """8-bit images as float32 pixels in [0, 1]; what is pixels already stays.
 
     Times 255 in float32, each gives its whole level again, exactly, on every device.
+    InputError for images of another type.
     """
-    if images.dtype != torch.uint8:
+    if images.is_floating_point():
         return images
+    if images.dtype != torch.uint8:
+        raise InputError(
+            f"expected images of uint8 or floating point, got {said_of(images)}.\n"
+            "Hint: whole levels 0..255 are images.to(torch.uint8)."
+        )
     return images.to(torch.float32).div_(white(images.device))
+
+
+def said_of(images: object) -> str:
+    """What somebody gave for images, in a few words for an error."""
+    if isinstance(images, Tensor):
+        return f"{images.dtype} {list(images.shape)}"
+    return f"{type(images).__module__.partition('.')[0]}'s {type(images).__name__}"
 
 
 def to_images8(pixels: Pixels) -> Images8:

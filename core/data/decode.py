@@ -94,14 +94,15 @@ def _cleared(image: Image.Image, raw: str) -> np.ndarray | None:
 
     Of 16-bit colour only high bytes are left, so what differs in the low ones alone counts too.
     """
-    key = image.info.get("transparency")
+    key, samples = image.info.get("transparency"), np.asarray(image)
+    clear: np.ndarray | None = None
     if isinstance(key, int) and image.mode.startswith("I"):
-        return np.asarray(image) == key
-    if isinstance(key, int) and (bits := {"L;2": 2, "L;4": 4}.get(raw)):
-        return np.asarray(image) == key * (255 // (2**bits - 1))
-    if isinstance(key, tuple) and raw.startswith("RGB;16"):
-        return (np.asarray(image) == [part >> 8 for part in key]).all(-1)
-    return None
+        clear = samples == key
+    elif isinstance(key, int) and (bits := {"L;2": 2, "L;4": 4}.get(raw)):
+        clear = samples == key * (255 // (2**bits - 1))
+    elif isinstance(key, tuple) and raw.startswith("RGB;16"):
+        clear = (samples == [part >> 8 for part in key]).all(-1)
+    return clear
 
 
 def _centre(image: Image.Image, side: int) -> Image.Image:

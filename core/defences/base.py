@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from core.codec import Rounding, round_through
+from core.codec import Rounding, round_through, said_of
 from core.errors import InputError
 from core.shapes import Logits, Pixels
 
@@ -27,13 +27,13 @@ class Defence(nn.Module, abc.ABC):
     `core.codec.rounding.by_name`, or none at all: torch.round.
     """
 
-    def __call__(self, pixels: Tensor, *args: Any, **how: Any) -> Tensor:
+    def __call__(self, pixels: object, *args: Any, **how: Any) -> Tensor:
         """As `forward`. InputError for what is no batch of floating-point pixels."""
-        if pixels.ndim != 4 or not pixels.is_floating_point():
+        if not isinstance(pixels, Tensor) or pixels.ndim != 4 or not pixels.is_floating_point():
             raise InputError(
                 f"expected a batch of pixels [n, c, h, w], floating point in [0, 1], got "
-                f"{pixels.dtype} {tuple(pixels.shape)}.\nHint: core.codec.to_pixels(images) makes "
-                "pixels of uint8 images; TableDefence takes images of either type and any batch."
+                f"{said_of(pixels)}.\nHint: core.codec.to_pixels(images) makes pixels of uint8 "
+                "images; TableDefence takes images of either type and any batch."
             )
         defended: Tensor = super().__call__(pixels, *args, **how)
         return defended

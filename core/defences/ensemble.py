@@ -82,7 +82,7 @@ class Ensemble(nn.Module):
         With "mean" it is differentiable as `rounding` says; with torch.round only members without a
         table pass a gradient on. InputError for images of another type, range or shape.
         """
-        check_images(images)
+        images = check_images(images)
         said = self.logits(images, rounding=rounding)
         return combined(torch.stack([logits.softmax(1) for logits in said]), self.rule)
 
