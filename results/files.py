@@ -10,6 +10,7 @@ import re
 import secrets
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import fsspec
 from pyarrow import fs
@@ -23,11 +24,26 @@ def redacted(uri: str) -> str:
     return re.sub(r"(\w[\w+.-]*://)(?:[^/@:]*:.*|[^/@]*)@", r"\1", uri).split("?")[0]
 
 
+# A URI that lost a slash, as one in a pathlib.Path does.
+_LOST = re.compile(
+    r"([a-z][a-z0-9+.-]+):/(?!/)|(s3a?|gcs|gs|az|abfss?|hdfs|https?|file):(?!//)", re.IGNORECASE
+)
+
+
+def _meant(lost: re.Match[str], uri: str) -> str:
+    scheme, rest = (lost[1] or lost[2]).lower(), uri[lost.end() :].lstrip("/")
+    meant = f"/{rest}" if scheme == "file" else redacted(f"{scheme}://{rest}")
+    return (
+        f"expected a folder or a URI for a store, got what begins with {lost[0]!r}.\n"
+        f"Hint: did you mean {meant}? A folder of that name is ./{lost[0]}..."
+    )
+
+
 class Root:
     """A folder, local or remote, named by a path or URI.
 
     Any that pyarrow opens (`s3://`, `gs://`, `hdfs://`, `file://`) or else fsspec (`az://`, ...).
-    ValueError where none does, or the name is empty.
+    ValueError where none does, the name is empty, or a URI lost a slash.
     """
 
     def __init__(self, uri: str | Path) -> None:
@@ -37,6 +53,8 @@ class Root:
             raise ValueError(
                 "--store names no folder: it is empty.\nHint: is a variable of the shell unset?"
             )
+        if lost := _LOST.match(self._open_as):
+            raise ValueError(_meant(lost, self._open_as))
         if "://" not in self._open_as:
             self._open_as = str(Path(self._open_as).expanduser().resolve())
         self.uri = redacted(self._open_as)
@@ -137,7 +155,8 @@ def _open(uri: str) -> tuple[fs.FileSystem, str]:
             "Hint: is a variable of the shell unset?"
         )
     try:
-        filesystem, base = fs.FileSystem.from_uri(uri)
+        quoted = quote(uri, safe="/:%") if uri.startswith("file://") else uri
+        filesystem, base = fs.FileSystem.from_uri(quoted)
     except (ValueError, OSError) as refused:
         try:
             theirs, base = fsspec.core.url_to_fs(uri)

@@ -11,9 +11,12 @@ from opened import everything, fault, imagenet, picture, tiny_imagenet
 from PIL import Image
 from torchvision import datasets
 
+import results
 from core.data import SPLITS, open_data
 from core.data.folder import open_folder
 from core.errors import InputError
+from core.models import read_tensors
+from results.files import Root
 
 
 def test_imagenet_layout_halves_val_class_by_class(tmp_path):
@@ -275,3 +278,41 @@ def test_names_of_other_encodings_and_nul_are_refused(tmp_path):
         open_data(spec, side=16)
     with pytest.raises(InputError, match="NUL"):
         open_data(f"{spec}\0x", side=16)
+
+
+@pytest.mark.parametrize(
+    ("path", "meant"),
+    [
+        (Path("s3://bucket/folder"), "s3://bucket/folder?"),
+        ("s3:/bucket/folder", "s3://bucket/folder?"),
+        ("S3:bucket/folder", "s3://bucket/folder?"),
+        ("gs:/bucket", "gs://bucket?"),
+        ("memory:/folder", "memory://folder?"),
+        ("file:/data/x", "mean /data/x?"),
+        ("file:data", "mean /data?"),
+        ("s3:/me:s3cret@bucket/folder", "bucket/folder?"),
+    ],
+)
+def test_a_uri_that_lost_a_slash_is_no_local_folder(path, meant):
+    for call in (
+        lambda: open_data(f"imagefolder:{path}"),
+        lambda: open_data("mnist", root=path),
+        lambda: read_tensors(path),
+        lambda: Root(path),
+        lambda: results.load("study", store=path),
+    ):
+        with pytest.raises(ValueError, match="did you mean") as caught:
+            call()
+        assert meant in str(caught.value)
+        assert "s3cret" not in str(caught.value)
+
+
+def test_paths_with_colons_stay_paths(tmp_path):
+    for name in ("a:b", "12:30", "x:"):
+        flat(tmp_path / name, "cat", "dog")
+        assert open_data(f"imagefolder:{tmp_path / name}", side=16).size("train")
+        assert Root(tmp_path / name).is_local
+    spaced = Root(f"file://{tmp_path}/a b ä")
+    spaced.write("rows/x", b"x")
+    assert spaced.is_local
+    assert (tmp_path / "a b ä" / "rows" / "x").read_bytes() == b"x"

@@ -8,7 +8,7 @@ from core.data.folder import open_folder
 from core.data.photos import open_photos
 from core.data.published import default_root, open_published
 from core.data.remote import unreachable
-from core.data.uris import is_uri
+from core.data.uris import check_path, is_uri
 from core.errors import InputError
 
 __all__ = ["SPLITS", "Data", "Split", "default_root", "is_uri", "open_data", "unreachable"]
@@ -41,6 +41,8 @@ def open_data(
         raise InputError(
             f"expected data without NUL in the name, got {spec!r}.\nHint: mend the path."
         )
+    if root is not None:
+        check_path(str(root))
     kind, _, path = spec.partition(":")
     if kind == "imagefolder" and path:
         return open_folder(path, side=side, seed=seed)

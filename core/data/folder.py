@@ -14,7 +14,7 @@ from core.data.base import SPLITS, Split, as_split, check_indices
 from core.data.layouts import Files
 from core.data.remote import RemoteTree
 from core.data.tree import LocalTree, Tree
-from core.data.uris import is_uri
+from core.data.uris import check_path, is_uri
 from core.digests import digest
 from core.errors import InputError
 from core.shapes import Images8, Labels
@@ -109,6 +109,7 @@ def open_folder(path: str | Path, *, side: int | None = None, seed: int = 0) -> 
             "Hint: networks for ImageNet read 224."
         )
     place = str(path)
+    check_path(place)
     tree = RemoteTree(place) if is_uri(place) else LocalTree(Path(path).expanduser().absolute())
     if (found := tree.kind("")) != "a folder":
         raise InputError(

@@ -8,11 +8,26 @@ import fsspec
 from core.errors import InputError
 
 PASSWORD = re.compile(r"://[^/@:]*:.*@")  # a password may hold a slash: up to the last @
+_LOST = re.compile(
+    r"([a-z][a-z0-9+.-]+):/(?!/)|(s3a?|gcs|gs|az|abfss?|hdfs|https?|file):(?!//)", re.IGNORECASE
+)
 
 
 def is_uri(path: str) -> bool:
     """Whether that is a URI, not a path of this machine."""
     return "://" in path
+
+
+def check_path(path: str) -> None:
+    """Raise an `InputError` for a URI that lost a slash, as one in a pathlib.Path does."""
+    lost = _LOST.match(path)
+    if lost is not None:
+        scheme, rest = (lost[1] or lost[2]).lower(), path[lost.end() :].lstrip("/")
+        meant = f"/{rest}" if scheme == "file" else f"{scheme}://{rest}"
+        raise InputError(
+            f"expected a path or a URI, got one that begins with {lost[0]!r}.\n"
+            f"Hint: did you mean {shown(meant)}? A folder of that name is ./{lost[0]}..."
+        )
 
 
 def open_uri(uri: str) -> tuple[Any, str]:

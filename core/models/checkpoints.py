@@ -9,6 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from core.data.uris import check_path
 from core.digests import digest
 from core.errors import InputError
 from core.models.architectures import input_channels
@@ -98,6 +99,7 @@ def load_foreign(
 
 def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors and metadata of a safetensors file; for any other an InputError, never unpickling."""
+    check_path(str(path))
     try:
         with Path(path).open("rb") as raw:
             head = raw.read(200)
