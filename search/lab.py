@@ -46,8 +46,8 @@ class Lab:
     @cached_property
     def source(self) -> networks.Source:
         """Data and network as the flags name them."""
-        names = networks.Source.__dataclass_fields__
-        return networks.Source(**{name: getattr(self.asked, name) for name in names})
+        names = set(networks.Source.__dataclass_fields__) - {"digests"}
+        return networks.Source(**{name: getattr(self.asked, name) for name in names}).seen()
 
     @cached_property
     def data(self) -> Data:

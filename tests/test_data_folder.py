@@ -17,6 +17,7 @@ from core.data.folder import open_folder
 from core.errors import InputError
 from core.models import read_tensors
 from results.files import Root
+from search.inputs.networks import Source, _open_data
 
 
 def test_imagenet_layout_halves_val_class_by_class(tmp_path):
@@ -316,3 +317,28 @@ def test_paths_with_colons_stay_paths(tmp_path):
     spaced.write("rows/x", b"x")
     assert spaced.is_local
     assert (tmp_path / "a b ä" / "rows" / "x").read_bytes() == b"x"
+
+
+def test_a_worker_that_sees_other_images_than_the_driver_says_so(tmp_path):
+    spec = flat(tmp_path, "cat", "dog", n=10)
+    fields = dict.fromkeys(Source.__dataclass_fields__) | {"data": spec, "side": 16, "seed": 0}
+    source = Source(**fields | {"download": False, "digests": ()}).seen()
+    _open_data.cache_clear()  # as in another process
+    for split in SPLITS:
+        assert source.open(split).size(split)
+    lost = source.open().name("search", 0)
+    (tmp_path / lost).write_bytes((tmp_path / lost).read_bytes() + b"x")
+    _open_data.cache_clear()
+    assert source.open("report").size("report") == 4
+    with pytest.raises(InputError, match=r"search images .* as the driver sees them"):
+        source.open("search")
+    (tmp_path / lost).unlink()
+    _open_data.cache_clear()
+    with pytest.raises(InputError, match="as the driver sees them"):
+        source.open("search")
+    assert (
+        Source(**fields | {"data": "digits", "side": None, "download": False, "digests": ()})
+        .seen()
+        .digests
+        == ()
+    )

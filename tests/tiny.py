@@ -40,7 +40,7 @@ class TinyData:
 class TinySource:
     """Stands where search.inputs.networks.Source does."""
 
-    def open(self) -> TinyData:
+    def open(self, _split: str | None = None) -> TinyData:
         return TinyData()
 
 

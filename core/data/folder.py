@@ -36,6 +36,7 @@ class FolderData:
     classes: tuple[str, ...]
     held: dict[Split, Files] = field(repr=False)  # all splits but a `train` that waits to be listed
     channels: int = 3
+    _sizes: dict[Split, list[int]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def spec(self) -> str:
@@ -48,10 +49,14 @@ class FolderData:
         listed = []
         for split in SPLITS:
             files = self._files(split)
-            sizes = self.tree.sizes(files.paths)
-            listed.append(sorted(zip(files.paths, sizes, files.labels, strict=True)))
+            listed.append(sorted(zip(files.paths, self._bytes(split), files.labels, strict=True)))
         orders = [digest(*self._files(split).paths) for split in SPLITS]
         return digest("imagefolder", self.side, self.classes, listed, orders)
+
+    def digest(self, split: str) -> str:
+        """SHA-256 of one split's paths in its order, their sizes and labels, alone."""
+        files = self._files(as_split(split))
+        return digest(files.paths, self._bytes(as_split(split)), files.labels)
 
     def size(self, split: str) -> int:
         """How many images the split holds; `train` is 0 where there is only `val/`."""
@@ -79,6 +84,11 @@ class FolderData:
         files = self._files(as_split(split))
         check_indices(split, [index], len(files.paths))
         return files.paths[index]
+
+    def _bytes(self, split: Split) -> list[int]:
+        if split not in self._sizes:
+            self._sizes[split] = self.tree.sizes(self._files(split).paths)
+        return self._sizes[split]
 
     def _files(self, split: Split) -> Files:
         held = self.held.get(split)

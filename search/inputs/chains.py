@@ -220,7 +220,8 @@ class _Chain:
     state: State | None = None  # of the member that was under way
 
     def __init__(self, source: Source, cell: ChainCell, place: Place) -> None:
-        self.data, self.cell, self.kept, self.place = source.open(), cell, place.kept, place
+        self.cell, self.kept, self.place = cell, place.kept, place
+        self.data = source.open("train")
         self.done: list[dict[str, Any]] = []  # finished members, as `state` notes them
         self.epochs_run, self.wall_s = 0, 0.0  # by this process
         found = self.kept.read()

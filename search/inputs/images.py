@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from core import attacks, codec
+from core.data.base import as_split
 from core.defences.ensemble import Guarded
 from core.errors import InputError
 from core.parts import in_parts
@@ -99,7 +100,7 @@ def _load_benign(cell: BenignCell, place: Place) -> tuple[nn.Module, str]:
 
 def _benign(source: Source, cell: BenignCell, loaded: tuple[nn.Module, str]) -> Made:
     ids = range(cell.first, cell.first + cell.count)
-    images, labels = source.open().batch(cell.split, ids)
+    images, labels = source.open(as_split(cell.split)).batch(cell.split, ids)
     return _with_margins(*loaded, images, labels, torch.tensor(ids))
 
 

@@ -1,7 +1,8 @@
 """Networks as cells of the bank: the classifier, and what a recipe trains."""
 
 import hashlib
-from dataclasses import dataclass
+import platform
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +11,8 @@ import numpy as np
 import torch
 
 from core import codec, models, training
-from core.data import PUBLISHED, Data, open_data
+from core.data import PUBLISHED, SPLITS, Data, Split, open_data
+from core.data.folder import FolderData
 from core.errors import InputError
 from core.training.adversarial import adversarial_training
 from core.training.epochs import EpochRecord, Training, check_learned, nothing_learned
@@ -37,10 +39,28 @@ class Source:
     normalise: str | None
     epochs: int | None
     seed: int
+    digests: tuple[str, ...] = ()  # of a folder's splits, as the driver sees them
 
-    def open(self) -> Data:
-        """The data set; InputError where it cannot be opened."""
-        return _open_data(self.data, self.side, self.seed, self.data_root, self.download)
+    def seen(self) -> "Source":
+        """With what this process sees, for `open` to hold other machines to."""
+        data = self.open()
+        if not isinstance(data, FolderData):
+            return self
+        return replace(self, digests=tuple(data.digest(split) for split in SPLITS))
+
+    def open(self, split: Split | None = None) -> Data:
+        """The data set. InputError where it cannot be opened, or that split is not as `seen`."""
+        data = _open_data(self.data, self.side, self.seed, self.data_root, self.download)
+        if not (split and self.digests and isinstance(data, FolderData)):
+            return data
+        if data.digest(split) != self.digests[SPLITS.index(split)]:
+            raise InputError(
+                f"expected the {split} images of {data.tree.address()} as the driver sees them, "
+                f"found {data.size(split)}, not all the same, on {platform.node()}.\n"
+                "Hint: the folder must hold the same files on every node; look at mounts and "
+                "links there, and whether it was changed since."
+            )
+        return data
 
 
 @lru_cache(maxsize=2)
@@ -262,8 +282,9 @@ def _here(_: ClassifierCell | TrainCell, place: Place) -> Place:
 
 
 def _classifier(source: Source, cell: ClassifierCell, place: Place) -> Made:
-    data = source.open()
-    if models.needs_training(source.model):
+    trains = models.needs_training(source.model)
+    data = source.open("train" if trains else "search")
+    if trains:
         model, records = training.fit(
             data,
             source.model,
@@ -327,7 +348,7 @@ def _train(source: Source, cell: TrainCell, place: Place) -> Made:
 
 
 def _begin(source: Source, cell: TrainCell, place: Place) -> Training:
-    parsed, data = models.parse_spec(source.model), source.open()
+    parsed, data = models.parse_spec(source.model), source.open("train")
     if parsed.source != "train":
         raise InputError(
             f"expected a model that is trained here, got {source.model!r}.\n"
