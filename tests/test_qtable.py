@@ -115,3 +115,21 @@ def test_bad_tables_are_named(call, message):
     with pytest.raises(InputError, match=message) as caught:
         call()
     assert "Hint:" in str(caught.value)
+
+
+def test_a_byte_order_mark_is_no_step(tmp_path):
+    text = qtable.to_text(qtable.ijg(75), comment="saved by an editor")
+    (tmp_path / "table.txt").write_text(text, encoding="utf-8-sig")
+    assert torch.equal(qtable.load(tmp_path / "table.txt"), qtable.ijg(75))
+
+
+@pytest.mark.parametrize("word", ["9" * 5000, "1e3", "١٦", "0x10", "1_6", "-"])
+def test_words_that_are_no_steps_are_named_in_short(word):
+    with pytest.raises(InputError, match="whole numbers, found") as caught:
+        qtable.from_text(f"{word} " * 64)
+    assert len(str(caught.value)) < 200
+
+
+def test_a_path_with_nul_is_no_table():
+    with pytest.raises(InputError, match="cannot read"):
+        qtable.load("a\0b")

@@ -225,11 +225,11 @@ def from_text(text: str, *, source: str = "table") -> QTable:
     """The first table of a `cjpeg -qtables` file; InputError where there is none."""
     words = re.sub(r"#.*", "", text).split()
     hint = "Hint: the form is that of `cjpeg -qtables`: 64 steps, # starts a comment."
-    try:
-        steps = [int(word) for word in words]
-    except ValueError:
-        bad = next(word for word in words if not re.fullmatch(r"[+-]?\d+", word))
-        raise InputError(f"{source}: expected whole numbers, found {bad!r}.\n{hint}") from None
+    bad = next((word for word in words if not re.fullmatch(r"[+-]?[0-9]{1,9}", word)), None)
+    if bad is not None:
+        found = repr(bad[:20])
+        raise InputError(f"{source}: expected whole numbers, found {found}.\n{hint}")
+    steps = [int(word) for word in words]
     if not steps or len(steps) % 64:
         found = f"{len(steps)} numbers"
         raise InputError(f"{source}: expected 64 steps a table, found {found}.\n{hint}")
@@ -239,8 +239,8 @@ def from_text(text: str, *, source: str = "table") -> QTable:
 def load(path: str | Path) -> QTable:
     """Read the first table of a `cjpeg -qtables` file; InputError where it cannot be read."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
         raise InputError(
             f"cannot read the quantization table {path}: {error}.\n"
             "Hint: a search writes its winner to <store>/answers/SWEEP/winner.qtable.txt."
