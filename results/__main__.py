@@ -78,10 +78,14 @@ def _run(options: Asked) -> None:
         print(f"{'report':>9}  {write_report(store, options.out)}")
         return
     states = store.states()
+    known = {(state["study"], state["sweep"]) for state in states}
+    lost = [_without_state(*one) for one in sorted(store.sweeps() - known)]
     if options.command in (None, "list"):
         print(listing(states, store))
+        for one in lost:
+            print(f"{one['study']} {one['sweep']}: rows without a state that can be read")
         return
-    state = _find(options, states, store)
+    state = _find(options, [*states, *lost], store)
     study, sweep = state["study"], state["sweep"]
     if options.command == "show":
         _show(store, state)
@@ -107,6 +111,11 @@ def _root(uri: str | None) -> Root:
             f"expected a folder as the store, found a file: {root.uri}.\nHint: --store DIR or URI"
         )
     return root
+
+
+def _without_state(study: str, sweep: str) -> State:
+    """Of a sweep whose state is lost or cannot be read: its rows are there all the same."""
+    return {"study": study, "sweep": sweep, "state": "not known", "failed": {}}
 
 
 def _find(options: Asked, states: list[State], store: Store) -> State:

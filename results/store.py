@@ -4,6 +4,7 @@ docs/design.md draws its folders. A cell is done when its rows are there: that i
 """
 
 import contextlib
+import hashlib
 import itertools
 import json
 import re
@@ -21,6 +22,7 @@ from results.rowfile import COMPACT, COMPACTING, check_place, decoded, encoded, 
 
 _ID = 20  # hexadecimal digits of a cell's id
 _CELL_FILE = re.compile(rf"[0-9a-f]{{{_ID}}}\.parquet")
+_DIGEST = "digest"  # of a state
 _STATE = ("study", "sweep", "state", "n_cells", "n_done", "failed", "best", "updated_at")
 
 
@@ -168,7 +170,7 @@ class Store:
 
     def write_state(self, study: str, sweep: str, state: dict[str, Any]) -> None:
         """Replace a sweep's state."""
-        text = json.dumps(state, indent=1, sort_keys=True)
+        text = json.dumps(state | {_DIGEST: _digest(state)}, indent=1, sort_keys=True)
         self.root.write(f"sweeps/{study}/{sweep}.json", text.encode())
 
     def write_log(self, study: str, sweep: str, run: str, lines: Sequence[str]) -> None:
@@ -182,6 +184,15 @@ class Store:
             text = self.root.read(f"{folder}/{name}").decode(errors="replace")
             yield name.removesuffix(".log"), text
 
+    def sweeps(self) -> set[tuple[str, str]]:
+        """Study and name of every sweep that has rows."""
+        studies = [name.removeprefix("study=") for name in self.root.folders("rows")]
+        return {
+            (study, name.removeprefix("sweep="))
+            for study in studies
+            for name in self.root.folders(f"rows/study={study}")
+        }
+
     def states(self) -> list[dict[str, Any]]:
         """The states of all sweeps; one that cannot be read is passed over."""
         found = []
@@ -190,8 +201,14 @@ class Store:
                 with contextlib.suppress(ValueError, FileNotFoundError):
                     state = json.loads(self.root.read(f"sweeps/{study}/{name}"))
                     if isinstance(state, dict) and set(_STATE) <= set(state):
-                        found.append(state)
+                        whole = state.pop(_DIGEST, None)  # not in those of earlier versions
+                        if whole in (None, _digest(state)):
+                            found.append(state)
         return found
+
+
+def _digest(state: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
 
 
 def read_checked(data: bytes, name: str, study: str, schema: pa.Schema, version: int) -> pa.Table:

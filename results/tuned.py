@@ -78,9 +78,9 @@ def tuned(rows: pd.DataFrame, on_front: Bools, *, max_decline_points: float) -> 
 
 
 def _by_size(lines: pd.DataFrame) -> pd.DataFrame:
-    best = lines.groupby(["sigma_255", "n_members"])["n_adversarial_right"].max().reset_index()
-    share = 100 * best["n_adversarial_right"].astype(float) / int(lines["n_adversarial"].iloc[0])
-    return best.assign(defended=share)
+    counts = ["n_adversarial_right", "n_adversarial"]
+    best = lines.groupby(["sigma_255", "n_members"])[counts].max().reset_index()
+    return best.assign(defended=100 * best[counts[0]].astype(float) / best[counts[1]].astype(float))
 
 
 def optimism(

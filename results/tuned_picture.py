@@ -90,6 +90,11 @@ def _front(axes: Axes, found: Tuned, max_decline_points: float) -> None:
 
 
 def _heat_map(axes: Axes, found: Tuned) -> None:
+    axes.set_title("Best feasible subset by noise and size")
+    if found.by_size.empty:
+        axes.text(0.5, 0.5, "none is feasible", ha="center", transform=axes.transAxes)
+        axes.set_axis_off()
+        return
     table = found.by_size.pivot_table(index="sigma_255", columns="n_members", values="defended")
     table = table.reindex(columns=range(1, 9)).sort_index()
     values = table.to_numpy(dtype=float)
@@ -98,7 +103,6 @@ def _heat_map(axes: Axes, found: Tuned) -> None:
     axes.set_xticks(range(8), [f"{n}" for n in range(1, 9)])
     axes.set_yticks(range(len(table)), [f"{sigma:g}" for sigma in table.index])
     axes.set(xlabel="members", ylabel="noise sigma (1/255), tried ones")
-    axes.set_title("Best feasible subset by noise and size")
     if len(table) > _MOST_LABELS:
         return
     middle = (np.nanmin(values) + np.nanmax(values)) / 2

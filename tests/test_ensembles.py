@@ -12,8 +12,9 @@ import torch
 import results
 from core.defences import subsets
 from core.defences.ensemble import Ensemble
-from results import stats
+from results import png, stats
 from results import tuned as answers
+from results.tuned_picture import tuning_figure
 from search.engine.bank import Bank
 from search.inputs import loading
 from search.inputs.chains import MEMBERS
@@ -159,3 +160,49 @@ def test_files_are_written(tuned):
     assert len(pd.read_parquet(folder / "trials.parquet")) == 2
     assert len(pd.read_parquet(folder / "front.parquet")) >= 1
     assert (store / "tuning/ensemble.journal").exists()
+
+
+def studied(*, lost: int, undefended: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Rows of a study of one chain whose subsets lose so many benign images, and held-out rows.
+
+    M takes every held-out adversarial image, of class 1, for class `undefended`.
+    """
+    names = ["+".join(subsets.names(n, MEMBERS)) for n in range(1, 2 ** len(MEMBERS))]
+    tuning = pd.DataFrame({
+        "cell_id": "c", "finished_at": pd.Timestamp("2026-01-01", tz="UTC"), "chain": "c",
+        "sigma_255": 8.0, "xi": 0.9, "qs_af": 41, "subset": range(1, len(names) + 1),
+        "members": names, "n_members": [name.count("+") + 1 for name in names], "n_benign": 60,
+        "n_benign_right_undefended": 50, "n_benign_right": 50 - lost, "n_adversarial": 20,
+        "n_adversarial_right": 10,
+    })  # fmt: skip
+    held_out = pd.DataFrame({
+        "chain": "c", "members": np.repeat(["M", names[1], answers.PAPER, names[2]], 20),
+        "subject": ["benign", "adversarial"] * 40,
+        "label": 1, "undefended": 1, "predicted": 1,
+    })  # fmt: skip
+    held_out["image"] = held_out.groupby(["members", "subject"]).cumcount()
+    held_out.loc[held_out["subject"] == "adversarial", "undefended"] = undefended
+    counts = [n for n in tuning.columns if n.startswith("n_") or n in ("qs_af", "subset")]
+    whole = ["image", "label", "undefended", "predicted"]
+    return tuning.astype(dict.fromkeys(counts, "Int32")), held_out.astype(
+        dict.fromkeys(whole, "Int32")
+    )
+
+
+@pytest.mark.parametrize("lost", [0, 50])
+@pytest.mark.parametrize("undefended", [0, 1])
+def test_an_answer_is_given_where_no_example_succeeds_or_no_subset_keeps_the_limit(
+    lost, undefended
+):
+    tuning, held_out = studied(lost=lost, undefended=undefended)
+    front = np.ones(len(tuning), dtype=bool)
+    found = answers.tuned(tuning, front, max_decline_points=1.0)
+    roles = ("none", "single", "paper", "tuned")
+    of = dict(zip(roles, (("c", m) for m in held_out["members"].unique()), strict=True))
+    lines = answers.held_out_lines(held_out, of)
+    expected = answers.Optimism(points=0.0, share_broken=0.0, n_resamples=1)
+    text = answers.answer_text(found, lines, expected, max_decline_points=1.0)
+    for row in [line for line in text.splitlines() if line.startswith(("  M alone", "  tuned"))]:
+        assert row.split()[-1] == ("-" if undefended == 1 else "100.0]")
+    png(tuning_figure(found, {}, title="t"))
+    assert found.winner["feasible"] == (lost == 0)

@@ -1,5 +1,6 @@
 """Rows on disk: typed, and read back by pandas alone."""
 
+import datetime as dt
 from dataclasses import dataclass
 
 import pandas as pd
@@ -9,6 +10,7 @@ from stored import MADE, SCHEMA, Cell, cell_id, done, rows_of
 
 import results
 from results import schema
+from results.__main__ import main as results_main
 from results.files import Root, redacted
 from results.store import Found, Store
 
@@ -86,6 +88,48 @@ def test_states_of_another_kind_are_passed_over(tmp_path):
     store.root.write("sweeps/foo/bar.json", b"{}")
     store.root.write("sweeps/foo/baz.json", b"[]")
     assert store.states() == []
+
+
+def state_of(study: str, **facts: object) -> dict[str, object]:
+    whole = {
+        "study": study, "sweep": "w", "state": "complete", "n_cells": 2, "n_done": 2, "failed": {},
+        "best": "", "updated_at": "2026-01-01T00:00:00.000000+00:00",
+    }  # fmt: skip
+    return whole | facts
+
+
+@pytest.mark.parametrize("how", ["lost", "flipped"])
+def test_a_sweep_whose_state_is_lost_is_not_taken_for_another_of_its_name(tmp_path, how, capsys):
+    store = Store(Root(tmp_path))
+    for study, n_rows in (("s", 3), ("qtable_report", 5)):
+        store.write(study, "w", rows_of(0, n_rows=n_rows, study=study))
+        store.write_state(study, "w", state_of(study))
+    file = tmp_path / "sweeps/s/w.json"
+    if how == "lost":
+        file.unlink()
+    else:
+        file.write_bytes(file.read_bytes().replace(b'"n_done": 2', b'"n_done": 3'))
+    where, to = ["--store", str(tmp_path)], str(tmp_path / "rows.csv")
+    assert results_main([*where, "export", "w", to]) == 0
+    assert len(pd.read_csv(to)) == 3
+    assert results_main([*where, "export", "w", to, "--study", "qtable_report"]) == 0
+    assert len(pd.read_csv(to)) == 5
+    assert results_main(where) == 0
+    assert "s w: rows without a state that can be read" in capsys.readouterr().out
+    assert results_main([*where, "show", "w"]) == 0
+    assert "not known" in capsys.readouterr().out
+    store.write("t", "w", rows_of(0, study="t"))
+    assert results_main([*where, "log", "w"]) == 2
+    assert "found several" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("hours", [-2, 2])
+def test_a_sweep_that_says_it_runs_but_gave_no_sign_of_life_has_stopped(tmp_path, hours, capsys):
+    store = Store(Root(tmp_path))
+    said_at = dt.datetime.now(dt.UTC) + dt.timedelta(hours=hours)
+    store.write_state("s", "w", state_of("s", state="running", updated_at=said_at.isoformat()))
+    assert results_main(["--store", str(tmp_path)]) == 0
+    assert "stopped" in capsys.readouterr().out
 
 
 def test_compaction_changes_no_row(store):

@@ -114,10 +114,7 @@ class Sweep:
 def sweeps(store: Store, tell: Callable[[int, int], None]) -> Iterator[Sweep]:
     """All sweeps of a store, by name. `tell` hears how many of how many are read."""
     states = {(str(state["sweep"]), str(state["study"])): state for state in store.states()}
-    pairs = set(states)
-    for folder in store.root.folders("rows"):
-        study = folder.removeprefix("study=")
-        pairs |= {(n.removeprefix("sweep="), study) for n in store.root.folders(f"rows/{folder}")}
+    pairs = set(states) | {(sweep, study) for study, sweep in store.sweeps()}
     answered = set(store.root.folders("answers"))
     names = sorted({sweep for sweep, _ in pairs} | answered)
     for n_done, name in enumerate(names):

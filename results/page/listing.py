@@ -11,11 +11,14 @@ _STALE_S = 60.0  # a running sweep writes its state every few seconds
 
 
 def current(state: dict[str, Any]) -> str:
-    """A sweep's state now: one that says "running" but gave no sign of life has stopped."""
+    """A sweep's state now: one that says "running" but gave no sign of life has stopped.
+
+    So has one that speaks from the future: its clock, or that of its file, was wrong.
+    """
     if state["state"] != "running":
         return str(state["state"])
     silence = dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(state["updated_at"])
-    return "running" if silence.total_seconds() < _STALE_S else "stopped"
+    return "running" if abs(silence.total_seconds()) < _STALE_S else "stopped"
 
 
 def is_listed(state: dict[str, Any]) -> bool:
