@@ -329,3 +329,16 @@ def test_a_driver_killed_by_the_clock_in_another_process(tmp_path):
     check_whole(trials, 8)
     assert sum(t["state"] == "FAIL" for t in trials) == 1
     assert outcomes(trials) == outcomes(drive(tmp_path / "quiet"))
+
+
+def test_a_journal_that_was_changed_since_is_refused_and_may_only_grow(tmp_path):
+    drive(tmp_path, until=3)
+    path = tmp_path / "tuning" / "t.journal"
+    whole = path.read_bytes()
+    place = whole.index(b'"values":[') + len(b'"values":[')
+    for changed in (whole[:place] + b"9" + whole[place + 1 :], whole[:-9], b""):
+        path.write_bytes(changed)
+        with pytest.raises(InputError, match=r"was damaged or changed[^$]*\nHint: "):
+            drive(tmp_path, until=4)
+    path.write_bytes(whole)
+    assert len(drive(tmp_path, until=4)) == 4

@@ -87,7 +87,10 @@ def _journal(path: Path, study: str) -> Iterator[Opened]:
     with _file_lease(path.with_name(f"{path.name}.lease"), study):
         for left_over in path.parent.glob(f"{path.name}.lock*"):
             left_over.unlink(missing_ok=True)
+        sums = path.with_name(f"{path.name}.sum")
+        _check_sum(path, sums)
         repair(path)
+        _write_sum(path, sums)  # of what `repair` left: a kill from now on lets it grow alone
         try:
             storage = JournalStorage(JournalFileBackend(str(path)))
         except (ValueError, KeyError, TypeError) as error:
@@ -95,7 +98,33 @@ def _journal(path: Path, study: str) -> Iterator[Opened]:
                 f"{path} is no journal of Optuna: {error}.\n"
                 "Hint: move it away, or choose another --study."
             ) from error
-        yield Opened(storage, str(path))
+        try:
+            yield Opened(storage, str(path))
+        finally:
+            _write_sum(path, sums)
+
+
+def _check_sum(path: Path, sums: Path) -> None:
+    """InputError where the journal's beginning is not as the last driver left it; it may grow."""
+    if not sums.exists():
+        return
+    n_bytes, _, expected = sums.read_text("ascii", "replace").strip().partition(" ")
+    data = path.read_bytes()[: int(n_bytes)] if n_bytes.isdecimal() and path.exists() else b""
+    if hashlib.sha256(data).hexdigest() != expected:
+        raise InputError(
+            f"{path} was damaged or changed: its beginning is not what the study's last driver "
+            "left.\nHint: bring it back from a copy, or choose another --study; chains that are "
+            f"stored are found again. Whoever changed it on purpose deletes {sums.name}."
+        )
+
+
+def _write_sum(path: Path, sums: Path) -> None:
+    """How many bytes the journal has, and their digest."""
+    if path.exists():
+        data = path.read_bytes()
+        aside = sums.with_name(f"{sums.name}.part")
+        aside.write_text(f"{len(data)} {hashlib.sha256(data).hexdigest()}\n", "ascii")
+        aside.replace(sums)
 
 
 def _sqlite(url: str, path: Path, study: str) -> Iterator[Opened]:
