@@ -2,17 +2,22 @@
 
     python tests/soak/kills.py --kills 200
 
-Each campaign runs one small search in a store of its own, kills its driver at random moments
-(in preparation, in the sweep, while answering), and goes on until it is done. The rows must then
-equal those of the undisturbed run, row for row.
+Each campaign runs one small search in a store of its own and kills at random moments (in
+preparation, in the sweep, while answering) its driver, one of its workers, its raylet or its GCS,
+until it is done. The rows must then equal those of the undisturbed run, row for row. A lost worker
+costs no start; what ends for want of raylet or GCS must say so in one error, without a traceback,
+and within `PATIENCE_S`.
 """
 
 import argparse
+import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -26,6 +31,8 @@ SEARCH = [
     "--qs-af", "1-121/20", "--block", "12", "--benign", "200", "--adversarial", "60",
     "--report-benign", "80", "--report-adversarial", "40", "--eps-255", "16",
 ]  # fmt: skip
+VICTIMS = {"driver": "", "worker": "ray::", "raylet": "raylet/raylet", "gcs": "gcs/gcs_server"}
+PATIENCE_S = 120.0  # of a driver that lost its raylet or GCS, beyond a quiet run
 STUDIES = ("classifier", "benign", "adversarial", "qtable_search", "qtable_report")
 
 
@@ -39,20 +46,56 @@ def rows_of(store: Path) -> dict[str, pd.DataFrame]:
     return frames
 
 
-def run(store: Path, kill_after_s: float | None) -> bool:
-    """One start of the search; whether it ended by itself."""
+def children(pid: int) -> dict[int, str]:
+    """All processes below one, each with its command line."""
+    parents, lines = {}, {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                stat = (folder / "stat").read_text()
+                lines[int(folder.name)] = (folder / "cmdline").read_text().replace("\0", " ")
+            except OSError:
+                continue  # ended meanwhile
+            parents[int(folder.name)] = int(stat.rpartition(")")[2].split()[1])
+    below = {pid}
+    while more := {child for child, parent in parents.items() if parent in below} - below:
+        below |= more
+    return {child: lines.get(child, "") for child in below - {pid}}
+
+
+def kill(driver: "subprocess.Popen[str]", victim: str) -> bool:
+    """Whether there was such a process to kill."""
+    if victim == "driver":
+        driver.kill()
+        return True
+    found = [pid for pid, line in children(driver.pid).items() if VICTIMS[victim] in line]
+    if found:
+        os.kill(max(found), signal.SIGKILL)
+    return bool(found)
+
+
+def run(
+    store: Path, kill_after_s: float | None = None, victim: str = "driver"
+) -> tuple[bool, bool]:
+    """One start of the search: whether it ended by itself as it should, and whether it was hit."""
     command = [*SEARCH, "--store", str(store)]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as driver:
+        hit = False
         try:
             output, _ = driver.communicate(timeout=kill_after_s)
         except subprocess.TimeoutExpired:
-            driver.kill()
-            return False
-    if driver.returncode:
-        raise SystemExit(f"the search failed with exit code {driver.returncode}:\n{output}")
-    return True
+            hit = kill(driver, victim)
+            try:
+                output, _ = driver.communicate(timeout=kill_after_s + PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                driver.kill()
+                raise SystemExit(f"{victim} killed: no end after {PATIENCE_S:.0f} s") from None
+    allowed = {"driver": {0, -9}, "worker": {0}}.get(victim, {0, 1, 2}) if hit else {0}
+    if driver.returncode not in allowed or "Traceback" in output:
+        raise SystemExit(f"{victim} killed: exit code {driver.returncode}:\n{output}")
+    return driver.returncode == 0, hit
 
 
 def main() -> int:
@@ -61,23 +104,26 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    chance = random.Random(options.seed)
-    n_kills = n_campaigns = 0
+    chance, hits = random.Random(options.seed), Counter[str]()
+    n_campaigns = 0
     with tempfile.TemporaryDirectory() as folder:
         start = time.monotonic()
-        run(Path(folder) / "quiet", None)
+        run(Path(folder) / "quiet")
         quiet_s, expected = time.monotonic() - start, rows_of(Path(folder) / "quiet")
         print(f"undisturbed: {quiet_s:.0f} s, {len(expected['qtable_search'])} rows", flush=True)
-        while n_kills < options.kills:
-            store = Path(folder) / f"campaign-{n_campaigns}"
-            # Later starts find more done: a kill must come early to hit them at work.
-            while n_kills < options.kills and not run(store, chance.uniform(0.15, 0.95) * quiet_s):
-                n_kills += 1
-            run(store, None)
+        while hits.total() < options.kills:
+            store, done = Path(folder) / f"campaign-{n_campaigns}", False
+            while hits.total() < options.kills and not done:
+                # Later starts find more done: a kill must come early to hit them at work.
+                after_s, victim = chance.uniform(0.15, 0.95) * quiet_s, chance.choice([*VICTIMS])
+                done, hit = run(store, after_s, victim)
+                hits[victim] += hit
+            run(store)
             for study, rows in rows_of(store).items():
                 pd.testing.assert_frame_equal(rows, expected[study])
             n_campaigns += 1
-            print(f"{n_kills} kills in {n_campaigns} campaigns, all rows equal", flush=True)
+            said = ", ".join(f"{n} {victim}" for victim, n in sorted(hits.items()))
+            print(f"{said} killed in {n_campaigns} campaigns, all rows equal", flush=True)
     return 0
 
 
