@@ -128,8 +128,8 @@ class Flags:
     download: bool = flag(False, "fetch mnist or cifar if they are not there")
     model: str = flag(
         "small_resnet",
-        "classifier: small_resnet or lenet, trained here; train:NAME, any of torchvision's trained "
-        "here; NAME, torchvision's with its published weights; timm:NAME; checkpoint:PATH "
+        f"classifier: {', '.join(models.OWN)}, trained here; train:NAME, any of torchvision's "
+        "trained here; NAME, torchvision's with its published weights; timm:NAME; checkpoint:PATH "
         "(safetensors)",
         "NAME",
     )

@@ -113,6 +113,37 @@ def test_logits_of_an_image_do_not_depend_on_its_batch(name, side, channels):
     torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-4)  # other summation order
 
 
+@pytest.mark.parametrize(
+    ("name", "side", "n_weights"),
+    [
+        ("lenet5", 28, 61_706),  # LeCun et al. (1998): 156 + 2,416 + 48,120 + 10,164 + 850
+        ("lenet5", 32, 61_706),
+        ("mnist_cnn", 28, 799_078),
+        ("mnist_cnn_bn", 28, 799_206),
+    ],
+)
+def test_small_networks_have_the_published_number_of_weights(name, side, n_weights):
+    network = architecture(name, n_classes=10, channels=1, side=side)
+    assert sum(weight.numel() for weight in network.parameters()) == n_weights
+    seen = network.train()(torch.rand(4, 1, side, side))
+    assert seen.shape == (4, 10)
+    assert seen.std(0).min() > 0  # no image is the other
+
+
+def test_the_activations_of_the_mnist_network_are_those_that_it_answers_from():
+    network = architecture("mnist_cnn_bn", n_classes=10, channels=1, side=28).eval()
+    first, second = network.activations(torch.rand(2, 1, 28, 28))
+    assert (first.shape, second.shape) == ((2, 32, 28, 28), (2, 32, 14, 14))
+    assert first.shape[1:].numel() + second.shape[1:].numel() == 31_360  # the report's count
+    assert min(first.min(), second.min()) == 0
+
+
+def test_lenet5_is_padded_and_takes_no_other_side():
+    for side in (24, 29, 34, 64):
+        with pytest.raises(InputError, match=f"28, 30 or 32 pixels for lenet5, got {side}"):
+            architecture("lenet5", n_classes=10, channels=1, side=side)
+
+
 def test_published_architectures_have_the_published_number_of_weights():
     for name in ("squeezenet1_1", "shufflenet_v2_x0_5", "mobilenet_v3_small", "mnasnet0_5"):
         ours = architecture(name, n_classes=1000, channels=3, side=224)

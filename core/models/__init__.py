@@ -7,13 +7,14 @@ from core.models.folding import folded
 from core.models.normalised import Blueprint, Normalised
 from core.models.own import LeNet, SmallResNet
 from core.models.pretrained import open_pretrained
-from core.models.spec import ModelSpec, needs_training, parse_spec
+from core.models.spec import OWN, ModelSpec, needs_training, parse_spec
 from core.models.statistics import GRAMMAR, IMAGENET, Statistics, parse_statistics, published
 from core.models.weights import from_tensors, to_tensors
 
 __all__ = [
     "GRAMMAR",
     "IMAGENET",
+    "OWN",
     "Blueprint",
     "Converted",
     "LeNet",

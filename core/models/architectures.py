@@ -1,7 +1,7 @@
 """Networks by name, with random weights."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any
 
@@ -10,14 +10,14 @@ from torch import nn
 
 from core.errors import InputError
 from core.models.normalised import Blueprint
-from core.models.own import LeNet, SmallResNet
+from core.models.own import LeNet, LeNet5, MnistCNN, SmallResNet
 from core.models.spec import OWN, ModelSpec, parse_spec
 
 
 def architecture(name: str, *, n_classes: int, channels: int, side: int) -> nn.Module:
     """A network with random weights from torch's global generator, without normalisation.
 
-    `name` is `small_resnet`, `lenet`, a classifier of torchvision, or `timm:NAME`; `channels` (1 or
+    `name` is one of OWN, a classifier of torchvision, or `timm:NAME`; `channels` (1 or
     3) and `side` are the data's. It reads `input_channels(name, channels)` channels and returns
     logits (n, n_classes). InputError: unknown name, no timm, or a side that it cannot read.
     """
@@ -95,10 +95,16 @@ def timm_module(name: str, *, pretrained: bool) -> ModuleType:
 
 
 def _build(name: str, n_classes: int, channels: int, side: int) -> nn.Module:
-    if name == "lenet":
-        return LeNet(n_classes=n_classes, channels=channels)
-    if name == "small_resnet":
-        return SmallResNet(n_classes=n_classes, channels=channels, side=side)
+    sizes = {"n_classes": n_classes, "channels": channels}
+    own: dict[str, Callable[[], nn.Module]] = {
+        "small_resnet": lambda: SmallResNet(**sizes, side=side),
+        "lenet": lambda: LeNet(**sizes),
+        "lenet5": lambda: LeNet5(**sizes, side=side),
+        "mnist_cnn": lambda: MnistCNN(**sizes, side=side, normalise=False),
+        "mnist_cnn_bn": lambda: MnistCNN(**sizes, side=side, normalise=True),
+    }
+    if name in own:
+        return own[name]()
     if name.startswith("timm:"):
         plain = name.removeprefix("timm:")
         timm = timm_module(plain, pretrained=False)

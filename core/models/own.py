@@ -1,10 +1,11 @@
-"""Two small networks that train on one core in seconds to minutes."""
+"""Small networks that train on one core in seconds to minutes."""
 
 import math
 
 from torch import Tensor, nn
 from torch.nn import functional
 
+from core.errors import InputError
 from core.shapes import Logits, Pixels
 
 
@@ -33,16 +34,86 @@ class LeNet(nn.Module):
         self.classifier = nn.Sequential(
             nn.Flatten(), nn.Linear(64 * 16, 128), nn.ReLU(inplace=True), nn.Linear(128, n_classes)
         )
-        for layer in self.modules():
-            if isinstance(layer, nn.Conv2d | nn.Linear):
-                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-                assert layer.bias is not None
-                nn.init.zeros_(layer.bias)
+        draw_as_he(self)
 
     def forward(self, x: Pixels) -> Logits:
         """Logits of normalised images."""
         logits: Tensor = self.classifier(self.features(x))
         return logits
+
+
+class LeNet5(nn.Sequential):
+    """The published LeNet-5 with ReLU, max pooling and a linear output: 61,706 weights for digits.
+
+    Images are padded to 32 pixels, and of no other side up to there: C5 reads what 32 leave.
+
+    Source: LeCun et al. (1998), "Gradient-Based Learning Applied to Document Recognition", II.B.
+    """
+
+    def __init__(self, *, n_classes: int, channels: int, side: int) -> None:
+        """InputError for a side other than 28 to 32, in even steps."""
+        margin, odd = divmod(32 - side, 2)
+        if odd or not 0 <= margin <= 2:
+            raise InputError(
+                f"expected images of 28, 30 or 32 pixels for lenet5, got {side}.\n"
+                "Hint: lenet and small_resnet read other sides."
+            )
+        super().__init__(
+            nn.Conv2d(channels, 6, 5, padding=margin),
+            nn.ReLU(inplace=True),
+            nn.MaxPool2d(2),
+            nn.Conv2d(6, 16, 5),
+            nn.ReLU(inplace=True),
+            nn.MaxPool2d(2),
+            nn.Conv2d(16, 120, 5),
+            nn.ReLU(inplace=True),
+            nn.Flatten(),
+            nn.Linear(120, 84),
+            nn.ReLU(inplace=True),
+            nn.Linear(84, n_classes),
+        )
+        draw_as_he(self)
+
+
+class MnistCNN(nn.Module):
+    """Two convolutions of 32, two linear layers: 799,078 weights at 28 pixels, 799,206 normalised.
+
+    `normalise` puts batch normalisation behind both convolutions. A side is cut to a quarter by two
+    poolings, what is left over falls away.
+    """
+
+    def __init__(self, *, n_classes: int, channels: int, side: int, normalise: bool) -> None:
+        super().__init__()
+        self.convolutions = nn.ModuleList(nn.Conv2d(n, 32, 3, padding=1) for n in (channels, 32))
+        self.norms = nn.ModuleList(
+            nn.BatchNorm2d(32) if normalise else nn.Identity() for _ in range(2)
+        )
+        self.hidden = nn.Linear(32 * (side // 4) ** 2, 500)
+        self.classifier = nn.Linear(500, n_classes)
+        draw_as_he(self)
+
+    def activations(self, x: Pixels) -> list[Tensor]:
+        """What the two convolutions answer, after the ReLU: [n, 32, h, w] and [n, 32, h/2, w/2]."""
+        found: list[Tensor] = []
+        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
+            seen = functional.max_pool2d(found[-1], 2) if found else x
+            found.append(functional.relu(norm(convolution(seen))))
+        return found
+
+    def forward(self, x: Pixels) -> Logits:
+        """Logits of normalised images."""
+        last = functional.max_pool2d(self.activations(x)[-1], 2)
+        logits: Tensor = self.classifier(functional.relu(self.hidden(last.flatten(1))))
+        return logits
+
+
+def draw_as_he(network: nn.Module) -> None:
+    """First weights of all convolutions and linear layers as He et al. (2015) draw them, 2.2."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            assert layer.bias is not None
+            nn.init.zeros_(layer.bias)
 
 
 class SmallResNet(nn.Module):

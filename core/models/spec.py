@@ -5,7 +5,7 @@ from typing import Literal
 
 from core.errors import InputError
 
-OWN = ("small_resnet", "lenet")
+OWN = ("small_resnet", "lenet", "lenet5", "mnist_cnn", "mnist_cnn_bn")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,7 @@ class ModelSpec:
 def parse_spec(spec: str) -> ModelSpec:
     """Take the text apart.
 
-    `small_resnet`, `lenet`: small networks trained here. `train:NAME`, `train:timm:NAME`: any
+    `small_resnet` and all of OWN: small networks trained here. `train:NAME`, `train:timm:NAME`: any
     classifier of torchvision or timm, trained here. `NAME`, `timm:NAME`: with published weights.
     `checkpoint:PATH`: a safetensors file. Whether NAME exists is checked when it is built.
     InputError for text of any other form.

@@ -39,13 +39,14 @@ class Schedule:
     longer: float = 1.0  # times the epochs that are usual for the data
 
 
-# LeNet has no batch norm to hold it at the usual rate.
-LENET = Schedule(learning_rate=0.05, batch_size=32, shift=4, clip=1.0, longer=5 / 3)
+# Without batch norm to hold them at the usual rate.
+PLAIN = ("lenet", "lenet5", "mnist_cnn")
+GENTLE = Schedule(learning_rate=0.05, batch_size=32, shift=4, clip=1.0, longer=5 / 3)
 
 
 def schedule(spec: str) -> Schedule:
     """The usual one of a model's architecture."""
-    return LENET if parse_spec(spec).name == "lenet" else Schedule()
+    return GENTLE if parse_spec(spec).name in PLAIN else Schedule()
 
 
 def default_epochs(data_spec: str, model: str = "small_resnet") -> int:
