@@ -4,6 +4,7 @@ Headers and tables are left out: of a picture of 32 pixels they would be nine te
 """
 
 import io
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -42,7 +43,7 @@ def bits_of(name: str, images: Images8) -> Tensor:
     return table_bits(images, table)
 
 
-def _scan_bits(image: Tensor, tables: list[QTable], how: dict[str, object]) -> int:
+def _scan_bits(image: Tensor, tables: list[QTable], how: Mapping[str, object]) -> int:
     channels = len(image)
     if channels not in (1, 3):
         raise InputError(
