@@ -14,7 +14,17 @@ to 7 points; the searched table is no better than JPEG's at quality 75.
 
 from dataclasses import dataclass
 
-from results import Answer, accuracies, bars, gained, gains, text_table, whole
+from results import (
+    Answer,
+    accuracies,
+    bars,
+    compared,
+    gained,
+    group_note,
+    test_of,
+    text_table,
+    whole,
+)
 from search import Job, Lab, Threat, flag, flags, main, scores
 
 STUDY = scores.study("ablation", 2)
@@ -49,13 +59,15 @@ def run(lab: Lab, asked: Asked) -> Answer:
     lines = accuracies(rows, ["defence", "attacked"])
     title, n = lab.title, lines["n"].iloc[0]
     text = [title, text_table(lines, "defence", "attacked", cell=whole)]
-    text.append("points gained on the same images [95 % interval, Tango], p (McNemar):")
-    pairs = [("space", 0, 1), ("space", 2, 3), ("table", 0, 2), ("table", 1, 3)]
-    for what, first, second in pairs:
-        won = gains(rows, names[first], names[second], ["attacked"])
-        shown = won.assign(over=f"  {what} {names[second]} over {names[first]}")
+    pairs = {(0, 1): "space", (2, 3): "space", (0, 2): "table", (1, 3): "table"}
+    won = compared(rows, [(names[a], names[b]) for a, b in pairs], ["attacked"])
+    text.append(f"points gained on the same images [95 % interval, Tango], p ({test_of(won)}):")
+    for (a, b), what in pairs.items():
+        own = won[(won["first"] == names[a]) & (won["second"] == names[b])]
+        shown = own.assign(over=f"  {what} {names[b]} over {names[a]}")
         text.append(text_table(shown, "over", "attacked", cell=gained).split("\n")[1])
     text.append(f"accuracy in % of {n} held-out images [95 % interval, Wilson]; gray box")
+    text.append(group_note(lines))
     figure = bars(lines, "attacked", "defence", title=f"{title}, gray box (n {n})")
     return Answer(text="\n".join(text), frames={"accuracies": lines}, figures={"ablation": figure})
 

@@ -12,10 +12,21 @@ Last answer, photos 32 px: at the same step RGB keeps more benign accuracy; at e
 the spaces defend alike (best below 1 point: 68.5, 68.5, 66.0 %).
 """
 
+import itertools
 from dataclasses import dataclass
 
 from core.defences import SPACES
-from results import Answer, Rows, accuracies, curves, interval
+from results import (
+    Answer,
+    Rows,
+    accuracies,
+    compared,
+    curves,
+    gained,
+    group_note,
+    interval,
+    test_of,
+)
 from search import Job, Lab, flag, flags, main, scores
 
 STUDY = scores.study("color_space_2")
@@ -51,7 +62,7 @@ def run(lab: Lab, asked: Asked) -> Answer:
     title = f"{lab.title}, {attack.name} {attack.budget}"
     none, shown = lines[lines["space"] == "none"], lines[lines["space"] != "none"]
     return Answer(
-        text="\n".join([title, *best(none, shown, asked.max_decline)]),
+        text="\n".join([title, *best(rows, none, shown, asked.max_decline), group_note(lines)]),
         frames={"curves": lines},
         figures={
             "color_space": curves(
@@ -68,8 +79,15 @@ def run(lab: Lab, asked: Asked) -> Answer:
     )
 
 
-def best(none: Rows, shown: Rows, limit: float) -> list[str]:
-    """For each space the step that defends best within the benign limit, and what it costs."""
+def best(rows: Rows, none: Rows, shown: Rows, limit: float) -> list[str]:
+    """For each space the step that defends best within the benign limit, and what it costs.
+
+    Its gain is tested for as many steps and spaces as it was picked from.
+    """
+    under = rows[rows["subject"] == "adversarial"]
+    won = compared(under, [("none", name) for name in shown["defence"].unique()], ["subject"])
+    gain = won.set_index("second")
+    picked = {}
     benign, attacked = (shown[shown["subject"] == s] for s in ("benign", "adversarial"))
     lost = none["n_right"].iloc[0] - benign["n_right"]
     allowed = benign[100 * lost < limit * benign["n"]]["defence"]
@@ -82,9 +100,16 @@ def best(none: Rows, shown: Rows, limit: float) -> list[str]:
             out.append(f"  {space:<10} none: every step loses more")
             continue
         line = fair.iloc[int(fair["n_right"].to_numpy().argmax())]
+        picked[space] = line["defence"]
         cost = benign[benign["defence"] == line["defence"]].iloc[0]
         said = f"benign {interval(cost)} %, adversarial {interval(line)} %"
         out.append(f"  {space:<10} step {line['step']:3d}: {said}")
+        out.append(f"{'':<13}over no defence: {gained(gain.loc[line['defence']])} ({test_of(won)})")
+    pairs = list(itertools.combinations(picked.values(), 2))
+    apart = compared(under, pairs, ["subject"]) if pairs else won.iloc[:0]
+    for _, line in apart.iterrows():
+        said = f"{gained(line)} ({test_of(apart)})"
+        out.append(f"  {line['second']} over {line['first']}, same images: {said}")
     return out
 
 

@@ -13,7 +13,7 @@ no defence 28.7 %; none costs more than 0.3 benign points. At 32/255 none keeps 
 
 from dataclasses import dataclass
 
-from results import Answer, accuracies, heat, text_table
+from results import Answer, accuracies, compared, gained, group_note, heat, test_of, text_table
 from search import Job, Lab, Threat, flag, flags, main, scores
 
 STUDY = scores.study("jpeg_fgsm")
@@ -37,8 +37,16 @@ def run(lab: Lab, asked: Asked) -> Answer:
     rows = lab.score(STUDY, victims, [benign, *attacked], "fgsm", block=asked.block)
     lines = accuracies(rows, ["defence", "eps_255"])
     title = f"{lab.title}, FGSM on the undefended network"
+    won = compared(rows, [("none", name) for name in victims if name != "none"], ["eps_255"])
+    text = [
+        f"{title}; eps in 1/255",
+        text_table(lines, "defence", "eps_255"),
+        group_note(lines),
+        f"points gained over none, same images [95 %, Tango; p: {test_of(won)}]",
+        text_table(won, "second", "eps_255", cell=gained),
+    ]
     return Answer(
-        text=f"{title}; eps in 1/255\n{text_table(lines, 'defence', 'eps_255')}",
+        text="\n".join(text),
         frames={"accuracies": lines},
         figures={"jpeg_fgsm": heat(lines, "defence", "eps_255", title=title, xlabel="eps (1/255)")},
     )

@@ -13,7 +13,17 @@ member.
 
 from dataclasses import dataclass, replace
 
-from results import Answer, accuracies, heat, text_table
+from results import (
+    Answer,
+    Rows,
+    accuracies,
+    compared,
+    gained,
+    group_note,
+    heat,
+    test_of,
+    text_table,
+)
 from search import Job, Lab, flag, flags, main, scores
 
 STUDY = scores.study("member_matrix")
@@ -49,10 +59,21 @@ def run(lab: Lab, asked: Asked) -> Answer:
         text.append(
             text_table(own, "member", "quality", cell=lambda line: f"{line['accuracy']:.1f}")
         )
+        text.append(best(rows[rows["subject"] == subject], own))
+    text.append(group_note(lines))
     figure = heat(
         lines, "member", "quality", panel="subject", title=title, xlabel="quality of the images"
     )
     return Answer(text="\n".join(text), frames={"matrix": lines}, figures={"matrix": figure})
+
+
+def best(rows: Rows, lines: Rows) -> str:
+    """What the best member and quality gain over M on images as they are."""
+    plain = "M none"
+    won = compared(rows, [(plain, name) for name in lines["defence"] if name != plain], ["subject"])
+    line = won.sort_values("gain", ascending=False, kind="stable").iloc[0]
+    said = f"best: {line['second']} over {plain}, same images: {gained(line)} points"
+    return f"{said} ({test_of(won)})"
 
 
 JOB = Job(__file__, __doc__, Asked, run, smoke=flags.SMOKE_TRIED)

@@ -75,13 +75,13 @@ def run(lab: Lab, asked: Asked) -> Answer:
     question = ask(lab, asked)
     attack, sweep = question.attack, question.sweep
     plan, tally = question.plan()
-    rows = lab.run(SEARCH, plan, sweep, label="table search")
+    rows = lab.grouped(lab.run(SEARCH, plan, sweep, label="table search"))
     winner, report, export = tally.leader(), None, ""
     if winner is not None:
         names = [*BASELINES, winner.name]
         cells = question.report(names)
         report = lab.run(REPORT, Grid(REPORT.cell_id, cells), sweep, label="held-out report")
-        report = report[report["table"].isin(names)]
+        report = lab.grouped(report[report["table"].isin(names)])
         export = qtable.to_text(winner.table(), comment=f"{winner.name}, found by {sweep}")
     bands = ", bands as measured" if question.bands else ""
     return table_answer(

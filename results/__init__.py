@@ -1,7 +1,7 @@
 """Rows to answers: schema, store, queries, figures. Needs neither torch nor Ray."""
 
 from results.answer import Answer, publish
-from results.counts import Rows, accuracies, gains, once
+from results.counts import Rows, accuracies, compared, gains, group_note, grouped, once, test_of
 from results.draw import bars, curves, heat, png, squares
 from results.query import load
 from results.store import Store
@@ -16,9 +16,12 @@ __all__ = [
     "Store",
     "accuracies",
     "bars",
+    "compared",
     "curves",
     "gained",
     "gains",
+    "group_note",
+    "grouped",
     "heat",
     "interval",
     "load",
@@ -27,6 +30,7 @@ __all__ = [
     "publish",
     "squares",
     "summary",
+    "test_of",
     "text_table",
     "whole",
     "winner",

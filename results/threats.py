@@ -10,9 +10,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from results.answer import Answer
-from results.counts import Rows, accuracies, gains, once
+from results.counts import Rows, accuracies, compared, group_note, once, test_of
 from results.draw import squares
-from results.stats import wilson
 from results.words import gained, text_table, whole
 
 KEY = ["threat", "attack", "norm", "eps_255", "n_steps", "n_restarts", "n_samples"]
@@ -139,9 +138,11 @@ def threat_answer(
     `judged`: with the marks of masked gradients and what is gained over no defence.
     """
     found = outcomes(rows, defences)
+    lines = _lines(rows, found)
     marks = masked(found) if judged else {}
     short = marks.pop(UNDEFENDED, [])  # it masks nothing
-    lines = _lines(found, marks)
+    signs = ["; ".join(marks.get(d, ())) for d in lines["defence"]]
+    lines = lines.assign(masked=signs)
     heads = {name: f"{name}{' !' if name in marks else ''}" for name in found.defences}
     named = _distinct(found.columns, lambda c: c.text() if c.threat == "none" else _named(c))
     attacked = [named[c] for _, c in found.right]
@@ -151,18 +152,21 @@ def threat_answer(
     table = text_table(shown, "attacked", "head", cell=whole).replace("attacked", " " * 8, 1)
     n = lines["n"].iloc[0]
     text = [title, table, f"accuracy in % of {n} held-out images [95 % interval, Wilson]"]
+    text.append(group_note(lines))
     text += [f"! {name}: {reason}" for name, reasons in marks.items() for reason in reasons]
     if marks:
         text += ["! one white-box attack is no lower bound there: its gradient is masked"]
     text += [f"? {UNDEFENDED}: {reason}: the attack is too short" for reason in short]
     text += _gains(rows, found.defences) if judged else []
-    figures = {"threat_table": _figure(found, marks, title)}
+    figures = {"threat_table": _figure(found, lines, marks, title)}
     return Answer(text="\n".join(text), frames={"accuracies": lines}, figures=figures)
 
 
-def _figure(found: Outcomes, marks: Mapping[str, list[str]], title: str) -> Figure:
+def _figure(
+    found: Outcomes, lines: pd.DataFrame, marks: Mapping[str, list[str]], title: str
+) -> Figure:
     columns = _distinct(found.columns, lambda c: f"{c.threat}/{c.text(worst='worst')}")
-    lines = _lines(found, {}).assign(column=[columns[c] for _, c in found.right])
+    lines = lines.assign(column=[columns[c] for _, c in found.right])
     panels = {}
     for name, threats in _PANELS.items():
         if wanted := [text for c, text in columns.items() if c.threat in threats]:
@@ -189,15 +193,12 @@ def _distinct(columns: Sequence[Column], name: Callable[[Column], str]) -> dict[
     return {column: names[column] for column in columns}
 
 
-def _lines(found: Outcomes, marks: Mapping[str, list[str]]) -> pd.DataFrame:
-    """A line per defence and column: accuracy with its Wilson limits (percent), and the mark."""
+def _lines(rows: Rows, found: Outcomes) -> pd.DataFrame:
+    """A line per defence and column, as `accuracies`, in the order of the outcomes."""
     frame = pd.DataFrame([{"defence": d, **vars(c)} for d, c in found.right])
-    frame["n"] = [len(right) for right in found.right.values()]
-    frame["n_right"] = [int(right.sum()) for right in found.right.values()]
-    low, high = wilson(frame["n_right"], frame["n"])
-    share = 100 * frame["n_right"] / frame["n"]
-    signs = ["; ".join(marks.get(d, ())) for d in frame["defence"]]
-    return frame.assign(accuracy=share, low=100 * low, high=100 * high, masked=signs)
+    rows = rows.astype(dict.fromkeys(("threat", "attack", "norm", "defence"), str))
+    seen = pd.concat([rows, worst_cases(rows)])
+    return frame.merge(accuracies(seen, ["defence", *KEY]), on=["defence", *KEY], how="left")
 
 
 def masked(found: Outcomes) -> dict[str, list[str]]:
@@ -249,7 +250,7 @@ def white_text(rows: Rows) -> list[str]:
     lines = accuracies(worst_cases(rows), ["eps_255", "defence"])
     head = f"white box, the worst of all attacks: % right of {lines['n'].iloc[0]} [95 %, Wilson]"
     said = [_line(line, whole(line)) for _, line in lines.iterrows()]
-    return [head, *said, *_gains(rows, lines["defence"].unique())]
+    return [head, *said, group_note(lines), *_gains(rows, lines["defence"].unique())]
 
 
 def _identity(column: Column) -> Column:
@@ -261,13 +262,13 @@ def _identity(column: Column) -> Column:
 
 def _gains(rows: Rows, defences: Iterable[str]) -> list[str]:
     """What each defence gains over none in the worst case, on the same images."""
-    worst, lines = worst_cases(rows), []
-    for name in defences if UNDEFENDED in set(worst["defence"]) else ():
-        if name != UNDEFENDED:
-            for _, gain in gains(worst, UNDEFENDED, name, ["eps_255"]).iterrows():
-                lines.append(_line({"defence": name, "eps_255": gain["eps_255"]}, gained(gain)))
-    head = "points gained over none in the worst case [95 %, Tango; p: McNemar, exact]"
-    return [head, *lines] if lines else []
+    worst = worst_cases(rows)
+    pairs = [(UNDEFENDED, name) for name in defences if name != UNDEFENDED]
+    if UNDEFENDED not in set(worst["defence"]) or not pairs:
+        return []
+    found = compared(worst, pairs, ["eps_255"]).assign(defence=lambda own: own["second"])
+    head = f"points gained over none in the worst case [95 %, Tango; p: {test_of(found)}]"
+    return [head, *(_line(line, gained(line)) for _, line in found.iterrows())]
 
 
 def _line(line: Any, said: str) -> str:

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from results.stats import share_difference, wilson
-from results.tables.surface import Bools, feasible, report_text, summary
+from results.tables.surface import Bools, feasible, gained_text, grouped_text, report_text, summary
 from results.words import interval
 
 PAPER = "M+M90+M70+M50+M30"
@@ -23,6 +23,12 @@ _ASCENDING = {
     "n_benign_right": False, "subset": True, "trial": True,
 }  # fmt: skip
 _ENSEMBLES = {"none": "M alone", "single": "best single", "paper": "paper's five", "tuned": "tuned"}
+
+_PAIRS = {
+    ("none", "tuned"): "tuned over M",
+    ("none", "paper"): "paper's over M",
+    ("single", "tuned"): "tuned over single",
+}
 
 
 @dataclass(frozen=True)
@@ -127,8 +133,8 @@ def optimism(
     return Optimism(points, n_broken / n_resamples, n_resamples)
 
 
-def held_out_lines(rows: pd.DataFrame, roles: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
-    """`results.summary` of rows of `ensemble_report`: a line for each role, indexed by it.
+def held_out_rows(rows: pd.DataFrame, roles: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
+    """Rows of `ensemble_report` as of tables: each role's, under its name.
 
     `roles` names a chain and its members for each.
     """
@@ -138,7 +144,7 @@ def held_out_lines(rows: pd.DataFrame, roles: Mapping[str, tuple[str, str]]) -> 
     ]
     lines = pd.concat(parts)
     lines[["pattern", "qs_of", "qs_af"]] = pd.NA  # of tables, which ensembles are not
-    return summary(lines).set_index("table")
+    return lines
 
 
 def answer_text(
@@ -146,9 +152,10 @@ def answer_text(
 ) -> str:
     """The answer as aligned text of at most 100 columns, every figure with its 95 % interval.
 
-    `held_out` has lines of the ensembles "none", "single", "paper" and "tuned".
+    `held_out` has rows of the ensembles "none", "single", "paper" and "tuned".
     """
-    winner, report = found.winner, held_out[held_out.index == "tuned"].iloc[0]
+    lines = summary(held_out).set_index("table")
+    winner, report = found.winner, lines[lines.index == "tuned"].iloc[0]
     n_benign, n_adv = int(winner["n_benign"]), int(winner["n_adversarial"])
     n_lost = int(winner["n_benign_right_undefended"] - winner["n_benign_right"])
     n_right = int(winner["n_adversarial_right"])
@@ -176,7 +183,9 @@ def answer_text(
     text = [
         "tuning",
         *(f"  {name:<15}{fact}" for name, fact in facts.items()),
-        *report_text(held_out, "ensemble", _ENSEMBLES),
+        *report_text(lines, "ensemble", _ENSEMBLES),
+        *grouped_text(held_out, "ensemble", _ENSEMBLES),
+        *gained_text(held_out, _PAIRS),
         "",
         f"tuning minus report, Def: {points:.1f} [{100 * least:.1f}, {100 * most:.1f}] points",
     ]

@@ -1,6 +1,6 @@
 """One way to print counts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -8,20 +8,45 @@ import pandas as pd
 
 
 def interval(line: Any, name: str = "accuracy", *, low: str = "low", high: str = "high") -> str:
-    """A value with its limits, "44.5 [ 38.1,  51.2]"; "-" where there is none."""
+    """A value with its limits, "44.5 [ 38.1,  51.2]"; "-" where there is none.
+
+    Behind them, in braces, those of groups: `group_low` and `group_high`, where the line has them.
+    """
     numbers = (line[name], line[low], line[high])
     value, least, most = (round(float(number), 1) + 0.0 for number in numbers)  # no "-0.0"
-    return "-" if np.isnan(value) else f"{value:5.1f} [{least:5.1f}, {most:5.1f}]"
+    if np.isnan(value):
+        return "-"
+    return f"{value:5.1f} [{least:5.1f}, {most:5.1f}]{braces(line, low, high, '5.1f')}"
 
 
 def whole(line: Any, name: str = "accuracy") -> str:
     """As `interval`, in whole percent."""
-    return f"{line[name]:.0f} [{line['low']:.0f}, {line['high']:.0f}]"
+    limits = f"[{line['low']:.0f}, {line['high']:.0f}]{braces(line, 'low', 'high', '.0f')}"
+    return f"{line[name]:.0f} {limits}"
 
 
 def gained(line: Any) -> str:
-    """A line of `results.gains`: the difference with its limits, in whole points, and p."""
-    return f"{line['gain']:+.0f} [{line['low']:+.0f}, {line['high']:+.0f}] p {line['p']:.2g}"
+    """A line of `results.gains`: the difference with its limits, in whole points, and p.
+
+    p is that of groups where they are known.
+    """
+    limits = f"[{line['low']:+.0f}, {line['high']:+.0f}]{braces(line, 'low', 'high', '+.0f')}"
+    return f"{line['gain']:+.0f} {limits} p {line.get('group_p', line['p']):.2g}"
+
+
+def braces(line: Any, low: str, high: str, number: str) -> str:
+    """Behind an interval the limits of groups, where the line has them."""
+    least, most = line.get(f"group_{low}"), line.get(f"group_{high}")
+    if least is None:
+        return ""
+    return " {-}" if np.isnan(least) else f" {{{least:{number}}, {most:{number}}}}"
+
+
+def extent(values: Iterable[int]) -> str:
+    """From the least to the most."""
+    distinct = set(values)
+    low, high = min(distinct), max(distinct)
+    return f"{low}" if low == high else f"{low}..{high}"
 
 
 def plain(value: object) -> str:

@@ -263,8 +263,12 @@ class Lab:
         place = {study.cell_id(cell): i for i, cell in enumerate(cells)}
         ids = rows["cell_id"].cat  # a text for each cell, not for each row
         order = ids.categories.map(place).to_numpy()[ids.codes].argsort(kind="stable")
-        rows = rows.iloc[order]
+        rows = self.grouped(rows.iloc[order])
         return rows.assign(subject=np.where(rows["threat"] == "none", "benign", "adversarial"))
+
+    def grouped(self, rows: results.Rows) -> results.Rows:
+        """Rows with the `group` of each image, as the data know it now; as they are where not."""
+        return results.grouped(rows, self.data.group) if self.data.grouped_by else rows
 
     def name(self, words: Sequence[str], asked: object) -> str:
         """A sweep's name: data, side, model, words for people, and a hash of what is asked."""

@@ -41,18 +41,18 @@ def test_answer_prints_the_winner_its_ties_and_the_held_out_lines():
     )
     assert "all others were ruled out" in answer_text(rows, None, partial=True)
     held_out = summary(report_rows()).set_index("table")
-    body = {line.split()[0]: re.findall(r"-?\d+\.\d", line) for line in lines[9:-2]}
+    body = {line.split()[0]: re.findall(r"-?\d+\.\d", line) for line in lines[9:-3]}
     assert list(body) == [*BASELINES, "k2-of16-af6"]
     for name, numbers in body.items():
         line = held_out.loc[name]
         measures = ("acc_benign", "acc_dec", "def_all", "def_successful")
         keys = [f"{measure}{end}" for measure in measures for end in ("", "_low", "_high")]
         assert numbers == [f"{line[key]:.1f}" for key in keys]
-    assert lines[-2].split() == ["n", "400", "400", "50", "50"]
+    assert lines[-3].split() == ["n", "400", "400", "50", "50"]
     low, high = paired_decline(27, 0, 50)  # 27 of 50 kept, none of them without a table
     gained = f"54.0 [{low:5.1f}, {high:5.1f}] points, McNemar p {2 / 2**27:.2g}"
     assert lines[-1] == f"  Def gained over none, same images:  {gained}"
-    widths = {len(line) for line in lines[8:-1]}
+    widths = {len(line) for line in lines[8:-2]}
     assert len(widths) == 1
 
 
@@ -71,9 +71,9 @@ def test_an_answer_of_measured_bands_tells_their_sizes_and_what_they_share():
         "band", "2 of 3 OF coefficients as in the diagonal pattern of that size, k 2"
     ]  # fmt: skip
     assert lines[6].endswith("of 3 tables: n_OF 1..6, QS_AF 6")
-    assert [line.split()[0] for line in lines[10:-2]] == [*BASELINES, "winner"]
+    assert [line.split()[0] for line in lines[10:-3]] == [*BASELINES, "winner"]
     theirs = summary(held_out).set_index("table").loc["mc040000000000000-of16-af6"]
-    assert float(lines[-3].split()[1]) == pytest.approx(theirs["acc_benign"], abs=0.05)
+    assert float(lines[-4].split()[1]) == pytest.approx(theirs["acc_benign"], abs=0.05)
 
 
 def test_answer_without_a_report_stops_at_the_search_and_a_lacking_report_is_named():

@@ -6,8 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from results import accuracies, gained, gains, interval, once, text_table, whole
-from results.stats import paired_decline, wilson
+from results import (
+    accuracies,
+    compared,
+    gained,
+    gains,
+    group_note,
+    grouped,
+    interval,
+    once,
+    text_table,
+    whole,
+)
+from results.stats import cluster_bootstrap, paired_decline, sign_flip, wilson
 
 outcomes = st.lists(
     st.tuples(st.sampled_from("ab"), st.integers(0, 9), st.integers(0, 2)), min_size=1
@@ -95,3 +106,33 @@ def test_two_lines_for_one_place_and_defences_never_measured_are_refused():
         text_table(lines, "who", "what", cell=str)
     with pytest.raises(ValueError, match="found 0 and 0"):
         gains(rows_of([("a", 0, 0)]).assign(under="x"), "c", "d", ["under"])
+
+
+def test_groups_go_with_accuracies_and_gains():
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame(
+        {"defence": d, "under": "x", "split": "report", "image": i, "label": 1, "predicted": int(p)}
+        for d, share in (("a", 0.4), ("b", 0.6))
+        for i, p in enumerate(rng.random(60) < share)
+    )
+    found = grouped(rows, lambda split, image: f"{split}/{image % 12}")
+    assert found["group"].nunique() == 12
+    plain, lines = accuracies(rows, ["defence"]), accuracies(found, ["defence"])
+    pd.testing.assert_frame_equal(lines[plain.columns], plain)
+    right = (
+        found["predicted"].eq(1).groupby([found["defence"], found["group"]], observed=True).sum()
+    )
+    for line in lines.itertuples():
+        hits = right[line.defence].to_numpy()[:, None]
+        low, high = cluster_bootstrap(hits, np.full(12, 5))
+        assert (line.n_groups, line.group_low, line.group_high) == pytest.approx(
+            (12, 100 * low[0], 100 * high[0]),
+            abs=2.0,  # the order of groups decides the draws
+        )
+    won = compared(found, [("a", "b"), ("b", "a")], ["under"])
+    d = (right["b"] - right["a"]).to_numpy()
+    assert won["group_p"].tolist() == pytest.approx([min(1, 2 * sign_flip(d))] * 2)
+    assert whole(lines.iloc[0]).count("{") == gained(won.iloc[0]).count("{") == 1
+    assert "12 groups" in group_note(lines)
+    assert "groups are few" in group_note(lines)
+    assert "independent" in group_note(plain)

@@ -102,6 +102,24 @@ def test_a_crop_is_cut_from_a_tile_of_its_split():
         assert found >= 1
 
 
+def test_a_crops_group_is_the_tile_that_it_lies_in_and_no_tile_is_in_two_splits():
+    data, digits = photos.open_photos(side=64), open_data("digits")
+    groups = {split: {data.group(split, i) for i in range(60)} for split in SPLITS}
+    assert not groups["train"] & groups["search"]
+    assert not groups["search"] & groups["report"]
+    assert len(groups["report"]) > 20
+    own = data.tiles["report"][3]
+    left, top = data.group("report", 13).removeprefix("photos/coffee/").split(",")
+    (tile,) = (tile for tile in own if tile.box[:2] == (int(left), int(top)))
+    crop = data.batch("report", [13])[0][0].permute(1, 2, 0).numpy().astype(int)
+    windows = np.lib.stride_tricks.sliding_window_view(tile.pixels, (64, 64, 3))[:, :, 0]
+    centred = (w - w.mean((0, 1)) for w in windows.reshape(-1, 64, 64, 3))
+    best = max(np.corrcoef(w.ravel(), crop.ravel())[0, 1] for w in centred)
+    assert best > 0.99  # the crop is scaled, rounded and clipped
+    assert digits.group("search", 4) == digits.name("search", 4)
+    assert not digits.grouped_by
+
+
 def test_flat_crops_are_drawn_again(monkeypatch):
     data = photos.open_photos(side=32)
     black = np.zeros((96, 96, 3), dtype=np.uint8)

@@ -1,14 +1,25 @@
 """Intervals against published values, SciPy, a numerical likelihood and a plain loop."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq, minimize_scalar
-from scipy.stats import binomtest, norm
+from scipy.stats import binomtest, bootstrap, norm, t
 
 from results import stats
-from results.stats import mcnemar, paired_decline, paired_difference, wilson
+from results.stats import (
+    cluster_bootstrap,
+    design_effect,
+    holm,
+    mcnemar,
+    paired_decline,
+    paired_difference,
+    sign_flip,
+    wilson,
+)
 
 Z = norm.ppf(0.975)
 
@@ -174,3 +185,77 @@ def test_wrong_arguments_are_named(call, message):
 def test_mcnemar_is_the_exact_sign_test(won, lost):
     expected = binomtest(won, won + lost).pvalue if won + lost else 1.0
     assert mcnemar(won, lost) == pytest.approx(expected, rel=1e-9)
+
+
+def test_bootstrap_of_groups_is_scipys_of_their_means():
+    hits = np.random.default_rng(5).binomial(12, np.linspace(0.2, 0.9, 25))
+    expanded = 2 * norm.cdf(t.ppf(0.975, 24) * np.sqrt(25 / 24)) - 1  # Hesterberg (2015), 4.3
+    theirs = bootstrap(
+        (hits / 12,), np.mean, method="percentile", n_resamples=20_000, vectorized=True,
+        confidence_level=expanded, rng=np.random.default_rng(1),
+    ).confidence_interval  # fmt: skip
+    low, high = cluster_bootstrap(hits[:, None], np.full(25, 12), n_resamples=20_000)
+    # Two sets of 20,000 draws: a quantile at 1.8 % is known to 0.15 points and lies in the lattice.
+    assert (low[0], high[0]) == pytest.approx(tuple(theirs), abs=0.006)
+
+
+def test_bootstrap_of_images_that_are_their_own_groups_is_nearly_the_binomial():
+    hits = np.arange(800) < 560
+    low, high = cluster_bootstrap(hits[:, None].astype(int), np.ones(800, dtype=int))
+    assert (low[0], high[0]) == pytest.approx(tuple(map(float, wilson(560, 800))), abs=0.006)
+    assert design_effect(hits.astype(int), np.ones(800, dtype=int)) == pytest.approx(800 / 799)
+
+
+@pytest.mark.parametrize("n_groups", [10, 86])
+def test_bootstrap_of_groups_holds_the_truth_as_often_as_it_says(n_groups):
+    rng, share, within = np.random.default_rng(0), 0.6, 0.2  # share, and correlation within a group
+    ab = np.array([share, 1 - share]) * (1 - within) / within
+    sizes = np.full(n_groups, 15)
+    hits = rng.binomial(15, rng.beta(*ab, size=(400, n_groups))).T
+    low, high = cluster_bootstrap(hits, sizes, n_resamples=1000)
+    held = ((low <= share) & (share <= high)).mean()
+    assert 0.915 <= held <= 0.985  # 400 experiments: three standard deviations about 95 %
+    least, most = wilson(hits.sum(axis=0), 15 * n_groups)
+    assert ((least <= share) & (share <= most)).mean() < 0.8  # images taken for independent
+    effects = [design_effect(own, sizes) for own in hits.T]
+    assert np.mean(effects) == pytest.approx(1 + 14 * within, rel=0.05)  # Kish: 1 + (m - 1) rho
+
+
+def test_groups_that_say_nothing_claim_nothing():
+    for hits in ([[3], [3]], [[0], [0]], [[2]]):
+        ends = cluster_bootstrap(np.array(hits), np.full(len(hits), 3))
+        assert np.isnan(ends).all()
+    assert np.isnan(design_effect(np.array([3, 3]), np.array([3, 3])))
+
+
+@given(st.lists(st.integers(-4, 4), min_size=1, max_size=8))
+def test_exchange_of_groups_counts_every_way(differences):
+    d = np.array(differences)
+    ways = np.array(list(itertools.product((-1, 1), repeat=len(d)))) @ d
+    assert sign_flip(d) == pytest.approx((abs(ways) >= abs(d.sum())).mean(), rel=1e-9)
+
+
+@given(st.integers(0, 40), st.integers(0, 40))
+def test_exchange_of_single_images_is_mcnemars_test(won, lost):
+    d = np.array([1] * won + [-1] * lost + [0])
+    assert sign_flip(d) == pytest.approx(mcnemar(won, lost), rel=1e-9)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=6))
+def test_holm_is_bonferroni_in_every_subset(p):
+    """A test is rejected where every set of tests that holds it is, by Bonferroni (closure)."""
+    places = range(len(p))
+    subsets = [s for k in places for s in itertools.combinations(places, k + 1)]
+    expected = [
+        max(min(1, len(s) * min(p[i] for i in s)) for s in subsets if j in s) for j in places
+    ]
+    assert holm(p) == pytest.approx(expected)
+
+
+def test_groups_of_one_image_leave_the_paired_bootstrap_nearly_as_it_is():
+    correct = np.random.default_rng(3).random((300, 3)) < [0.5, 0.6, 0.9]
+    alone = paired_difference(correct, 0)
+    ours = paired_difference(correct, 0, groups=np.arange(300))
+    np.testing.assert_allclose(ours, alone, atol=0.35)  # whole images of 300
+    twice = np.repeat(np.arange(300), 2)  # a copy of each image adds nothing
+    np.testing.assert_allclose(paired_difference(correct[twice], 0, groups=twice), alone, atol=0.35)

@@ -36,6 +36,11 @@ class TinyData:
     def name(self, split: str, index: int) -> str:
         return f"{split}/{index}"
 
+    grouped_by: str = ""
+
+    def group(self, split: str, index: int) -> str:
+        return self.name(split, index)
+
 
 class TinySource:
     """Stands where search.inputs.networks.Source does."""

@@ -28,6 +28,7 @@ class ArrayData:
     classes: tuple[str, ...]
     pools: Mapping[Split, tuple[str, Pool]]  # the name is the first part of an image's name
     picks: Mapping[Split, np.ndarray]
+    grouped_by: str = ""
 
     @property
     def side(self) -> int:
@@ -62,6 +63,10 @@ class ArrayData:
         row = int(self._rows(split, [index])[0])
         name, pool = self.pools[as_split(split)]
         return f"{name}/{row:0{len(str(len(pool.labels) - 1))}d}"
+
+    def group(self, split: str, index: int) -> str:
+        """Every image is its own group."""
+        return self.name(split, index)
 
     def _rows(self, split: str, indices: Sequence[int]) -> np.ndarray:
         picks = self.picks[as_split(split)]

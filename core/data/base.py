@@ -50,6 +50,16 @@ class Data(Protocol):
     def name(self, split: str, index: int) -> str:
         """What a person would call one image: a path below the folder, or "digits/0123"."""
 
+    @property
+    def grouped_by(self) -> str:
+        """What images of one group share, such as "tile"; empty where that is not known."""
+
+    def group(self, split: str, index: int) -> str:
+        """The group of an image: those of one group are no independent images.
+
+        Where groups are not known, every image is its own: its `name`.
+        """
+
 
 def as_split(name: str) -> Split:
     """The split of that name, or an `InputError` that lists the three."""

@@ -15,7 +15,7 @@ def open_digits(*, side: int | None = None, seed: int = 0) -> ArrayData:
     """Gray digits in ten classes: 797 for training, 600 for search, 400 for the report.
 
     The 8x8 images have levels 0..16, which are spread over 0..255 before enlarging (bicubic).
-    InputError for any side but 32.
+    InputError for any side but 32. Who wrote a digit is not recorded: each is its own group.
 
     Source: scikit-learn's `load_digits` (test part of the UCI Optical Recognition set).
     """

@@ -90,6 +90,15 @@ class FolderData:
             self._sizes[split] = self.tree.sizes(self._files(split).paths)
         return self._sizes[split]
 
+    @property
+    def grouped_by(self) -> str:
+        """Nobody said what belongs together."""
+        return ""
+
+    def group(self, split: str, index: int) -> str:
+        """Every image is its own group."""
+        return self.name(split, index)
+
     def _files(self, split: Split) -> Files:
         held = self.held.get(split)
         return self._train if held is None else held

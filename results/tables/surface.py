@@ -3,7 +3,7 @@
 A row is one image under one table. Counts decide; percentages are for reading.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from results.counts import accuracies, compared, gains, group_note
 from results.stats import paired_decline, wilson
-from results.words import interval
+from results.words import braces, extent, interval
 
 SUBJECTS = ("benign", "adversarial")
 
@@ -39,6 +40,7 @@ class Surface:
     image: Integers  # [rows], in order of image id: resamples do not depend on the rows' order
     was_right: Bools  # [rows], without any codec
     right: Bools  # [rows], after the codec with the table
+    group: Integers | None  # [rows], where groups of images are known
 
 
 def summary(rows: pd.DataFrame, *, partial: bool = False) -> pd.DataFrame:
@@ -105,6 +107,7 @@ def surface_of(rows: pd.DataFrame) -> Surface:
         image=pd.factorize(rows["image"].to_numpy(), sort=True)[0],
         was_right=rows["undefended"].to_numpy() == label,
         right=rows["predicted"].to_numpy() == label,
+        group=pd.factorize(rows["group"], sort=True)[0] if "group" in rows else None,
     )
 
 
@@ -176,6 +179,57 @@ def _duplicates(surface: Surface) -> str:
     )
 
 
+def group_limits(rows: pd.DataFrame, tables: Sequence[str]) -> pd.DataFrame:
+    """Limits of MEASURES when groups of images are resampled: a line per table, in that order.
+
+    Columns group_*_low and *_high, as `interval` reads them; NaN where that says nothing.
+    """
+    seen = rows[rows["table"].isin(tables)]
+    benign, adv = (seen[seen["subject"] == subject] for subject in SUBJECTS)
+    before = benign.assign(predicted=benign["undefended"], codec="without")
+    both = pd.concat([before, benign.assign(codec="with")])
+    found = {
+        "acc_benign": accuracies(benign, ["table"]),
+        "acc_dec": gains(both, "with", "without", ["table"], of="codec"),
+        "def_all": accuracies(adv, ["table"]),
+        "def_successful": accuracies(adv[adv["undefended"] != adv["label"]], ["table"]),
+    }
+    limits = pd.DataFrame(index=list(tables))
+    for name, lines in found.items():
+        own = lines.astype({"table": str}).set_index("table")
+        for end in ("low", "high"):
+            limits[f"group_{name}_{end}"] = own[f"group_{end}"]
+    return limits
+
+
+def grouped_text(rows: pd.DataFrame, kind: str, called: Mapping[str, str]) -> list[str]:
+    """What limits `report_text`'s lines have when groups of images are resampled."""
+    adv = rows[rows["table"].isin(list(called)) & (rows["subject"] == "adversarial")]
+    note = f"  {group_note(accuracies(adv, ['table']))}"
+    if "group" not in rows:
+        return [note]
+    limits = group_limits(rows, list(called))
+    ends = [(f"{name}_low", f"{name}_high") for name in MEASURES]
+    body = [
+        f"  {name:<14}" + "".join(f"{braces(line, *end, '5.1f'):>21}" for end in ends)
+        for name, (_, line) in zip(called.values(), limits.iterrows(), strict=True)
+    ]
+    return [f"  {kind:<14}" + "".join(f"{name:>21}" for name in MEASURES.values()), *body, note]
+
+
+def gained_text(rows: pd.DataFrame, pairs: Mapping[tuple[str, str], str]) -> list[str]:
+    """What each pair's second table defends more than its first, by the pair's name."""
+    attacked = rows[rows["subject"] == "adversarial"]
+    lines = compared(attacked, list(pairs), ["subject"], of="table")
+    test = "p by groups" if "group" in rows else "McNemar p"
+    text = [
+        f"  Def gained {called}, same images: {interval(line, 'gain')} points, "
+        f"{test} {line.get('group_p', line['p']):.2g}"
+        for called, (_, line) in zip(pairs.values(), lines.iterrows(), strict=True)
+    ]
+    return text + [f"  p is Holm's of {len(lines)}"] * (len(lines) > 1)
+
+
 def report_text(lines: pd.DataFrame, kind: str, called: Mapping[str, str]) -> list[str]:
     """The held-out report: lines of `summary` by the name of a `kind`, and what each is called."""
     lines = lines.loc[list(called)]
@@ -192,10 +246,3 @@ def report_text(lines: pd.DataFrame, kind: str, called: Mapping[str, str]) -> li
 def measure(line: "pd.Series[float]", name: str) -> str:
     """One of MEASURES with its interval."""
     return interval(line, name, low=f"{name}_low", high=f"{name}_high")
-
-
-def extent(values: Iterable[int]) -> str:
-    """From the least to the most."""
-    distinct = set(values)
-    low, high = min(distinct), max(distinct)
-    return f"{low}" if low == high else f"{low}..{high}"

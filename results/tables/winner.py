@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from results.counts import gains
 from results.stats import paired_difference
 from results.tables.surface import (
     SUBJECTS,
@@ -14,15 +13,17 @@ from results.tables.surface import (
     Integers,
     Surface,
     complete,
-    extent,
     feasible,
+    gained_text,
+    group_limits,
+    grouped_text,
     lines_of,
     measure,
     report_text,
     summary,
     surface_of,
 )
-from results.words import interval
+from results.words import extent
 
 BASELINES = ("none", "ijg75", "uniform16")
 PAPER = "paper (ImageNet): QS_OF 16, QS_AF 50"
@@ -45,7 +46,8 @@ class Winner:
     """The best feasible table of one search.
 
     `tied` are the feasible tables whose 95 % paired-bootstrap interval of Def minus the winner's
-    includes 0, itself among them; one at a time, on the images that chose the winner.
+    includes 0, itself among them; one at a time, on the images that chose the winner. Where groups
+    of images are known, they are resampled.
     """
 
     table: str
@@ -111,7 +113,10 @@ def answer_text(
     """
     best = winner(search_rows, max_decline_points=max_decline_points, partial=partial)
     k, tied = best.pattern, best.tied_lines
-    n_benign, n_adv, n_successful = best.line[["n_benign", "n_adv", "n_successful"]]
+    line = best.line
+    n_benign, n_adv, n_successful = line[["n_benign", "n_adv", "n_successful"]]
+    if "group" in search_rows:
+        line = pd.concat([line, group_limits(search_rows, [best.table]).iloc[0]])
     band = of_patterns([k], bands)
     facts = {"winner": f"{best.table}: {band}, QS_OF {best.qs_of}, QS_AF {best.qs_af}"}
     if bands is None:
@@ -122,9 +127,9 @@ def answer_text(
             f"pattern of that size, k {k}"
         )
     facts |= {
-        "Acc_dec": f"{measure(best.line, 'acc_dec')} points    n {n_benign}",
-        "Def, all": f"{measure(best.line, 'def_all')} %         n {n_adv}",
-        "Def, successful": f"{measure(best.line, 'def_successful')} %         n {n_successful}",
+        "Acc_dec": f"{measure(line, 'acc_dec')} points    n {n_benign}",
+        "Def, all": f"{measure(line, 'def_all')} %         n {n_adv}",
+        "Def, successful": f"{measure(line, 'def_successful')} %         n {n_successful}",
         "tied": f"{len(best.tied)} of {best.n_feasible} feasible (Acc_dec < "
         f"{max_decline_points:g}) of {best.n_tables} tables: "
         f"{of_patterns(tied['pattern'], bands)}, QS_AF {extent(tied['qs_af'])}",
@@ -155,14 +160,9 @@ def _report(rows: pd.DataFrame, table: str, called: str) -> list[str]:
             f"{sorted(absent)}.\nHint: report after the search: it must measure the winner."
         )
     lines = summary(rows[rows["table"].isin(wanted)]).set_index("table")
-    text = report_text(lines, "table", dict(zip(wanted, [*BASELINES, called], strict=True)))
-    attacked = rows[rows["subject"] == "adversarial"]
-    for _, gain in gains(attacked, "none", table, ["subject"], of="table").iterrows():
-        said = interval(gain, "gain")
-        text.append(
-            f"  Def gained over none, same images: {said} points, McNemar p {gain['p']:.2g}"
-        )
-    return text
+    names = dict(zip(wanted, [*BASELINES, called], strict=True))
+    text = report_text(lines, "table", names) + grouped_text(rows, "table", names)
+    return text + gained_text(rows, {("none", table): "over none"})
 
 
 def _tied(surface: Surface, places: Integers) -> Bools:
@@ -173,7 +173,12 @@ def _tied(surface: Surface, places: Integers) -> Bools:
     images, image = np.unique(surface.image[rows], return_inverse=True)
     correct = np.zeros((len(images), len(places)), dtype=np.bool_)
     correct[image, column[surface.table[rows]]] = surface.right[rows]
-    low, high = paired_difference(correct, reference=0)
+    groups = None
+    if surface.group is not None:
+        of_image = np.zeros(len(images), dtype=np.int64)
+        of_image[image] = surface.group[rows]
+        groups = np.unique(of_image, return_inverse=True)[1]
+    low, high = paired_difference(correct, reference=0, groups=groups)
     return (low <= 0) & (high >= 0)
 
 

@@ -70,9 +70,12 @@ def answer(
     roles |= {"paper": _chosen(found.paper), "tuned": winner}
     ensembles.report(list(roles.values()))
     asked = {role: (ensembles.chain_of(one.setting), one.members) for role, one in roles.items()}
-    lines = answers.held_out_lines(results.load(REPORT, **stored), asked)
+    reported, data = results.load(REPORT, **stored), ensembles.source.open()
+    if data.grouped_by:
+        reported = results.grouped(reported, data.group)
+    held_out = answers.held_out_rows(reported, asked)
     expected = _optimism(ensembles, found, limit)
-    text = answers.answer_text(found, lines, expected, max_decline_points=limit)
+    text = answers.answer_text(found, held_out, expected, max_decline_points=limit)
     title = f"{title}: {len(found.trials)} chains of study {tuning.study}"
     figure = tuning_figure(found, told.importances, title=title, max_decline_points=limit)
     return Answer(
