@@ -9,6 +9,7 @@ python -m results report                   # answers, figures, provenance: all i
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -154,6 +155,7 @@ def _show(store: Store, state: State) -> None:
 
 
 def _export(rows: pd.DataFrame, to: Path) -> None:
+    """Written aside and renamed: what has the name is whole."""
     writers: dict[str, Any] = {".csv": rows.to_csv, ".parquet": rows.to_parquet}
     if to.suffix not in writers:
         raise ValueError(f"expected a file ending in .csv or .parquet, got {to}.\nHint: rows.csv")
@@ -161,7 +163,12 @@ def _export(rows: pd.DataFrame, to: Path) -> None:
         raise ValueError(
             f"expected a folder that is there, found none: {to.parent}.\nHint: make it."
         )
-    writers[to.suffix](to, index=False)
+    aside = to.with_name(f".{to.name}.{os.getpid()}.part")
+    try:
+        writers[to.suffix](aside, index=False)
+        aside.replace(to)
+    finally:
+        aside.unlink(missing_ok=True)
     print(f"{len(rows)} rows written to {to}")
 
 

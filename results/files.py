@@ -8,12 +8,15 @@ import contextlib
 import os
 import re
 import secrets
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import fsspec
 from pyarrow import fs
+
+_LEFT_S = 86_400.0  # nobody writes one file for a day
 
 
 def redacted(uri: str) -> str:
@@ -106,6 +109,15 @@ class Root:
             with contextlib.suppress(OSError):
                 aside.unlink()
             raise
+
+    def sweep_up(self) -> None:
+        """Remove what writers that were killed have left, if it is older than a day."""
+        if not self.is_local:
+            return
+        for left in Path(self._base).rglob(".*.part"):
+            with contextlib.suppress(OSError):
+                if time.time() - left.stat().st_mtime > _LEFT_S:
+                    left.unlink()
 
     def exists(self, name: str) -> bool:
         """Whether there is a file of that name."""

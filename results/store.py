@@ -22,6 +22,7 @@ from results.rowfile import COMPACT, COMPACTING, check_place, decoded, encoded, 
 
 _ID = 20  # hexadecimal digits of a cell's id
 _CELL_FILE = re.compile(rf"[0-9a-f]{{{_ID}}}\.parquet")
+_ROOM = 2**20  # bytes that must fit before work begins
 _DIGEST = "digest"  # of a state
 _STATE = ("study", "sweep", "state", "n_cells", "n_done", "failed", "best", "updated_at")
 
@@ -149,15 +150,16 @@ class Store:
         self.root.move(f"{folder}/{COMPACTING}", f"{folder}/{COMPACT}{n_compact:04d}.parquet")
 
     def check_writable(self) -> None:
-        """Raise OSError where nothing can be written, before any work."""
-        with self.beacon():
+        """Raise OSError where nothing can be written, or next to nothing, before any work."""
+        self.root.sweep_up()
+        with self.beacon(bytes(_ROOM)):
             pass
 
     @contextlib.contextmanager
-    def beacon(self) -> Iterator[str]:
+    def beacon(self, data: bytes = b"") -> Iterator[str]:
         """The name of a file that is there for a while: whoever sees it, shares the root."""
         name = f"sweeps/.beacon-{secrets.token_hex(4)}"
-        self.root.write(name, b"")
+        self.root.write(name, data)
         try:
             yield name
         finally:

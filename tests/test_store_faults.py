@@ -5,6 +5,8 @@ import re
 import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -158,6 +160,54 @@ def test_a_full_disk_is_an_error_and_leaves_the_old_file(tmp_path, monkeypatch):
         root.write("a/file", b"new")
     assert root.read("a/file") == b"old"
     assert os.listdir(tmp_path / "a") == ["file"]  # noqa: PTH208
+
+
+def test_a_disk_without_room_is_noticed_before_work(tmp_path, monkeypatch):
+    store, written = Store(Root(tmp_path)), []
+
+    def cramped(_, __, data):
+        written.append(len(data))
+        if len(data) > 1000:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Root, "write", cramped)
+    with pytest.raises(OSError, match="No space left"):
+        store.check_writable()
+    assert written == [2**20]
+
+
+def test_what_killed_writers_left_is_removed_after_a_day(tmp_path):
+    store = Store(Root(tmp_path))
+    store.write("s", "w", rows_of(0))
+    folder = tmp_path / "rows/study=s/sweep=w"
+    for name, age_s in (("old", 90_000), ("new", 60)):
+        (folder / f".{name}.part").touch()
+        os.utime(folder / f".{name}.part", (time.time() - age_s,) * 2)
+    store.check_writable()
+    left = sorted(path.name for path in folder.iterdir())
+    assert left == [".new.part", f"{cell_id(0)}.parquet"]
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.parquet"])
+def test_an_export_that_fails_leaves_what_had_its_name(tmp_path, monkeypatch, capsys, name):
+    store = Store(Root(tmp_path / "store"))
+    store.write("s", "w", rows_of(0))
+    to = tmp_path / name
+    to.write_text("before")
+
+    def half(_, path, **__):
+        Path(path).write_text("half")
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pd.DataFrame, "to_csv", half)
+        patch.setattr(pd.DataFrame, "to_parquet", half)
+        assert results_main(["--store", str(tmp_path / "store"), "export", "w", str(to)]) == 2
+    assert "No space left" in capsys.readouterr().err
+    assert to.read_text() == "before"
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "store"])
+    assert results_main(["--store", str(tmp_path / "store"), "export", "w", str(to)]) == 0
+    assert to.read_bytes() != b"before"
 
 
 def flips(data: bytes, step: int):
