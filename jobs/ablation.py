@@ -47,8 +47,9 @@ def run(lab: Lab, asked: Asked) -> Answer:
     attacks = lab.attacks(asked.attacks)
     jpeg, table = f"ijg{asked.quality}", asked.table
     names = [f"jpeg{asked.quality}", f"{jpeg}@rgb", f"{table}@ycbcr420", f"{table}@rgb"]
+    n_images = lab.count(report=asked.report_benign)
     victims = lab.victims(("none", *names))
-    benign = lab.benign(report=asked.report_benign)
+    benign = lab.benign(**n_images)
     threats = [Threat("gray", attack, victims["none"]) for attack in attacks]
     gray = lab.threatened(benign, threats, block=asked.block)
     words = f"{len(victims)}-defences"

@@ -34,7 +34,9 @@ class Asked(flags.Chained, flags.HeldOut):
     eps_255: tuple[float, ...] = flag(
         (2.0, 4.0), "budgets of training and attack, in 1/255", "LEVELS"
     )
-    sigma_255: float = flag(8.0, "standard deviation of the noise in training, in 1/255", "LEVEL")
+    sigma_255: float = flag(
+        8.0, "standard deviation of the noise in training, in 1/255", "LEVEL", parse=flags.level
+    )
     at_epochs: int | None = flag(None, "of Fast and Free; by data set unless given")
     attack_steps: int = flag(50, "of PGD, of eps / 4 each")
     restarts: int = flag(10, "of PGD")
@@ -44,6 +46,12 @@ class Asked(flags.Chained, flags.HeldOut):
 
 def run(lab: Lab, asked: Asked) -> Answer:
     """Train all, attack all, and score all."""
+    pgd, white = {}, {}
+    for eps in asked.eps_255:
+        steps: dict[str, Any] = {"step_255": eps / 4, "n_steps": asked.attack_steps}
+        restarts = dict.fromkeys((1, asked.restarts))
+        pgd[eps] = [lab.attack("pgd", eps_255=eps, n_restarts=n, **steps) for n in restarts]
+        white[eps] = [*pgd[eps], *lab.attacks([f"worst@{eps:g}x{asked.attack_steps}"])]
     benign = lab.benign(report=asked.report_benign)
     baselines = [(method, eps) for eps in asked.eps_255 for method in METHODS]
     recipes = [f"{method}:eps={eps:g}" for method, eps in baselines]
@@ -55,13 +63,9 @@ def run(lab: Lab, asked: Asked) -> Answer:
         name = f"{method} eps {eps:g}"
         victims[name], walls[name] = lab.network(made.weights), made.wall_s
     for eps in asked.eps_255:
-        steps: dict[str, Any] = {"step_255": eps / 4, "n_steps": asked.attack_steps}
-        restarts = dict.fromkeys((1, asked.restarts))
-        pgd = [lab.attack("pgd", eps_255=eps, n_restarts=n, **steps) for n in restarts]
-        threats += [Threat("gray", attack, lab.victim(), against="ours") for attack in pgd]
-        white = [*pgd, *lab.attacks([f"worst@{eps:g}x{asked.attack_steps}"])]
+        threats += [Threat("gray", attack, lab.victim(), against="ours") for attack in pgd[eps]]
         for name in ("ours", *(f"{method} eps {eps:g}" for method in METHODS)):
-            threats += lab.white(name, victims[name], white)
+            threats += lab.white(name, victims[name], white[eps])
     attacked = lab.threatened(benign, threats, block=asked.block)
     rows = lab.score(STUDY, victims, [benign, *attacked], "robustness", block=asked.block)
     pgd_rows = rows[rows["attack"].isin(("none", "pgd"))]

@@ -37,11 +37,14 @@ class Asked(flags.Searched):
     """The study's own flags."""
 
     steps: tuple[int, ...] = flag(
-        tuple(range(5, 101, 5)), "quantiser steps, such as 5-100/5", "STEP"
+        tuple(range(5, 101, 5)),
+        "quantiser steps, such as 5-100/5",
+        "STEP",
+        parse=flags.whole_numbers(1, 255),
     )
     block: int = flag(250, "images per cell")
     max_decline: float = flag(
-        1.0, "a step is feasible when it costs less benign accuracy", "POINTS", parse=flags.positive
+        1.0, "a step is feasible when it costs less benign accuracy", "POINTS", parse=flags.points
     )
 
 
@@ -50,8 +53,9 @@ def run(lab: Lab, asked: Asked) -> Answer:
     lab.needs_colour()
     attack = lab.attack(asked.attack, eps_255=asked.eps_255)
     names = {f"uniform{step}@{space}": (space, step) for space in SPACES for step in asked.steps}
+    n = lab.count(attacked=asked.adversarial, search=asked.benign)
     victims = lab.victims(("none", *names))
-    benign = lab.benign(search=asked.benign)
+    benign = lab.benign(**n)
     gray = lab.attacked(benign, attack, first_right=asked.adversarial)
     words = (attack.name, f"eps{attack.eps_255:g}")
     rows = lab.score(STUDY, victims, [benign, *gray], *words, block=asked.block)

@@ -36,6 +36,7 @@ from search.tuning.ensembles import STUDY, Ensembles, Recipe
 from search.tuning.space import Axis, Space
 
 WHITE = scores.study("ensemble_white")
+USUAL_255 = 8.0  # the budget on digits, where no other is given
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,13 +44,22 @@ class Asked(Flags):
     """The study's own flags."""
 
     sigma_255: tuple[int, ...] = flag(
-        tuple(range(0, 65, 2)), "noise of the training, in 1/255, such as 0-64/2", "SIGMA"
+        tuple(range(0, 65, 2)),
+        "noise of the training, in 1/255, such as 0-64/2",
+        "SIGMA",
+        parse=flags.whole_numbers(0, 255),
     )
     xi_percent: tuple[int, ...] = flag(
-        tuple(range(10, 91, 20)), "weight of images as they are, such as 10-90/20", "XI"
+        tuple(range(10, 91, 20)),
+        "weight of images as they are, such as 10-90/20",
+        "XI",
+        parse=flags.whole_numbers(0, 100),
     )
     qs_af: tuple[int, ...] = flag(
-        tuple(range(16, 117, 20)), "step of the table's adversary-favoured band", "STEP"
+        tuple(range(16, 117, 20)),
+        "step of the table's adversary-favoured band",
+        "STEP",
+        parse=flags.whole_numbers(1, 255),
     )
     table: str = flag(
         "k3-of16-af116", "of quality 50, a search's winner; tuning starts at its QS_AF", "NAME"
@@ -59,9 +69,11 @@ class Asked(Flags):
         1, "of each of the seven fine-tuned members; the paper has 2 or 4 (14 or 28 in all)"
     )
     max_decline: float = flag(
-        1.0, "a feasible subset loses less than this on benign images", parse=flags.positive
+        1.0, "a feasible subset loses less than this on benign images", parse=flags.points
     )
-    eps_255: float | None = flag(8.0, "budget where --attack names none, in 1/255", "EPS")
+    eps_255: float | None = flag(
+        None, f"{flags.BUDGET}; {USUAL_255:g} where it is L-infinity", "EPS"
+    )
     report_benign: int | None = flag(None, "held-out images; 1000 or all")
     report_adversarial: int = flag(200, "held-out examples")
     white: tuple[str, ...] = flag(
@@ -72,7 +84,6 @@ class Asked(Flags):
 
 def ask(lab: Lab, asked: Asked) -> tuple[Ensembles, Tuning]:
     """Prepare what the flags ask for; InputError before long work where they cannot be met."""
-    asked.check(lab.engine.store.root)
     table = qtable.parse_defensive(asked.table)
     if table is None:
         raise InputError(
@@ -82,8 +93,10 @@ def ask(lab: Lab, asked: Asked) -> tuple[Ensembles, Tuning]:
     axes = (Axis(name, getattr(asked, name)) for name in ("sigma_255", "xi_percent", "qs_af"))
     space = Space(tuple(axes), MEMBERS if asked.membership == "optuna" else ())
     attack = lab.attack(asked.attack, eps_255=asked.eps_255)
-    benign = lab.benign(search=asked.benign, report=asked.report_benign)
+    if attack.norm is LINF and asked.eps_255 is None and "@" not in asked.attack:
+        attack = lab.attack(asked.attack, eps_255=USUAL_255)
     n = {"search": asked.adversarial, "report": asked.report_adversarial}
+    benign = lab.benign(attacked=n, search=asked.benign, report=asked.report_benign)
     (gray,) = lab.attacked(benign, attack, first_right=n)
     pieces = (*gray.pieces, *benign.pieces)
     recipe = Recipe(table=table, rule=asked.rule, epochs=asked.chain_epochs)
@@ -112,8 +125,9 @@ def run(lab: Lab, asked: Asked) -> Answer:
     if any(attack.norm is not LINF for attack in lab.attacks(asked.white)):
         raise InputError("--white takes L-infinity attacks alone.\nHint: worst@8 or pgd@2x50.")
     n_of(lab.data, "report", asked.white_images, "--white-images")
-    ensembles, tuning = ask(lab, asked)
-    told = tune(ensembles, tuning, asked)
+    with asked.opened(lab.engine.store.root) as opened:
+        ensembles, tuning = ask(lab, asked)
+        told = tune(opened, ensembles, tuning, asked)
     attack = ensembles.attack
     title = f"{lab.title}, {attack.name} {attack.budget} on M, {asked.rule}"
     white = partial(through_all, lab, asked) if asked.white else lambda _: ()

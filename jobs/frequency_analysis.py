@@ -35,7 +35,7 @@ class Asked(flags.Attacked):
 def run(lab: Lab, asked: Asked) -> Answer:
     """Measure benign images and distortions of both splits."""
     attack = lab.attack(asked.attack, eps_255=asked.eps_255)
-    benign = lab.benign(search=asked.benign, report=asked.benign)
+    benign = lab.benign(attacked=asked.attacked, search=asked.benign, report=asked.benign)
     (gray,) = lab.attacked(benign, attack, first_right=asked.attacked)
     cells = list(
         frequencies.cells(lab.inputs, lab.classifier, attack, benign, gray, block=asked.block)

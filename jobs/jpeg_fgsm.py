@@ -23,15 +23,23 @@ STUDY = scores.study("jpeg_fgsm")
 class Asked(flags.HeldOut):
     """The study's own flags."""
 
-    budgets_255: tuple[int, ...] = flag((8, 16, 32, 64), "of FGSM in 1/255, such as 8-64/8", "EPS")
-    qualities: tuple[int, ...] = flag((10, 30, 50, 70, 90), "of JPEG, such as 10-90/20", "Q")
+    budgets_255: tuple[int, ...] = flag(
+        (8, 16, 32, 64),
+        "of FGSM in 1/255, such as 8-64/8",
+        "EPS",
+        parse=flags.whole_numbers(1, 255),
+    )
+    qualities: tuple[int, ...] = flag(
+        (10, 30, 50, 70, 90), "of JPEG, such as 10-90/20", "Q", parse=flags.whole_numbers(1, 100)
+    )
 
 
 def run(lab: Lab, asked: Asked) -> Answer:
     """Every quality on benign images, and on the same attacked with every budget."""
     attacks = [lab.attack(f"fgsm@{eps}") for eps in asked.budgets_255]
+    n = lab.count(report=asked.report_benign)
     victims = lab.victims(("none", *(f"jpeg{q}" for q in asked.qualities)))
-    benign = lab.benign(report=asked.report_benign)
+    benign = lab.benign(**n)
     threats = [Threat("gray", attack, victims["none"]) for attack in attacks]
     attacked = lab.threatened(benign, threats, block=asked.block)
     rows = lab.score(STUDY, victims, [benign, *attacked], "fgsm", block=asked.block)

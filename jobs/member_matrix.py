@@ -33,13 +33,15 @@ STUDY = scores.study("member_matrix")
 class Asked(flags.Tried):
     """The study's own flags."""
 
-    sigma_255: float = flag(8.0, "standard deviation of the noise in training, in 1/255", "LEVEL")
+    sigma_255: float = flag(
+        8.0, "standard deviation of the noise in training, in 1/255", "LEVEL", parse=flags.level
+    )
 
 
 def run(lab: Lab, asked: Asked) -> Answer:
     """Train the chain, and try every member at every quality."""
     attack = lab.attack(asked.attack, eps_255=asked.eps_255)
-    benign = lab.benign(report=asked.report_benign)
+    benign = lab.benign(attacked=asked.report_adversarial, report=asked.report_benign)
     tried = [benign, *lab.attacked(benign, attack, first_right=asked.report_adversarial)]
     (chain,) = lab.chains([lab.chain_cell(asked, asked.sigma_255)])
     victims = {

@@ -33,12 +33,6 @@ from search.tables.tally import grid
 class Asked(Flags):
     """The study's own flags."""
 
-    eps_255: float | None = flag(
-        None,
-        "budget of the attack in 1/255, of a pixel or, where the attack is L2, of an image; 2 "
-        "where it is L-infinity",
-        "EPS",
-    )
     step_255: float | None = flag(None, "of fgsm's kin, in 1/255", "STEP")
     attack_steps: int | None = flag(None, "of all attacks but fgsm")
     restarts: int | None = flag(None, "of pgd")
@@ -56,8 +50,8 @@ def ask(lab: Lab, asked: Asked) -> Question:
         eight_bit=not asked.float,
     )
     grid(asked.patterns, asked.qs_af, asked.qs_of)  # bad tables before long work
-    benign = lab.benign(search=asked.benign, report=asked.report_benign)
     n = {"search": asked.adversarial, "report": asked.report_adversarial}
+    benign = lab.benign(attacked=n, search=asked.benign, report=asked.report_benign)
     (gray,) = lab.attacked(benign, attack, first_right=n, eight_bit=not asked.float)
     pieces = (*gray.pieces, *benign.pieces)
     question = Question(lab.inputs, lab.classifier, attack, pieces, asked)

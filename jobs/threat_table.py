@@ -70,7 +70,9 @@ class Asked(flags.Chained, flags.HeldOut):
         "NAME",
     )
     members: str = flag("+".join(PAPER_MEMBERS), "of the ensemble, such as M+M90+M50", "NAMES")
-    sigma_255: float = flag(8.0, "standard deviation of the noise in training, in 1/255", "LEVEL")
+    sigma_255: float = flag(
+        8.0, "standard deviation of the noise in training, in 1/255", "LEVEL", parse=flags.level
+    )
 
 
 def run(lab: Lab, asked: Asked) -> Answer:
@@ -79,14 +81,18 @@ def run(lab: Lab, asked: Asked) -> Answer:
     fronts = [asked.table if name == TABLE else name for name in asked.defences]
     members = asked.members.split("+")
     check_names(fronts, members)
+    n = lab.count(report=asked.report_benign)
+    if asked.surrogate and not black:
+        raise InputError("--surrogate is the black box's.\nHint: leave it out, or name --black.")
+    other = lab.surrogate(asked.surrogate) if black else None
     victims = {name: victim(lab, asked, name, members) for name in fronts}
     threats = [Threat("gray", attack, lab.victim()) for attack in gray]
-    if black:
-        other = lab.network(lab.surrogate(asked.surrogate))
-        threats += [Threat("black", attack, other) for attack in black]
+    if other is not None:
+        through = lab.network(lab.classifier_of(other, label="surrogate"))
+        threats += [Threat("black", attack, through) for attack in black]
     for name, behind in victims.items():
         threats += lab.white(name, behind, white, draws=asked.eot)
-    benign = lab.benign(report=asked.report_benign)
+    benign = lab.benign(**n)
     attacked = lab.threatened(benign, threats, block=asked.block)
     words = f"{len(victims)}-defences"
     rows = lab.score(STUDY, victims, [benign, *attacked], words, block=asked.block)
@@ -124,9 +130,9 @@ def check_names(fronts: Sequence[str], members: Sequence[str]) -> None:
     for front in fronts:
         if front not in (OURS, VACCINATED):
             defence_by_name(front)
-    if unknown := [name for name in members if name not in MEMBERS]:
+    if set(members) - set(MEMBERS) or len(set(members)) < len(members):
         raise InputError(
-            f"expected members among {', '.join(MEMBERS)}, got {', '.join(unknown)}.\n"
+            f"expected members among {', '.join(MEMBERS)}, each once, got {', '.join(members)}.\n"
             "Hint: as in M+M90+M50."
         )
 

@@ -32,7 +32,7 @@ class Asked(flags.Tried):
 def run(lab: Lab, asked: Asked) -> Answer:
     """Train a chain for each noise level, and try every member at its own quality."""
     attack = lab.attack(asked.attack, eps_255=asked.eps_255)
-    benign = lab.benign(report=asked.report_benign)
+    benign = lab.benign(attacked=asked.report_adversarial, report=asked.report_benign)
     tried = [benign, *lab.attacked(benign, attack, first_right=asked.report_adversarial)]
     cells = [lab.chain_cell(asked, sigma) for sigma in asked.sigma_255]
     victims, at = {}, {}

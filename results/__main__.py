@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pandas as pd
 
@@ -22,6 +22,7 @@ from results.files import Root
 from results.page.listing import current, left, listing, rate
 from results.page.page import write_report
 from results.query import DEFAULT_STORE, STORE_VARIABLE, default_store, load
+from results.shown import fault, forgiving, plain, remember, scrubbed, show
 from results.store import Store
 from results.tables.surface import summary
 
@@ -43,12 +44,12 @@ class Asked:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code is 2 where the input cannot be used."""
     look = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m results", description=__doc__, formatter_class=look, allow_abbrev=False
     )
     parser.add_argument("--store", metavar="URI", help=f"[{STORE_VARIABLE}, else {DEFAULT_STORE}]")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    where = argparse.ArgumentParser(add_help=False)
+    where = _Parser(add_help=False)
     where.add_argument("--store", default=argparse.SUPPRESS, metavar="URI", help=argparse.SUPPRESS)
     commands.add_parser("list", help="list the sweeps (the default)", parents=[where])
     for name, text in (
@@ -65,26 +66,46 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = commands.add_parser("report", help="all of it as one HTML page", parents=[where])
     to = "[report.html in the store's folder]"
     command.add_argument("--out", type=Path, metavar="FILE", help=to)
+    words = sys.argv[1:] if argv is None else argv
+    forgiving()
+    remember(*words, os.environ.get(STORE_VARIABLE, ""))
     try:
+        _check(words)
         _run(Asked(**vars(parser.parse_args(argv))))
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(plain(scrubbed(f"error: {error}")), file=sys.stderr)
         return 2
     return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    """Tells no secrets in its errors."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit code 2, with the usage."""
+        super().error(plain(scrubbed(message)))
+
+
+def _check(words: Sequence[str]) -> None:
+    for option in ("--store", "--study", "--out"):
+        if sum(word.partition("=")[0] == option for word in words) > 1:
+            raise ValueError(f"{option} is given twice.\nHint: which is meant?")
+    if faults := list(filter(None, map(fault, words))):
+        raise ValueError(f"{faults[0]}.\nHint: is a variable of the shell unset?")
 
 
 def _run(options: Asked) -> None:
     store = Store(_root(options.store))
     if options.command == "report":
-        print(f"{'report':>9}  {write_report(store, options.out)}")
+        show(f"{'report':>9}  {write_report(store, options.out)}")
         return
     states = store.states()
     known = {(state["study"], state["sweep"]) for state in states}
     lost = [_without_state(*one) for one in sorted(store.sweeps() - known)]
     if options.command in (None, "list"):
-        print(listing(states, store))
+        show(listing(states, store))
         for one in lost:
-            print(f"{one['study']} {one['sweep']}: rows without a state that can be read")
+            show(f"{one['study']} {one['sweep']}: rows without a state that can be read")
         return
     state = _find(options, [*states, *lost], store)
     study, sweep = state["study"], state["sweep"]
@@ -92,14 +113,14 @@ def _run(options: Asked) -> None:
         _show(store, state)
     elif options.command == "log":
         for run, text in store.logs(study, sweep):
-            print(f"== {run}\n{text}", end="")
+            show(f"== {run}\n{text}", end="")
     elif options.command == "compact":
         if current(state) == "running":
             raise ValueError(
                 f"{sweep} is running (last sign of life {state['updated_at']}).\n"
                 "Hint: compact it when it has ended."
             )
-        print(f"{store.compact(study, sweep)} files of {study} {sweep} merged into one")
+        show(f"{store.compact(study, sweep)} files of {study} {sweep} merged into one")
     else:
         _export(load(study, sweep=sweep, store=store.root), options.to)
 
@@ -142,16 +163,16 @@ def _show(store: Store, state: State) -> None:
     facts = {"state": current(state), "rate": rate(state), "left": left(state)}
     facts |= {k: v for k, v in state.items() if k not in hidden}
     for name, value in facts.items():
-        print(f"{name:>12}  {value}")
+        show(f"{name:>12}  {value}")
     for cell, error in state["failed"].items():
-        print(f"      failed  {cell}: {error}")
+        show(f"      failed  {cell}: {error}")
     rows = load(state["study"], sweep=state["sweep"], store=store.root)
     work_s = rows.groupby("cell_id", observed=True)["wall_s"].first().sum()
-    print(f"        rows  {len(rows)}, from {work_s:.1f} s of work")
+    show(f"        rows  {len(rows)}, from {work_s:.1f} s of work")
     if state["study"].startswith("qtable_"):
         lines = summary(rows, partial=True).sort_values("def_all", ascending=False)
         shown = ["table", "acc_benign", "acc_dec", "def_all", "def_successful"]
-        print(lines[shown].head(10).round(1).to_string(index=False))
+        show(lines[shown].head(10).round(1).to_string(index=False))
 
 
 def _export(rows: pd.DataFrame, to: Path) -> None:
@@ -169,7 +190,7 @@ def _export(rows: pd.DataFrame, to: Path) -> None:
         aside.replace(to)
     finally:
         aside.unlink(missing_ok=True)
-    print(f"{len(rows)} rows written to {to}")
+    show(f"{len(rows)} rows written to {to}")
 
 
 if __name__ == "__main__":

@@ -16,16 +16,9 @@ from urllib.parse import quote
 import fsspec
 from pyarrow import fs
 
+from results.shown import redacted, scrubbed
+
 _LEFT_S = 86_400.0  # nobody writes one file for a day
-
-
-def redacted(uri: str) -> str:
-    """The URI without user, password, or query: what may stand in logs and rows."""
-    if "://" not in uri:
-        return uri
-    # A password may hold a slash, so after "user:" everything up to the last @ goes.
-    return re.sub(r"(\w[\w+.-]*://)(?:[^/@:]*:.*|[^/@]*)@", r"\1", uri).split("?")[0]
-
 
 # A URI that lost a slash, as one in a pathlib.Path does.
 _LOST = re.compile(
@@ -161,7 +154,7 @@ class Root:
 def _open(uri: str) -> tuple[fs.FileSystem, str]:
     if "://" not in uri:
         return fs.LocalFileSystem(), uri
-    if re.match(r"(s3a?|gs|gcs|az|abfss?)://(/|\s*$)", uri):
+    if re.match(r"(s3a?|gs|gcs|az|abfss?)://(/|\?|\s*$)", uri):
         raise ValueError(
             f"expected the name of a bucket in {redacted(uri)!r}.\n"
             "Hint: is a variable of the shell unset?"
@@ -171,10 +164,12 @@ def _open(uri: str) -> tuple[fs.FileSystem, str]:
         filesystem, base = fs.FileSystem.from_uri(quoted)
     except (ValueError, OSError) as refused:
         try:
+            if uri.startswith(("s3://", "gs://")):  # fsspec would take a password for a bucket
+                raise
             theirs, base = fsspec.core.url_to_fs(uri)
         except (ValueError, ImportError, OSError) as error:
             raise ValueError(
-                f"cannot open {redacted(uri)} as a store: {refused or error}.\n"
+                f"cannot open {redacted(uri)} as a store: {scrubbed(str(refused or error), uri)}.\n"
                 "Hint: a folder, s3://BUCKET/FOLDER, gs://..., or a scheme that an installed "
                 "fsspec package serves."
             ) from error

@@ -7,24 +7,26 @@ python -m search weights convert model.pth model.safetensors   # what torch.save
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
+from functools import partial
 
 from core.data import KNOWN
-from core.errors import InputError
 from core.models import convert
 from results.query import default_store
+from results.shown import show
 from search.cluster.doctor import Questions, findings
 from search.cluster.file import check_files
 from search.cluster.submit import submit
-from search.flags import gpu_share, paths_of
-from search.job import EXIT_FAILED_CELLS, EXIT_INPUT
+from search.flags import Parser, gpu_share, paths_of, words
+from search.job import EXIT_FAILED_CELLS, EXIT_INPUT, in_words, keep_secret
 from search.progress import say
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit codes: 0 all is well, 1 something is wrong, 2 unusable input."""
     look = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m search", description=__doc__, formatter_class=look, allow_abbrev=False
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -41,8 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     turn.add_argument("source", metavar="FILE")
     turn.add_argument("target", metavar="OUT.safetensors")
     turn.add_argument("--prefix", default="", metavar="NAME", help="of one of several networks")
-    options = parser.parse_args(argv)
     try:
+        keep_secret(sys.argv[1:] if argv is None else argv)
+        options = parser.parse_args(argv)
         if options.command == "weights":
             return _convert(options.source, options.target, options.prefix)
         if options.command == "submit":
@@ -52,13 +55,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         store = default_store() if options.store is None else options.store
         paths = paths_of(options.data, options.model, options.data_root)
         return _doctor(Questions(store, options.data, options.data_root, paths, options.gpus))
-    except InputError as error:
-        say(f"error: {error}")
+    except (ValueError, OSError) as error:
+        if (text := in_words(error)) is None:
+            raise
+        say(f"error: {text}")
         return EXIT_INPUT
 
 
 def _doctor_flags(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
+    add = partial(parser.add_argument, type=words)
     add("--store", metavar="URI", help="[QSWEEP_STORE, else results/out]")
     add("--data", default="digits", metavar="NAME", help=f"data set: {', '.join(KNOWN)}")
     add("--data-root", metavar="DIR", help="where mnist and cifar lie")
@@ -81,9 +86,9 @@ def _convert(source: str, target: str, prefix: str) -> int:
 def _doctor(asked: Questions) -> int:
     n_wrong = 0
     for finding in findings(asked):
-        print(finding.text(), flush=True)
+        show(finding.text())
         n_wrong += bool(finding.wrong)
-    print(f"{n_wrong} findings to mend" if n_wrong else "all is well")
+    show(f"{n_wrong} findings to mend" if n_wrong else "all is well")
     return EXIT_FAILED_CELLS if n_wrong else 0
 
 

@@ -6,25 +6,35 @@ name and type.
 
 import argparse
 import dataclasses
+import itertools
 import re
+import sys
 import types
 import typing
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar
 
 from core import models
 from core.attacks import NAMES
 from core.data import KNOWN, is_uri
 from core.errors import InputError
 from core.training import noisy
+from results.shown import fault, plain, scrubbed
 
 T = TypeVar("T")
 Parse = Callable[[str], Any]
 SMOKE_TRIED = "--epochs 2 --chain-epochs 1 --report-benign 60 --report-adversarial 20"
 ATTACK = "NAME[:SETTINGS][@EPS[xSTEPS[xRESTARTS]]], eps in 1/255, such as fgsm@2 pgd@8x50x5 cw"
+MOST = 10**9  # no number on a command line has a meaning beyond
+BUDGET = (
+    "budget of the attack where --attack names none, in 1/255, of a pixel or, where the attack is "
+    "L2, of an image"
+)
 _MOST_NUMBERS = 10_000
+_MOST_DIGITS = 30
 
 
 def flag(default: T, about: str, unit: str = "N", *, parse: Parse | None = None) -> T:
@@ -35,50 +45,87 @@ def flag(default: T, about: str, unit: str = "N", *, parse: Parse | None = None)
     return made
 
 
-def whole_numbers(text: str) -> tuple[int, ...]:
-    """Parse "3", "3,5,9", "1-14" or "1-121/5" (both ends included) into rising numbers."""
-    numbers: set[int] = set()
-    for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)(?:-(\d+)(?:/(\d+))?)?\s*", part)
-        if match is None:
-            raise argparse.ArgumentTypeError(
-                f"expected numbers like 3, 1-14, 1-121/5 or 3,5,9; got {text!r}"
+def number(text: str, kind: type[int] | type[float] = float) -> float:
+    """Parse a number in the digits 0..9; Python's reader takes those of all scripts, and 1_0."""
+    usual = r"[+-]?\d+" if kind is int else r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?"
+    if not re.fullmatch(usual, text, re.ASCII | re.IGNORECASE) or len(text) > _MOST_DIGITS:
+        wanted = "a whole number" if kind is int else "a number"
+        raise argparse.ArgumentTypeError(f"expected {wanted}, got {short(text)}")
+    return kind(text)
+
+
+def short(text: str) -> str:
+    """A text in quotes, the middle of a long one left out."""
+    return repr(text if len(text) <= 80 else f"{text[:40]}...{text[-20:]}")
+
+
+def whole_numbers(low: int = 0, high: int = MOST) -> Parse:
+    """A parser of "3", "3,5,9", "1-14" or "1-121/5" (both ends included) into rising numbers."""
+
+    def parse(text: str) -> tuple[int, ...]:
+        numbers: set[int] = set()
+        for part in text.split(","):
+            match = re.fullmatch(
+                r"\s*(\d{1,11})(?:-(\d{1,11})(?:/(\d{1,11}))?)?\s*", part, re.ASCII
             )
-        first, last, step = int(match[1]), int(match[2] or match[1]), int(match[3] or 1)
-        if last < first or step < 1:
-            raise argparse.ArgumentTypeError(f"an empty range: {part.strip()!r}")
-        if len(range(first, last + 1, step)) > _MOST_NUMBERS:
-            raise argparse.ArgumentTypeError(
-                f"expected at most {_MOST_NUMBERS} numbers, got {part.strip()!r}"
-            )
-        numbers.update(range(first, last + 1, step))
-    return tuple(sorted(numbers))
+            if match is None:
+                raise argparse.ArgumentTypeError(
+                    f"expected numbers like 3, 1-14, 1-121/5 or 3,5,9; got {short(text)}"
+                )
+            first, last, step = int(match[1]), int(match[2] or match[1]), int(match[3] or 1)
+            if last < first or step < 1:
+                raise argparse.ArgumentTypeError(f"an empty range: {part.strip()!r}")
+            if len(range(first, last + 1, step)) > _MOST_NUMBERS:
+                raise argparse.ArgumentTypeError(
+                    f"expected at most {_MOST_NUMBERS} numbers, got {part.strip()!r}"
+                )
+            if first < low or last > high:
+                raise argparse.ArgumentTypeError(
+                    f"expected numbers in {low}..{high}, got {part.strip()!r}"
+                )
+            numbers.update(range(first, last + 1, step))
+        return tuple(sorted(numbers))
+
+    return parse
 
 
 def levels(text: str) -> tuple[float, ...]:
-    """Parse "8" or "0,4,8" into rising numbers of at least zero."""
-    return tuple(sorted({at_least_zero(part) for part in text.split(",")}))
+    """Parse "8" or "0,4,8" into rising numbers of 0..255, in 1/255."""
+    return tuple(sorted({level(part) for part in text.split(",")}))
 
 
-def positive(text: str, kind: type[int] | type[float] = float) -> float:
-    """Parse a number above zero."""
-    value = kind(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text}")
-    return value
+def words(text: str) -> str:
+    """Parse a text that is not empty and can be shown, stored and handed to the system."""
+    if wrong := fault(text):
+        raise argparse.ArgumentTypeError(f"{wrong}; is a variable of the shell unset?")
+    return text
 
 
-def count(text: str) -> int:
-    """Parse a whole number above zero."""
-    return int(positive(text, int))
+def between(
+    low: float, high: float, kind: type[int] | type[float] = float, *, above: bool = False
+) -> Parse:
+    """A parser of numbers in low..high; `above`: the lowest itself is none of them."""
+    said = f"of at least {low:g}" if high == MOST else f"in {low:g}..{high:.10g}"
+    if above:
+        said = f"above {low:g}" + ("" if high == MOST else f" and at most {high:g}")
+
+    def parse(text: str) -> float:
+        value = number(text, kind)
+        if not low <= value <= high or (above and value == low):
+            raise argparse.ArgumentTypeError(
+                f"expected a {'whole ' * (kind is int)}number {said}, got {short(text)}"
+            )
+        return value
+
+    return parse
 
 
-def at_least_zero(text: str) -> float:
-    """Parse a finite number of at least zero."""
-    value = float(text)
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a number of at least 0, got {text}")
-    return value
+positive = between(0, MOST, above=True)
+at_least_zero = between(0, MOST)
+count = between(0, MOST, int, above=True)
+level = between(0, 255)  # of noise or a budget, in 1/255
+points = between(0, 100, above=True)
+seed = between(0, 2**31 - 1, int)  # of 31 bits, for every generator takes it
 
 
 def gpu_share(text: str) -> float:
@@ -86,27 +133,16 @@ def gpu_share(text: str) -> float:
     value = at_least_zero(text)
     if value > 1 and value != int(value):
         raise argparse.ArgumentTypeError(f"expected a share below 1 or whole GPUs, got {text}")
-    return value
+    return float(value)
 
 
-def seed(text: str) -> int:
-    """Parse a seed: of 31 bits, for every generator takes it."""
-    value = int(text)
-    if not 0 <= value < 2**31:
-        raise argparse.ArgumentTypeError(f"expected a whole number in 0..2147483647, got {text}")
-    return value
-
-
-# argparse words its own errors by these names: "invalid int value: ..."
-count.__name__, positive.__name__, at_least_zero.__name__, seed.__name__ = (
-    "int", "float", "float", "int"
-)  # fmt: skip
 _PARSERS: Mapping[Any, Parse] = {
     int: count,
     float: at_least_zero,
-    str: str,
-    tuple[int, ...]: whole_numbers,
+    str: words,
+    tuple[int, ...]: whole_numbers(),
     tuple[float, ...]: levels,
+    tuple[str, ...]: words,
 }
 
 
@@ -148,7 +184,7 @@ class Flags:
     cpus: float | None = flag(
         None,
         "CPUs per task; 1 unless given, and of GPU tasks those that the smallest node has a GPU",
-        parse=positive,
+        parse=between(0.01, 10_000),
     )
     gpus: float | None = flag(
         None,
@@ -172,9 +208,7 @@ class Attacked(Flags):
     """An attack on the undefended network."""
 
     attack: str = flag("fgsm", f"how examples are made: {ATTACK}; {', '.join(NAMES)}", "ATTACK")
-    eps_255: float | None = flag(
-        2.0, "budget of the attack where --attack names none, L-infinity, in 1/255", "EPS"
-    )
+    eps_255: float | None = flag(None, f"{BUDGET}; 2 where it is L-infinity", "EPS")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,12 +239,18 @@ class Chained(Flags):
     codec: Literal["ours", "jpeg"] = flag(
         "ours", "quality by scaling the table, or that of the standard JPEG table"
     )
-    xi: float = flag(noisy.XI, "weight of images as they are", "XI")
+    xi: float = flag(noisy.XI, "weight of images as they are", "XI", parse=between(0, 1))
     chain_epochs: int = flag(noisy.EPOCHS, "of each of the seven fine-tuned members")
     learning_rate: float = flag(
         noisy.LEARNING_RATE, "at each member's beginning", "RATE", parse=positive
     )
-    decay: float = flag(noisy.DECAY, "of the learning rate, each epoch", "FACTOR", parse=positive)
+    decay: float = flag(
+        noisy.DECAY, "of the learning rate, each epoch", "FACTOR", parse=between(0, 1, above=True)
+    )
+
+    def __post_init__(self) -> None:
+        """InputError for a table that no chain can be trained behind."""
+        noisy.table_name(self.codec, self.table, 50)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,12 +258,6 @@ class Tried(Attacked, Chained):
     """Held-out images that the members of chains are tried on."""
 
     attack: str = flag("ifgsm", f"on M, the gray box: {ATTACK}", "ATTACK")
-    eps_255: float | None = flag(
-        2.0,
-        "budget of the attack where --attack names none, L-infinity, in 1/255; the paper's 0.008 "
-        "is 2.04",
-        "EPS",
-    )
     report_benign: int | None = flag(None, "benign images; 1000 or all there are")
     report_adversarial: int = flag(200, "adversarial examples")
     block: int = flag(250, "images per cell")
@@ -263,7 +297,7 @@ def parse(
 
 def parser_of(asked: type[Flags], name: str, question: str) -> argparse.ArgumentParser:
     """The command line of a job: a flag for each field, those that all jobs share last."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=f"{name}.py", description=question.strip(), formatter_class=_Help, allow_abbrev=False
     )
     own, shared = (
@@ -290,8 +324,27 @@ def _add(
     if typing.get_origin(kind) is Literal:
         how = {"choices": typing.get_args(kind)}
     elif kind == tuple[str, ...]:
-        how = {"nargs": "*", "metavar": unit}
+        how |= {"nargs": "*"}
     group.add_argument(option, default=field.default, help=about, **how)
+
+
+class Parser(argparse.ArgumentParser):
+    """Refuses what is given twice, and tells no secrets in its errors."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse's own."""
+        words = sys.argv[1:] if args is None else args
+        own = list(itertools.takewhile(lambda word: word != "--", words))
+        given = Counter(word.partition("=")[0] for word in own if word.startswith("--"))
+        if empty := next((option for option in given if f"{option}=--" in own), None):
+            self.error(f"argument {empty}: expected a value, got '--'")
+        if twice := next((option for option, n in given.items() if n > 1), None):
+            self.error(f"{twice} is given twice; which is meant?")
+        return super().parse_known_args(args, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """Exit code 2, with the usage."""
+        super().error(plain(scrubbed(message)))
 
 
 class _Help(argparse.RawDescriptionHelpFormatter):

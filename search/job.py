@@ -1,6 +1,7 @@
 """A job: a question, its flags, and a function from a lab to an answer. Errors and exit codes."""
 
 import contextlib
+import os
 import signal
 import sys
 import tempfile
@@ -12,9 +13,11 @@ from typing import Any
 from core.errors import InputError
 from results import Answer, publish
 from results.files import Root
-from results.query import default_store
+from results.query import STORE_VARIABLE, default_store
+from results.shown import forgiving, remember, scrubbed, show
 from results.store import Store
 from search import flags
+from search.cluster import nodes
 from search.cluster.shipping import check_arguments, check_script
 from search.engine.engine import Engine
 from search.engine.here import Here
@@ -25,6 +28,10 @@ from search.progress import say
 EXIT_FAILED_CELLS = 1
 EXIT_INPUT = 2
 EXIT_INTERRUPTED = 130
+_STORE = (
+    "Hint: --store names a folder or object store that can be read and written; what was stored "
+    "before is kept."
+)
 
 
 @dataclass(frozen=True)
@@ -50,30 +57,49 @@ def main(job: Job, argv: Sequence[str] | None = None) -> int:
     """
     signal.signal(signal.SIGTERM, _interrupt)
     try:
+        words = sys.argv[1:] if argv is None else argv
+        keep_secret(words)
         check_script()
         check_arguments(arguments=sys.argv[1:])
         said = job.question or ""
-        asked = flags.parse(job.asked, name=job.name, question=said, argv=argv, smoke=job.smoke)
+        asked = flags.parse(job.asked, name=job.name, question=said, argv=words, smoke=job.smoke)
         with _store(asked) as store:
             return _answer(job, asked, store)
     except CellsFailed as failure:
         return _failed(failure.outcome)
-    except InputError as error:
-        say(f"error: {error}")
-        return EXIT_INPUT
-    except OSError as error:
-        say(
-            f"error: the store cannot be used: {error}\n"
-            "Hint: --store names a folder or object store that can be read and written; what was "
-            "stored before is kept."
-        )
+    except (ValueError, OSError) as error:
+        if (text := in_words(error)) is None:
+            raise
+        say(f"error: {text}")
         return EXIT_INPUT
     except KeyboardInterrupt:
         say("\ninterrupted: what is finished is stored; the same command goes on from there")
         return EXIT_INTERRUPTED
 
 
+def keep_secret(words: Sequence[str]) -> None:
+    """Keep passwords among a command line's words from all that is shown, and from `ps`."""
+    forgiving()
+    if remember(*words) and list(words) == sys.argv[1:]:
+        nodes.hide_arguments([sys.executable, *map(scrubbed, sys.argv)])
+    remember(os.environ.get(STORE_VARIABLE, ""))
+
+
+def in_words(error: ValueError | OSError) -> str | None:
+    """What a user is told of an error that can be mended; None for one of the program's own."""
+    if isinstance(error, OSError):
+        if error.filename is None:
+            return f"the store or the network does not answer as it should: {error}\n{_STORE}"
+        return f"{error.filename} cannot be used: {error.strerror}\n{_STORE}"
+    # Every text for a user has its hint; a ValueError without one is a traceback's business.
+    return str(error) if isinstance(error, InputError) or "\nHint: " in str(error) else None
+
+
 def _answer(job: Job, asked: flags.Flags, store: Store) -> int:
+    if asked.here and asked.gpus:
+        raise InputError(
+            "--here takes no --gpus: it uses the one GPU that torch finds.\nHint: leave it out."
+        )
     engine: Engine | Here = Engine(store, asked.cpus, asked.gpus, asked.figure, asked.paths)
     if asked.here:
         engine = Here(store, asked.cpus or 1.0, asked.figure)
@@ -82,12 +108,14 @@ def _answer(job: Job, asked: flags.Flags, store: Store) -> int:
         answer = job.run(lab, asked)
     finally:
         engine.stop()
-    print(answer.text)
     assert lab.swept is not None, f"{job.name} answered without a sweep of its own"
-    for what, where in publish(store, *lab.swept, answer):
-        print(f"{what:>10}  {where}")
-    for name, error in answer.failed.items():
-        print(f"{name} failed and is not tried again: {error}")
+    lines = [answer.text]
+    try:
+        for what, where in publish(store, *lab.swept, answer):
+            lines.append(f"{what:>10}  {where}")
+    finally:
+        lines += [f"{n} failed and is not tried again: {why}" for n, why in answer.failed.items()]
+        show("\n".join(lines))
     return EXIT_FAILED_CELLS if answer.failed else 0
 
 
@@ -114,8 +142,4 @@ def _store(asked: flags.Flags) -> Iterator[Store]:
         raise InputError(
             "a store in memory is not shared with the workers.\nHint: --store DIR, or s3://..."
         )
-    try:
-        root = Root(default_store() if asked.store is None else asked.store)
-    except ValueError as error:
-        raise InputError(str(error)) from error
-    yield Store(root)
+    yield Store(Root(default_store() if asked.store is None else asked.store))

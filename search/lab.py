@@ -21,7 +21,7 @@ from core.errors import InputError
 from core.models import needs_training
 from core.seeds import derived
 from core.training.recipes import Recipe
-from results.files import redacted
+from results.shown import redacted, scrubbed
 from search import flags, scores
 from search.engine.plan import Grid, Plan
 from search.engine.study import CellsFailed, Study
@@ -79,8 +79,9 @@ class Lab:
     @property
     def state(self) -> dict[str, Any]:
         """What the store's listing says of how a sweep was asked for."""
-        command = " ".join(redacted(word) for word in sys.argv)
-        return {"command": command, "data": redacted(self.asked.data), "model": self.asked.model}
+        command = " ".join(scrubbed(redacted(word)) for word in sys.argv)
+        data, model = (scrubbed(redacted(text)) for text in (self.asked.data, self.asked.model))
+        return {"command": command, "data": data, "model": model}
 
     def needs_colour(self) -> None:
         """InputError for gray data."""
@@ -94,13 +95,15 @@ class Lab:
     @cached_property
     def classifier(self) -> str:
         """The network that is defended, trained or opened."""
-        return networks.classifier(self.engine, self.source, self._cell, label="classifier")
+        return self.classifier_of((self.source, self._cell), label="classifier")
 
-    def surrogate(self, model: str | None) -> str:
+    def surrogate(self, model: str | None) -> tuple[networks.Source, networks.ClassifierCell]:
         """The black box's network: another model, or the same one from another seed.
 
+        Nothing is trained or opened yet; `classifier_of` does it.
+
         Raises:
-            InputError: none is named, where the model comes with its weights.
+            InputError: none is named, where the model comes with its weights; or no such model.
         """
         source = self.source
         if model is None and not needs_training(source.model):
@@ -114,7 +117,13 @@ class Lab:
         cell = networks.classifier_cell(source, self.data)
         if source.model == self.source.model:
             cell = replace(cell, seed=derived(source.seed, "surrogate"))
-        return networks.classifier(self.engine, source, cell, label="surrogate")
+        return source, cell
+
+    def classifier_of(
+        self, wanted: tuple[networks.Source, networks.ClassifierCell], *, label: str
+    ) -> str:
+        """A network, trained or opened."""
+        return networks.classifier(self.engine, *wanted, label=label)
 
     def trained(self, recipes: Sequence[str], *, epochs: int | None = None) -> list[Trained]:
         """Networks that recipes train from random weights."""
@@ -155,10 +164,28 @@ class Lab:
 
     # pictures
 
-    def benign(self, **splits: int | None) -> Pictures:
-        """So many images of each split as they are; None: 1000 or all there are."""
+    def count(
+        self, *, attacked: int | Mapping[str, int] = 0, **splits: int | None
+    ) -> Mapping[str, int]:
+        """How many images of each split are meant; None: 1000 or all there are.
+
+        InputError for more than there are, or fewer than are to be `attacked` afterwards.
+        """
         flag = {"search": "--benign", "report": "--report-benign"}
         n = {name: pictures.n_of(self.data, name, k, flag[name]) for name, k in splits.items()}
+        for split, have in n.items():
+            wanted = attacked if isinstance(attacked, int) else attacked[split]
+            if wanted > have:
+                raise InputError(
+                    f"{wanted} adversarial examples of the {split} split need as many correctly "
+                    f"classified images of it, and there are {have} in all.\n"
+                    f"Hint: fewer examples, or a larger {flag[split]}."
+                )
+        return n
+
+    def benign(self, *, attacked: int | Mapping[str, int] = 0, **splits: int | None) -> Pictures:
+        """Images of each split as they are, so many as `count` says."""
+        n = self.count(attacked=attacked, **splits)
         made = pictures.benign(self.engine, self.source, self.inputs, self.classifier, n=n)
         if not needs_training(self.source.model):
             right = np.concatenate([piece.right for piece in made.pieces])
@@ -172,12 +199,16 @@ class Lab:
         """
         data = self.data
         attack = parse_attack(text, channels=data.channels, side=data.side, **given)
-        return check_whole(attack) if eight_bit else attack
+        return self._fit(attack, eight_bit=eight_bit)
+
+    def _fit(self, attack: Attack, *, eight_bit: bool = True) -> Attack:
+        attack.check_target(len(self.data.classes))
+        return check_whole(attack) if eight_bit else check_some(attack)
 
     def attacks(self, texts: Sequence[str]) -> list[Attack]:
         """Those that texts name, such as the parts of worst@8; as `parse_attacks`."""
         found = parse_attacks(texts, channels=self.data.channels, side=self.data.side)
-        return [check_whole(attack) for attack in found]
+        return [self._fit(attack) for attack in found]
 
     def white(
         self, name: str, victim: Victim, wanted: Iterable[Attack], *, draws: Iterable[int] = (1,)
@@ -302,12 +333,31 @@ class Lab:
 
 def check_whole(attack: Attack) -> Attack:
     """The attack; InputError for less than a level, a note where part of the budget is lost."""
+    check_some(attack)
+    if attack.eps_255 < 1:
+        levels = round(255 * attack.eps_255)
+        likely = f"; {levels}/255 is --eps-255 {levels}" if levels else ""
+        raise InputError(
+            f"examples rounded to 8 bits need a budget of at least 1/255, got {attack.eps_255:g}"
+            f".\nHint: eps is in 1/255: 8 means 8/255{likely}. The table search has --float, which "
+            "keeps examples unrounded."
+        )
+    if attack.reach_255 < 0.5:
+        raise InputError(
+            f"{attack.n_steps} steps of {attack.step_255:g}/255 change no pixel by half a level, "
+            "and examples are rounded to 8 bits.\n"
+            "Hint: more steps, or larger ones; steps are in 1/255 too."
+        )
     if attack.norm is LINF and attack.eps_255 % 1:
-        if attack.eps_255 < 1:
-            raise InputError(
-                f"examples rounded to 8 bits need a budget of at least 1/255, got "
-                f"{attack.eps_255:g}.\nHint: eps is in 1/255: 8 means 8/255. The table search has "
-                "--float, which keeps examples unrounded."
-            )
         say(f"note: rounded to 8 bits, a budget of {attack.eps_255:g} uses {int(attack.eps_255)}")
+    return attack
+
+
+def check_some(attack: Attack) -> Attack:
+    """The attack; InputError where its budget is nothing."""
+    if not attack.eps_255:
+        raise InputError(
+            f"an attack needs a budget above 0, got {attack.name} with {attack.eps_255:g}.\n"
+            "Hint: every study has the images as they are beside the attacked ones."
+        )
     return attack

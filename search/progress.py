@@ -1,5 +1,6 @@
 """Progress of long work: a bar on a terminal, plain lines in a log."""
 
+import contextlib
 import shutil
 import sys
 import time
@@ -9,14 +10,17 @@ from typing import Any
 
 from tqdm import tqdm
 
+from results.shown import plain, scrubbed
+
 _LINE_EVERY_S = 5.0
 _BAR_EVERY_S = 0.2
 _PACE_S = 2.0  # how long the pace remembers, at least
 
 
 def say(text: str) -> None:
-    """A line of progress; standard output is for answers."""
-    print(text, file=sys.stderr, flush=True)
+    """A line of progress, if anybody reads it; standard output is for answers."""
+    with contextlib.suppress(BrokenPipeError):
+        print(plain(scrubbed(text)), file=sys.stderr, flush=True)
 
 
 def duration(seconds: float) -> str:
@@ -106,7 +110,7 @@ class Progress:
     def say(self, text: str) -> None:
         """A line of its own, above the bar where there is one."""
         if self._bar is not None:
-            self._bar.write(text, file=sys.stderr)
+            self._bar.write(plain(scrubbed(text)), file=sys.stderr)
         else:
             say(text)
 

@@ -11,7 +11,8 @@ from stored import MADE, SCHEMA, Cell, cell_id, done, rows_of
 import results
 from results import schema
 from results.__main__ import main as results_main
-from results.files import Root, redacted
+from results.files import Root
+from results.shown import redacted
 from results.store import Found, Store
 
 

@@ -12,7 +12,8 @@ from test_tuning import check_whole
 from tuners import drive, outcomes, tuning_of
 
 from core.errors import InputError
-from results.files import Root, redacted
+from results.files import Root
+from results.shown import redacted
 from search.tuning import driver as tuning
 from search.tuning import storage
 

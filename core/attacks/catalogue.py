@@ -111,7 +111,7 @@ def _quarter(eps_255: float) -> float:
 
 
 def _is_target(value: str) -> bool:
-    return value in ("", LEAST_LIKELY) or (value.isascii() and value.isdigit())
+    return value in ("", LEAST_LIKELY) or (value.isdecimal() and len(value) < 10)
 
 
 _TARGET = {"target": Setting("", f"a class number or {LEAST_LIKELY}", _is_target)}

@@ -22,6 +22,7 @@ from core.shapes import Labels, Pixels
 from core.spec import read
 
 NAMES = tuple(FAMILIES)
+MOST = 1_000_000  # steps, restarts
 BPDA_RMS = 0.05  # of a pixel in [0, 1]: the budget of Athalye et al. (2018), section 5.2.3
 
 
@@ -47,10 +48,11 @@ class Attack:
                 "Hint: Attack.with_defaults spells it so."
             )
         _check_budget(FAMILIES[head], self.eps_255, self.step_255)
-        if self.n_steps < 1 or self.n_restarts < 1:
+        if not (1 <= self.n_steps <= MOST and 1 <= self.n_restarts <= MOST):
             raise InputError(
-                f"an attack needs at least 1 step and 1 restart, got {self.n_steps} and "
-                f"{self.n_restarts}.\nHint: PGD is usually run with 10 to 50 steps."
+                f"an attack needs at least 1 step and 1 restart, at most {MOST} of each, got "
+                f"{self.n_steps} and {self.n_restarts}.\n"
+                "Hint: PGD is usually run with 10 to 50 steps."
             )
         _check_steps(head, self)
 
@@ -88,6 +90,26 @@ class Attack:
     def norm(self) -> Norm:
         """How the budget is measured."""
         return FAMILIES[parse(self.name)[0]].norm
+
+    @property
+    def reach_255(self) -> float:
+        """The most that its steps change a pixel (L-infinity), the budget where that is less.
+
+        Also the budget where it starts at random, has no such steps, or is L2.
+        """
+        family = FAMILIES[parse(self.name)[0]]
+        if family.step_255 is None or family.random_start or family.norm is not LINF:
+            return self.eps_255
+        return min(self.eps_255, self.n_steps * self.step_255)
+
+    def check_target(self, n_classes: int) -> None:
+        """InputError for a target that is none of so many classes."""
+        target = str(parse(self.name)[1].get("target", ""))
+        if target not in ("", LEAST_LIKELY) and int(target) >= n_classes:
+            raise InputError(
+                f"the target must be one of the classes 0..{n_classes - 1}, got {target}.\n"
+                f"Hint: target={LEAST_LIKELY} fits every network."
+            )
 
     def without(self, setting: str) -> "Attack":
         """The same attack with a setting's usual value."""
@@ -139,22 +161,13 @@ class Attack:
         run = FAMILIES[head].run
         if not target:
             return run(logits_of, pixels, labels, call)
-        wanted = _targets(target, logits_of, pixels, labels)
+        with torch.no_grad():
+            logits = logits_of(pixels)
+        self.check_target(logits.shape[1])
+        least = target == LEAST_LIKELY
+        wanted = logits.argmin(1) if least else torch.full_like(labels, int(target))
         attacked = run(logits_of, pixels, wanted, call)
         return torch.where((wanted == labels)[:, None, None, None], pixels, attacked)
-
-
-def _targets(target: str, logits_of: Differentiable, pixels: Pixels, labels: Labels) -> Labels:
-    with torch.no_grad():
-        logits = logits_of(pixels)
-    if target == LEAST_LIKELY:
-        return logits.argmin(1)
-    if int(target) >= logits.shape[1]:
-        raise InputError(
-            f"the target must be one of the classes 0..{logits.shape[1] - 1}, got {target}.\n"
-            f"Hint: target={LEAST_LIKELY} fits every network."
-        )
-    return torch.full_like(labels, int(target))
 
 
 def _check_budget(family: Family, eps_255: float, step_255: float) -> None:
@@ -179,6 +192,11 @@ def _check_steps(head: str, attack: Attack) -> None:
         raise InputError(
             f"{head} chooses the size of its steps itself, got {attack.step_255:g}.\n"
             "Hint: leave --step-255 out; cw and bpda have a rate, as in cw:rate=0.005."
+        )
+    if family.step_255 is not None and attack.eps_255 and not attack.step_255:
+        raise InputError(
+            f"{head} moves by steps, got steps of 0 for a budget of {attack.eps_255:g}.\n"
+            "Hint: leave --step-255 out for the usual one."
         )
     if not family.counts_steps and attack.n_steps > 1:
         raise InputError(
@@ -210,13 +228,24 @@ def parse_attack(
     Raises:
         InputError: another form, an unknown attack, or settings that it cannot have.
     """
-    match = re.fullmatch(r"([^@]+)(?:@(\d+(?:\.\d+)?)(?:x(\d+))?(?:x(\d+))?)?", text)
+    number, whole = r"(\d{1,9}(?:\.\d{1,9})?)", r"(?:x(\d{1,9}))?"
+    match = re.fullmatch(rf"([^@]+)(?:@{number}{whole}{whole})?", text, re.ASCII)
     if match is None:
         raise InputError(
             "expected an attack as NAME, NAME@EPS, NAME@EPSxSTEPS or NAME@EPSxSTEPSxRESTARTS, "
-            f"got {text!r}.\nHint: as in fgsm@2 pgd@8x50x5 cw."
+            f"got {text[:80]!r}.\nHint: as in fgsm@2 pgd@8x50x5 cw."
         )
     name, eps, steps, restarts = match.groups()
+    beside = {
+        "budget": (eps, eps_255),
+        "steps": (steps, n_steps),
+        "restarts": (restarts, n_restarts),
+    }
+    if twice := [what for what, both in beside.items() if None not in both]:
+        raise InputError(
+            f"the {twice[0]} of {text!r} are given twice, as {beside[twice[0]][0]} and "
+            f"{beside[twice[0]][1]:g}.\nHint: in the attack's text, or by a flag."
+        )
     eps_255 = eps_255 if eps is None else float(eps)
     if eps_255 is None and name.partition(":")[0] == "bpda":
         eps_255 = float(round(255 * BPDA_RMS * math.sqrt(channels * side**2)))
@@ -253,7 +282,8 @@ def _value(head: str, key: str, text: str) -> Any:
     setting = FAMILIES[head].settings[key]
     try:
         value = type(setting.default)(text)
-        valid = setting.valid(value)
+        # Python's own reader takes digits of other scripts, and 1_0.
+        valid = text.isascii() and "_" not in text and setting.valid(value)
     except ValueError:
         valid = False
     if not valid:

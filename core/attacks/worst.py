@@ -32,7 +32,9 @@ def parse_attacks(texts: Sequence[str], *, channels: int, side: int) -> list[Att
         if re.split("[:@]", text)[0] != NAME:
             whole.append(text)
             continue
-        match = re.fullmatch(rf"{NAME}@(\d+(?:\.\d+)?)(x[1-9]\d*)?", text)
+        match = re.fullmatch(
+            rf"{NAME}@(\d{{1,9}}(?:\.\d{{1,9}})?)(x[1-9]\d{{0,8}})?", text, re.ASCII
+        )
         if match is None:
             raise InputError(
                 f"expected the worst case as {NAME}@EPS or {NAME}@EPSxSTEPS, got {text!r}.\n"

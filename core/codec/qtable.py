@@ -169,7 +169,7 @@ TwoStep = Defensive | Banded
 
 def parse_two_step(name: str) -> TwoStep | None:
     """The table of one of these two families by that name, or None where it is of neither."""
-    match = re.fullmatch(r"(k\d{1,2}|m[0-9a-f]{16})-of(\d{1,3})-af(\d{1,3})", name)
+    match = re.fullmatch(r"(k\d{1,2}|m[0-9a-f]{16})-of(\d{1,3})-af(\d{1,3})", name, re.ASCII)
     if match is None:
         return None
     band, qs_of, qs_af = match[1], int(match[2]), int(match[3])
@@ -196,13 +196,13 @@ def by_name(name: str) -> QTable | None:
     if name == "fd":
         return feature_distillation()
     base, at, quality = name.partition("@q")
-    if at and base != "none" and re.fullmatch(r"\d{1,3}", quality):
+    if at and base != "none" and re.fullmatch(r"\d{1,3}", quality, re.ASCII):
         table = by_name(base)
         assert table is not None
         return scaled(table, int(quality))
     if two_step := parse_two_step(name):
         return two_step.table()
-    if match := re.fullmatch(r"(ijg|uniform)(\d{1,3})", name):
+    if match := re.fullmatch(r"(ijg|uniform)(\d{1,3})", name, re.ASCII):
         return (ijg if match[1] == "ijg" else uniform)(int(match[2]))
     raise InputError(
         f"no table is called {name!r}.\n"

@@ -9,7 +9,9 @@ from core.defences.smoothing import GaussianNoise
 from core.defences.tvm import TotalVariation
 from core.errors import InputError
 
-_TABLE = re.compile(r"(fd|ijg\d+|uniform\d+|k\d+-of\d+-af\d+|m[0-9a-f]{16}-of\d+-af\d+)(@q\d+)?")
+_TABLE = re.compile(
+    r"(fd|ijg\d+|uniform\d+|k\d+-of\d+-af\d+|m[0-9a-f]{16}-of\d+-af\d+)(@q\d+)?", re.ASCII
+)
 
 
 def defence_by_name(name: str) -> Defence:
@@ -25,9 +27,9 @@ def defence_by_name(name: str) -> Defence:
     plain: dict[str, type[Defence]] = {"none": Nothing, "tvm": TotalVariation, "shield": Shield}
     if name in plain:
         return plain[name]()
-    if match := re.fullmatch(r"jpeg(\d{1,3})(-444)?", name):
+    if match := re.fullmatch(r"jpeg(\d{1,3})(-444)?", name, re.ASCII):
         return Jpeg(int(match[1]), sampling="444" if match[2] else "420")
-    if match := re.fullmatch(r"smooth(\d+(?:\.\d+)?)", name):
+    if match := re.fullmatch(r"smooth(\d{1,9}(?:\.\d{1,9})?)", name, re.ASCII):
         return GaussianNoise(float(match[1]))
     head, _, tail = name.rpartition("@")
     table_name, space = (head, tail) if tail in SPACES else (name, "rgb")

@@ -6,7 +6,7 @@ from core.models.convert import Converted, convert
 from core.models.folding import folded
 from core.models.normalised import Blueprint, Normalised
 from core.models.own import LeNet, SmallResNet
-from core.models.pretrained import open_pretrained
+from core.models.pretrained import check_fits, open_pretrained
 from core.models.spec import OWN, ModelSpec, needs_training, parse_spec
 from core.models.statistics import GRAMMAR, IMAGENET, Statistics, parse_statistics, published
 from core.models.weights import from_tensors, to_tensors
@@ -23,6 +23,7 @@ __all__ = [
     "SmallResNet",
     "Statistics",
     "architecture",
+    "check_fits",
     "check_name",
     "convert",
     "folded",

@@ -57,6 +57,17 @@ def open_pretrained(
     return model.eval()
 
 
+def check_fits(spec: str, *, n_classes: int) -> None:
+    """InputError where published weights are of another number of classes; nothing is fetched."""
+    parsed = parse_spec(spec)
+    if parsed.source == "torchvision":
+        weights = torchvision_models(spec).get_model_weights(spec).DEFAULT
+        _check_classes(spec, len(weights.meta["categories"]), n_classes)
+    elif parsed.source == "timm":
+        published = timm_module(parsed.name, pretrained=True).get_pretrained_cfg(parsed.name)
+        _check_classes(spec, published.num_classes, n_classes)
+
+
 def _checkpoint(
     path: str, wanted: Blueprint, architecture: str | None, normalise: str | None
 ) -> Normalised:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from core.data import open_data
 from core.errors import InputError
-from results.files import Root, redacted
+from results.files import Root
+from results.shown import redacted
 from results.store import Store
 from search.cluster import nodes, provenance
 from search.cluster.examine import Report, Request, difference, examine

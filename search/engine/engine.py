@@ -36,7 +36,7 @@ class Engine(Sweeper):
         if nodes.connected():
             return
         begin = time.monotonic()
-        joined = nodes.connect()
+        joined = nodes.connect(cpus=self.cpus or 1.0, gpus=self.gpus or 0.0)
         self.ready_at = time.monotonic()
         if self.gpus is None:
             self.gpus = nodes.default_gpus()

@@ -6,6 +6,7 @@ import re
 import time
 from typing import Any
 
+from results.shown import scrubbed
 from results.store import Store
 from search.cluster import provenance
 from search.progress import say
@@ -52,7 +53,7 @@ class Record:
     def log(self, text: str) -> None:
         """A line with the time; written with the next state."""
         if len(self._lines) < _MOST_LINES:
-            self._lines.append(f"{now()[:19]}Z  {text}")
+            self._lines.append(f"{now()[:19]}Z  {scrubbed(text)}")
 
     def due(self) -> bool:
         """Whether the state was not written for some seconds."""

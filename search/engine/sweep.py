@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.errors import InputError
+from results.shown import scrubbed
 from results.store import Found, Store
 from search.engine.plan import Plan
 from search.engine.record import Record
@@ -121,7 +122,7 @@ class Sweep:
     def failed(self, cell: Any, reason: str) -> None:
         """Name a cell that has no rows."""
         cell_id = self.study.cell_id(cell)
-        self.outcome.failed[cell_id] = reason
+        reason = self.outcome.failed[cell_id] = scrubbed(reason)
         self.say(f"FAILED {self.study.name} {cell_id}: {reason}\n  {cell}")
         self.plan.tell(cell_id, None)
         self.progress.cell(failed=True, best=self.plan.best)
@@ -133,7 +134,7 @@ class Sweep:
         except OSError as error:
             n_stored = self.outcome.n_stored + self.outcome.n_run
             raise InputError(
-                f"cannot write to the store {self.store.root.uri}: {error}. "
+                f"cannot write to the store {self.store.root.uri}: {scrubbed(str(error))}. "
                 f"{n_stored} cells of this sweep are stored and kept.\n"
                 "Hint: make room or mend the permission, then run the same command again."
             ) from error

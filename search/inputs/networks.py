@@ -18,7 +18,7 @@ from core.training.adversarial import adversarial_training
 from core.training.epochs import EpochRecord, Training, check_learned, nothing_learned
 from core.training.recipes import Recipe
 from results import schema
-from results.files import redacted
+from results.shown import redacted
 from search.engine.study import Made, Place, Study
 from search.engine.sweep import Sweeper
 from search.inputs.loading import Inputs
@@ -142,6 +142,7 @@ def classifier_cell(source: Source, data: Data) -> ClassifierCell:
             "--normalise is for a checkpoint that was saved elsewhere, whose --architecture is "
             f"named too, but --model is {source.model!r}.\nHint: leave --normalise out."
         )
+    models.check_fits(source.model, n_classes=len(data.classes))
     weights_file, normalised = "", ""
     if parsed.source == "checkpoint":
         normalised = _normalised(source, data)

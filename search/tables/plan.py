@@ -75,13 +75,22 @@ class Flags(flags.Searched):
     """Which tables are searched, and how."""
 
     patterns: tuple[int, ...] = flag(
-        tuple(range(1, 15)), "partition patterns k, such as 1-14 or 1,3,5", "K"
+        tuple(range(1, 15)),
+        "partition patterns k, such as 1-14 or 1,3,5",
+        "K",
+        parse=flags.whole_numbers(1, qtable.N_DIAGONALS),
     )
     qs_af: tuple[int, ...] = flag(
-        tuple(range(1, 122, 5)), "steps of the adversary-favoured band, such as 1-121/5", "STEP"
+        tuple(range(1, 122, 5)),
+        "steps of the adversary-favoured band, such as 1-121/5",
+        "STEP",
+        parse=flags.whole_numbers(1, 255),
     )
     qs_of: int = flag(
-        16, "step of the original-favoured band: 16 x eps x 255 at eps = 0.004", "STEP"
+        16,
+        "step of the original-favoured band: 16 x eps x 255 at eps = 0.004",
+        "STEP",
+        parse=flags.between(1, 255, int),
     )
     bands: Literal["diagonal", "measured"] = flag(
         "diagonal",
@@ -89,7 +98,7 @@ class Flags(flags.Searched):
         "delta_a / delta_b, measured in Y on the images of the search",
     )
     max_decline: float = flag(
-        1.0, "a table is feasible when Acc_dec is below this", "POINTS", parse=flags.positive
+        1.0, "a table is feasible when Acc_dec is below this", "POINTS", parse=flags.points
     )
     strategy: Literal["exhaustive", "best-first"] = flag(
         "exhaustive", "the whole surface, or the same winner, proved, for less work"

@@ -33,16 +33,15 @@ def starts(space: Space, qs_af: int) -> tuple[dict[str, int], ...]:
     return tuple(found)
 
 
-def tune(ensembles: Ensembles, tuning: Tuning, asked: Flags) -> Told:
+def tune(opened: storage.Opened, ensembles: Ensembles, tuning: Tuning, asked: Flags) -> Told:
     """Go on with the study as the flags say, unless they want a figure alone."""
-    with storage.opened(ensembles.engine.store.root, asked.study, asked.storage) as opened:
-        driver = Driver(opened, tuning, ensembles)
-        if not asked.figure:
-            more = None if asked.until else asked.trials or 12
-            parallel = 1 if asked.reproducible else asked.parallel or ensembles.engine.slots()
-            with ensembles.noted():
-                driver.run(until=asked.until, more=more, parallel=parallel)
-        return Told(driver.importances(), driver.failed(), opened.name)
+    driver = Driver(opened, tuning, ensembles)
+    if not asked.figure:
+        more = None if asked.until else asked.trials or 12
+        parallel = 1 if asked.reproducible else asked.parallel or ensembles.engine.slots()
+        with ensembles.noted():
+            driver.run(until=asked.until, more=more, parallel=parallel)
+    return Told(driver.importances(), driver.failed(), opened.name)
 
 
 def answer(

@@ -7,6 +7,7 @@ they run; whoever holds the lease next fails each and asks for it once more.
 
 import warnings
 from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -22,6 +23,7 @@ from search.progress import say
 from search.tuning import storage
 from search.tuning.samplers import ERROR, Make, Sampler, ended, gaussian_process, taken
 from search.tuning.space import MEMBERSHIP, Setting, Space, use
+from search.tuning.storage import Opened
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -74,13 +76,21 @@ class Flags(flags.Searched):
         False, "one chain at a time, in strict order: a killed study equals an undisturbed one"
     )
 
-    def check(self, root: Root) -> None:
-        """InputError, before long work, for flags that no study can be driven by."""
+    def __post_init__(self) -> None:
+        """InputError for flags that no study can be driven by."""
         if self.trials and self.until:
             raise InputError(
                 "expected --trials or --until, got both.\nHint: --until N is N in all."
             )
-        storage.check(root, self.study, self.storage)
+        if self.reproducible and self.parallel:
+            raise InputError(
+                "expected --parallel or --reproducible, got both: the latter trains one chain at a "
+                "time.\nHint: leave one of them out."
+            )
+
+    def opened(self, root: Root) -> AbstractContextManager[Opened]:
+        """The study's storage, held; InputError, before long work, where it cannot be."""
+        return storage.opened(root, self.study, self.storage)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,7 +29,8 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 
 from core.errors import InputError
-from results.files import Root, redacted
+from results.files import Root
+from results.shown import redacted, scrubbed
 from search.cluster import provenance
 from search.progress import say
 
@@ -48,7 +49,7 @@ class Opened:
     check_lease: Callable[[], None] = lambda: None  # InputError where it was lost meanwhile
 
 
-def check(root: Root, study: str, url: str | None) -> None:
+def _check(root: Root, study: str, url: str | None) -> None:
     """InputError for a name that is no plain word, or a journal that is to lie in no folder."""
     if not _PLAIN_NAME.fullmatch(study):  # it becomes part of file names
         raise InputError(
@@ -65,18 +66,19 @@ def check(root: Root, study: str, url: str | None) -> None:
 @contextlib.contextmanager
 def opened(root: Root, study: str, url: str | None) -> Iterator[Opened]:
     """The study's storage while this process holds its lease; InputError where it cannot be."""
-    check(root, study, url)
+    _check(root, study, url)
     if url is None:
         yield from _journal(Path(root.within(f"tuning/{study}.journal")), study)
         return
     kind, _, rest = url.partition("://")
-    if kind == "sqlite" and rest.startswith("/") and len(rest) > 1:
-        yield from _sqlite(url, Path(urllib.parse.unquote(rest[1:].split("?")[0])), study)
+    file = urllib.parse.unquote(rest[1:].split("?")[0])
+    if kind == "sqlite" and rest.startswith("/") and file and not file.startswith(":"):
+        yield from _sqlite(url, Path(file), study)
     elif kind in _POSTGRESQL and rest:
         yield from _postgresql(f"postgresql://{rest}", study)
     else:
         raise InputError(
-            f"no tuning study can be kept in {redacted(url)!r}.\n"
+            f"no tuning study can be kept in {scrubbed(redacted(url), url)!r}.\n"
             "Hint: postgresql://USER@HOST/DATABASE, sqlite:///FILE on this machine's own disk, or "
             "no --storage for a journal beside the rows."
         )
@@ -240,14 +242,6 @@ def _unreachable(url: str, error: Exception) -> InputError:
         "Hint: does the server run, does the database exist, may this user write to it? Passwords "
         "belong into ~/.pgpass or PGPASSWORD."
     )
-
-
-def scrubbed(text: str, url: str) -> str:
-    """The text without the URL's password, however it is spelled."""
-    for word in re.findall(r"://[^/@:]*:(.*)@", url):
-        for secret in {word, urllib.parse.unquote(word), urllib.parse.unquote_plus(word)} - {""}:
-            text = text.replace(secret, "***")
-    return text
 
 
 def remember(study: optuna.Study, question: dict[str, Any]) -> bool:
