@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 KILLS := 200
 
-.PHONY: help ready demo test check bench gpu soak mutations kills faults push lock system clean
+.PHONY: help ready demo test check bench gpu soak commands mutations kills faults push lock system clean
 
 help:  ## list what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 10
@@ -34,10 +34,13 @@ gpu: $(READY)  ## a card's first hour: predictions beside measurements, written 
 	$(BIN)/python benchmarks/first_hour.py cuda
 	$(BIN)/python benchmarks/gpu_codec.py
 
-soak: mutations kills faults  ## all of these, an hour or more
+soak: commands mutations kills faults  ## all of these, an hour or more
 
 mutations: $(READY)  ## a thousand stored files damaged, each read by every reader
 	$(BIN)/python tests/soak/mutations.py --mutations 1000
+
+commands: $(READY)  ## wrong command lines, each refused before Ray
+	$(BIN)/python tests/soak/commands.py
 
 kills: $(READY)  ## hundreds of kills at random moments
 	$(BIN)/python tests/soak/kills.py --kills $(KILLS)

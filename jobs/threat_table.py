@@ -62,6 +62,7 @@ class Asked(flags.Chained, flags.HeldOut):
         (5,),
         "draws of a randomised defence that a white-box gradient is the mean of, such as 5,20,80 "
         "to see it converge; bpda takes one",
+        parse=flags.whole_numbers(1, 10_000),
     )
     surrogate: str | None = flag(
         None,

@@ -208,13 +208,14 @@ def _impatient() -> Iterator[None]:
 
     def watch() -> None:
         n = 0
-        while word := heard.recv(1):
-            n += word[0] == signal.SIGINT
-            if n == 2:
-                for children in Path("/proc/self/task").glob("*/children"):
-                    for child in children.read_text().split():
-                        os.kill(int(child), signal.SIGKILL)
-                os._exit(128 + signal.SIGINT)
+        with heard:
+            while word := heard.recv(1):
+                n += word[0] == signal.SIGINT
+                if n == 2:
+                    for children in Path("/proc/self/task").glob("*/children"):
+                        for child in children.read_text().split():
+                            os.kill(int(child), signal.SIGKILL)
+                    os._exit(128 + signal.SIGINT)
 
     threading.Thread(target=watch, daemon=True).start()
     try:
