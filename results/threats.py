@@ -90,11 +90,7 @@ def _rank(column: Column) -> tuple[Any, ...]:
 
 def outcomes(rows: pd.DataFrame, defences: Sequence[str]) -> Outcomes:
     """Rows as arrays, each budget's worst case beside them. ValueError as `once`, or for holes."""
-    texts = dict.fromkeys(("threat", "attack", "norm", "defence"), str)
-    seen = once(rows.astype(texts), [*KEY, "defence"])
-    numbers = seen.groupby([*KEY[:-1], "defence"])["n_samples"].transform("nunique")
-    seen["n_samples"] = seen["n_samples"].where(numbers > 1, 0)  # told where there are several
-    seen = pd.concat([seen, worst_cases(seen)]).sort_values("image")
+    seen = _seen(rows).sort_values("image")
     images = np.sort(seen["image"].unique())
     right: dict[tuple[str, Column], np.ndarray] = {}
     groups: Any = seen.groupby([*KEY, "defence"], sort=False)
@@ -107,6 +103,15 @@ def outcomes(rows: pd.DataFrame, defences: Sequence[str]) -> Outcomes:
             )
         right[defence, column] = own["predicted"].to_numpy() == own["label"].to_numpy()
     return Outcomes({(d, c): right[d, c] for d in defences for (e, c) in right if e == d})
+
+
+def _seen(rows: Rows) -> Rows:
+    """Every outcome once, each budget's worst case beside them; draws told where they differ."""
+    texts = dict.fromkeys(("threat", "attack", "norm", "defence"), str)
+    seen = once(rows.astype(texts), [*KEY, "defence"])
+    numbers = seen.groupby([*KEY[:-1], "defence"])["n_samples"].transform("nunique")
+    seen = seen.assign(n_samples=seen["n_samples"].where(numbers > 1, 0))
+    return pd.concat([seen, worst_cases(seen)])
 
 
 def worst_cases(rows: Rows) -> Rows:
@@ -196,9 +201,7 @@ def _distinct(columns: Sequence[Column], name: Callable[[Column], str]) -> dict[
 def _lines(rows: Rows, found: Outcomes) -> pd.DataFrame:
     """A line per defence and column, as `accuracies`, in the order of the outcomes."""
     frame = pd.DataFrame([{"defence": d, **vars(c)} for d, c in found.right])
-    rows = rows.astype(dict.fromkeys(("threat", "attack", "norm", "defence"), str))
-    seen = pd.concat([rows, worst_cases(rows)])
-    return frame.merge(accuracies(seen, ["defence", *KEY]), on=["defence", *KEY], how="left")
+    return frame.merge(accuracies(_seen(rows), ["defence", *KEY]), on=["defence", *KEY], how="left")
 
 
 def masked(found: Outcomes) -> dict[str, list[str]]:
