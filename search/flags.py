@@ -179,6 +179,9 @@ class Flags:
     epochs: int | None = flag(
         None, "of training, for a network that is trained here; by data set unless given"
     )
+    retrain: bool = flag(
+        False, "train the network here, though its weights are shipped (small_resnet for digits)"
+    )
     precision: Literal["fp32", "bf16"] = flag("fp32", "arithmetic of the network")
     seed: int = flag(0, "of splits, training and attacks", parse=seed)
     cpus: float | None = flag(

@@ -113,7 +113,9 @@ class Lab:
             )
         if model is not None:
             epochs = source.epochs if needs_training(model) else None
-            source = replace(source, model=model, architecture=None, normalise=None, epochs=epochs)
+            source = replace(
+                source, model=model, architecture=None, normalise=None, epochs=epochs, retrain=False
+            )
         cell = networks.classifier_cell(source, self.data)
         if source.model == self.source.model:
             cell = replace(cell, seed=derived(source.seed, "surrogate"))

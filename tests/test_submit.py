@@ -13,6 +13,7 @@ from core.errors import InputError
 from search.__main__ import main
 from search.cluster import shipping
 from search.cluster.submit import command
+from search.inputs import networks
 
 ECHO = "import sys; print(repr(sys.argv[1:]))"
 ODD = ["a b", "$HOME", "x; touch /tmp/owned", "it's", '"quoted"', "`id`", "a&b|c>d", "*", "", "~"]
@@ -83,11 +84,15 @@ def test_a_script_that_differs_from_the_repositorys_is_refused(tmp_path):
         shipping.check_script(same)
 
 
-def test_what_is_shipped_is_the_sources_alone_and_imports(tmp_path):
-    (shipping.REPOSITORY / "results" / "out").mkdir(exist_ok=True)
+def test_what_is_shipped_is_sources_and_weights_alone_and_imports(tmp_path):
+    bank = shipping.REPOSITORY / "results" / "out" / "bank"
+    bank.mkdir(parents=True, exist_ok=True)
+    (bank / "test.safetensors").touch()
     paths = shipping.shipped(tmp_path)
     assert [Path(path).name for path in paths] == list(shipping.PACKAGES)
-    assert all(p.suffix == ".py" for p in tmp_path.rglob("*") if p.is_file())
+    (bank / "test.safetensors").unlink()
+    other = [p.name for p in tmp_path.rglob("*") if p.is_file() and p.suffix != ".py"]
+    assert other == [networks.SHIPPED.name]
     code = "import search.cluster.shipping as s"
     told = subprocess.run(
         [sys.executable, "-c", f"{code}; print(s.REPOSITORY, s.fingerprint())"],

@@ -20,8 +20,9 @@ PACKAGES = ("core", "jobs", "results", "search")
 
 
 def _sources() -> list[Path]:
-    """Sources only: `results/out` may hold terabytes."""
-    return [path for name in PACKAGES for path in sorted((REPOSITORY / name).rglob("*.py"))]
+    """Sources and shipped weights: `results/out` may hold terabytes."""
+    sources = [path for name in PACKAGES for path in sorted((REPOSITORY / name).rglob("*.py"))]
+    return [*sources, *sorted((REPOSITORY / "search").rglob("*.safetensors"))]
 
 
 def shipped(folder: Path) -> list[str]:

@@ -1,14 +1,16 @@
 """Networks as cells of the bank: the classifier, and what a recipe trains."""
 
 import hashlib
+import json
 import platform
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from core import codec, models, training
 from core.data import PUBLISHED, SPLITS, Data, Split, open_data
@@ -25,6 +27,9 @@ from search.inputs.loading import Inputs
 from search.inputs.making import make, sweep_name
 from search.progress import say
 
+SHIPPED = Path(__file__).with_name("digits-small_resnet.safetensors")
+OPENED = EpochRecord(epoch=0, loss=0.0, n_correct=0, n_images=0, wall_s=0.0)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
@@ -39,6 +44,7 @@ class Source:
     normalise: str | None
     epochs: int | None
     seed: int
+    retrain: bool = False  # train, though weights are shipped
     digests: tuple[str, ...] = ()  # of a folder's splits, as the driver sees them
 
     def seen(self) -> "Source":
@@ -122,10 +128,11 @@ def classifier_cell(source: Source, data: Data) -> ClassifierCell:
     parsed = models.check_name(source.model)
     trains = models.needs_training(source.model)
     epochs = (source.epochs or training.default_epochs(source.data, source.model)) if trains else 0
-    if source.epochs is not None and not trains:
+    if (source.epochs is not None or source.retrain) and not trains:
+        flag = "--retrain" if source.retrain else "--epochs"
         raise InputError(
-            f"--epochs trains a network, but {source.model!r} comes with its weights.\n"
-            "Hint: leave --epochs out, or train one here: --model small_resnet or train:NAME."
+            f"{flag} trains a network, but {source.model!r} comes with its weights.\n"
+            f"Hint: leave {flag} out, or train one here: --model small_resnet or train:NAME."
         )
     if source.architecture and parsed.source != "checkpoint":
         raise InputError(
@@ -244,7 +251,11 @@ def shared_sweep(cell: ClassifierCell | Inputs, *words: str) -> str:
 
 
 def classifier(engine: Sweeper, source: Source, cell: ClassifierCell, *, label: str) -> str:
-    """The piece of a classifier, trained or opened where it is not in the bank."""
+    """The piece of a classifier, trained or opened where it is not in the bank.
+
+    A store that holds one, trained there, goes on with it; else shipped weights spare the training
+    of the one cell that they are of.
+    """
     study = Study(
         "classifier",
         2,
@@ -252,7 +263,7 @@ def classifier(engine: Sweeper, source: Source, cell: ClassifierCell, *, label: 
         ClassifierRow,
         _here,
         partial(_classifier, source),
-        n_rows=lambda cell: max(1, cell.epochs),
+        n_rows=lambda cell: None if _shipped(cell) else max(1, cell.epochs),
     )
     n_classes = len(source.open().classes)
     (rows,) = make(
@@ -262,20 +273,34 @@ def classifier(engine: Sweeper, source: Source, cell: ClassifierCell, *, label: 
         shared_sweep(cell),
         label=label,
         whole_node=True,
-        usable=lambda rows: learned(rows, n_classes),
+        usable=lambda rows: learned(rows, n_classes) and not (source.retrain and opened(rows)),
     )
     return str(schema.column(rows, "piece")[0])
 
 
 def learned(rows: schema.Table, n_classes: int) -> bool:
     """Whether stored training came to something; a network that was opened has none."""
+    if opened(rows):
+        return True
     names = ("epoch", "loss", "n_correct", "n_images")
     epochs = zip(*(schema.column(rows, name).tolist() for name in names), strict=True)
     records = [
         EpochRecord(epoch=epoch, loss=loss, n_correct=right, n_images=n, wall_s=0.0)
         for epoch, loss, right, n in epochs
     ]
-    return records[0].epoch == 0 or not nothing_learned(records, n_classes)
+    return not nothing_learned(records, n_classes)
+
+
+def opened(rows: schema.Table) -> bool:
+    """Whether a stored network came with its weights, published or shipped."""
+    return bool(schema.column(rows, "epoch")[0] == 0)
+
+
+def _shipped(cell: ClassifierCell) -> tuple[dict[str, Tensor], dict[str, str]] | None:
+    """Weights that come with the package, of the one cell whose outcome they are."""
+    tensors, metadata = models.read_tensors(SHIPPED)
+    same = json.loads(metadata["training"])["cell"] == asdict(cell)
+    return (tensors, metadata) if same else None
 
 
 def _here(_: ClassifierCell | TrainCell, place: Place) -> Place:
@@ -283,6 +308,10 @@ def _here(_: ClassifierCell | TrainCell, place: Place) -> Place:
 
 
 def _classifier(source: Source, cell: ClassifierCell, place: Place) -> Made:
+    shipped = _shipped(cell)
+    if shipped and not source.retrain:
+        place.say(f"{cell.model} for {cell.data}: weights as shipped (--retrain trains them here)")
+        return Made(_columns([OPENED]), *shipped)
     trains = models.needs_training(source.model)
     data = source.open("train" if trains else "search")
     if trains:
@@ -298,7 +327,7 @@ def _classifier(source: Source, cell: ClassifierCell, place: Place) -> Made:
         model = _opened(source, data)
         if source.architecture:
             _say_better(source, data, model, place)
-        records = [EpochRecord(epoch=0, loss=0.0, n_correct=0, n_images=0, wall_s=0.0)]
+        records = [OPENED]
     return Made(_columns(records), *models.to_tensors(model))
 
 
