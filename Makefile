@@ -46,8 +46,8 @@ kills: $(READY)  ## hundreds of kills at random moments
 	$(BIN)/python tests/soak/kills.py --kills $(KILLS)
 	$(BIN)/python tests/soak/tuning_kills.py --kills $(KILLS)
 
-faults: $(READY)  ## hosts, networks, heads lost in mid-sweep; a spot interruption on a mock of AWS
-	$(BIN)/python -m pytest -q -s -m soak tests/cluster
+faults: $(READY)  ## hosts, networks, heads lost in mid-sweep; a spot interruption on a mock of AWS; the whole demo
+	$(BIN)/python -m pytest -q -s -m soak tests/cluster tests/test_readme.py
 
 CLUSTER ?= cluster.yaml
 
