@@ -1,8 +1,8 @@
 """Which half of the defence helps: the table, or the colour space that it is applied in?
 
-    python jobs/ablation.py --smoke                                   # few images, short attacks
-    python jobs/ablation.py --data photos --table k10-of16-af56
-    python jobs/ablation.py --data photos --table k10-of16-af56 --figure    # from stored rows
+    python jobs/ablation.py --smoke                           # few images, short attacks
+    python jobs/ablation.py --table k10-of16-af56             # photos
+    python jobs/ablation.py --table k10-of16-af56 --figure    # from stored rows
 
 Figure 5 of the defensive-table paper: JPEG's table and the searched one, each in YCbCr 4:2:0 (JPEG
 itself, and JPEG with the searched table) and in RGB, against four attacks on the undefended network
@@ -34,6 +34,7 @@ STUDY = scores.study("ablation", 2)
 class Asked(flags.HeldOut):
     """The study's own flags."""
 
+    data: str = flag("photos", flags.DATA, "NAME")
     table: str = flag("k10-of16-af56", "such as a search's winner", "NAME")
     quality: int = flag(75, "of JPEG, beside it", "Q")
     attacks: tuple[str, ...] = flag(
@@ -73,7 +74,7 @@ def run(lab: Lab, asked: Asked) -> Answer:
     return Answer(text="\n".join(text), frames={"accuracies": lines}, figures={"ablation": figure})
 
 
-SMOKE = "--data photos --epochs 1 --report-benign 20 --block 20 --attacks fgsm@8 ifgsm@8x2"
+SMOKE = "--epochs 1 --report-benign 20 --block 20 --attacks fgsm@8 ifgsm@8x2"
 JOB = Job(__file__, __doc__, Asked, run, smoke=SMOKE)
 
 if __name__ == "__main__":

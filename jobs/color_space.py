@@ -1,8 +1,8 @@
 """RGB or YCbCr: in which colour space does one step for all coefficients defend better?
 
-    python jobs/color_space.py --smoke                          # two small cells
-    python jobs/color_space.py --data photos --eps-255 2        # 20 steps in three spaces
-    python jobs/color_space.py --data photos --eps-255 2 --figure    # from stored rows
+    python jobs/color_space.py --smoke                 # two small cells
+    python jobs/color_space.py --eps-255 2             # photos: 20 steps in three spaces
+    python jobs/color_space.py --eps-255 2 --figure    # from stored rows
 
 Figure 4 of the defensive-table paper: the same table for all channels in RGB, and in YCbCr (BT.601
 full range) without and with chroma at half the resolution; FGSM at eps = 0.008, about 2/255. RGB is
@@ -36,6 +36,7 @@ STUDY = scores.study("color_space_2")
 class Asked(flags.Searched):
     """The study's own flags."""
 
+    data: str = flag("photos", flags.DATA, "NAME")
     steps: tuple[int, ...] = flag(
         tuple(range(5, 101, 5)),
         "quantiser steps, such as 5-100/5",
@@ -117,7 +118,7 @@ def best(rows: Rows, none: Rows, shown: Rows, limit: float) -> list[str]:
     return out
 
 
-SMOKE = "--data photos --epochs 1 --steps 30 --benign 60 --adversarial 10"
+SMOKE = "--epochs 1 --steps 30 --benign 60 --adversarial 10"
 JOB = Job(__file__, __doc__, Asked, run, smoke=SMOKE)
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from results.shown import fault, plain, scrubbed
 T = TypeVar("T")
 Parse = Callable[[str], Any]
 SMOKE_TRIED = "--epochs 2 --chain-epochs 1 --report-benign 60 --report-adversarial 20"
+DATA = f"data set: {', '.join(KNOWN)}"
 ATTACK = "NAME[:SETTINGS][@EPS[xSTEPS[xRESTARTS]]], eps in 1/255, such as fgsm@2 pgd@8x50x5 cw"
 MOST = 10**9  # no number on a command line has a meaning beyond
 BUDGET = (
@@ -156,7 +157,7 @@ class Flags:
         "[QSWEEP_STORE, else results/out]",
         "URI",
     )
-    data: str = flag("digits", f"data set: {', '.join(KNOWN)}", "NAME")
+    data: str = flag("digits", DATA, "NAME")
     side: int | None = flag(
         None, "side of the images; what the data set has unless given (photos: 32, 64 or 224)", "PX"
     )
@@ -199,6 +200,11 @@ class Flags:
         False, "run everything in this process, cell after cell, without Ray: for a debugger"
     )
     figure: bool = flag(False, "answer and draw again from stored rows, run nothing")
+
+    @property
+    def throwaway(self) -> bool:
+        """Whether the store is forgotten in the end."""
+        return self.smoke and self.store is None
 
     @property
     def paths(self) -> tuple[str, ...]:

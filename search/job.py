@@ -111,12 +111,18 @@ def _answer(job: Job, asked: flags.Flags, store: Store) -> int:
     assert lab.swept is not None, f"{job.name} answered without a sweep of its own"
     lines = [answer.text]
     try:
-        for what, where in publish(store, *lab.swept, answer):
-            lines.append(f"{what:>10}  {where}")
+        published = publish(store, *lab.swept, answer)
+        if not asked.throwaway:
+            lines += [f"{what:>10}  {where}" for what, where in published]
     finally:
         lines += [f"{n} failed and is not tried again: {why}" for n, why in answer.failed.items()]
         show("\n".join(lines))
-    return EXIT_FAILED_CELLS if answer.failed else 0
+    if answer.failed:
+        return EXIT_FAILED_CELLS
+    if asked.smoke:
+        kept = "kept" if asked.store else "thrown away"
+        say(f"smoke passed: too few images to conclude anything from, store {kept}")
+    return 0
 
 
 def _interrupt(*_: object) -> None:
@@ -133,10 +139,9 @@ def _failed(outcome: Outcome) -> int:
 
 @contextlib.contextmanager
 def _store(asked: flags.Flags) -> Iterator[Store]:
-    if asked.smoke and asked.store is None:
+    if asked.throwaway:
         with tempfile.TemporaryDirectory(prefix="smoke-") as folder:
             yield Store(Root(folder))
-            say(f"this was a smoke run: {folder} is thrown away")
         return
     if str(asked.store).startswith("memory:"):
         raise InputError(

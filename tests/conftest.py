@@ -1,5 +1,7 @@
 """Settings that all tests share."""
 
+from collections import Counter
+
 import pytest
 from hypothesis import settings
 
@@ -17,3 +19,16 @@ def pytest_collection_modifyitems(items):
     for item in items:
         group = "cluster" if item.path.parent.name == "cluster" else item.path.stem
         item.add_marker(pytest.mark.xdist_group(group))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """In one line what a machine lacks, so that a run without it does not look whole."""
+    lacked = Counter(
+        report.longrepr[2].removeprefix("Skipped: ")
+        for report in terminalreporter.stats.get("skipped", [])
+    )
+    if lacked:
+        said = "; ".join(f"{n}: {reason}" for reason, n in lacked.items())
+        terminalreporter.write_line(
+            f"{lacked.total()} tests did not run, `sudo make system` brings what they need ({said})"
+        )

@@ -26,7 +26,8 @@ def classifier(tmp_path, monkeypatch):
 
     def fit(data, *_, epochs, **__):
         said = {"loss": 0.1, "n_correct": 768, "n_images": 768, "wall_s": 0.0}
-        return training.fresh(data, "lenet", 0), [EpochRecord(epoch=epochs, **said)]
+        records = [EpochRecord(epoch=1 + i, **said) for i in range(epochs)]
+        return training.fresh(data, "lenet", 0), records
 
     monkeypatch.setattr(training, "fit", fit)
 

@@ -227,6 +227,9 @@ def test_a_changed_piece_is_set_aside_and_made_again(searched, tmp_path):
 def test_smoke_runs_two_cells_in_a_throwaway_store(tmp_path):
     done = run("--smoke", "--here", cwd=tmp_path)
     assert re.search(r"table search: 2 cells run", done.stderr)
+    assert done.stderr.splitlines()[-1].startswith("smoke passed: ")
+    assert "winner" in done.stdout
+    assert "/smoke-" not in done.stdout  # no path of what is gone
     assert not list(tmp_path.iterdir())
 
 
