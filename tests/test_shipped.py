@@ -44,7 +44,7 @@ def architecture(folder: Path, piece: str) -> str:
 
 def test_the_shipped_weights_stand_in_for_the_default_network_and_no_other(tmp_path, classifier):
     assert architecture(tmp_path, classifier()) == "small_resnet"
-    for flags in (["--epochs", "11"], ["--seed", "1"], ["--data", "photos"]):
+    for flags in (["--epochs", "11"], ["--seed", "1"], ["--model", "lenet"]):
         assert architecture(tmp_path, classifier(*flags)) == "lenet"
 
 
@@ -58,7 +58,7 @@ def test_retrain_trains_once_and_the_store_goes_on_with_it(tmp_path, classifier)
 
 def test_a_network_that_has_its_weights_is_not_trained_again(classifier):
     with pytest.raises(InputError, match=r"--retrain trains .* 'resnet18' comes with .*\n.*leave"):
-        classifier("--retrain", "--data", "photos", "--model", "resnet18")
+        classifier("--retrain", "--model", "resnet18")
 
 
 def test_the_shipped_weights_are_right_as_often_as_their_recipe_says():
