@@ -1,8 +1,19 @@
 """Rows to answers: schema, store, queries, figures. Needs neither torch nor Ray."""
 
 from results.answer import Answer, publish
-from results.counts import Rows, accuracies, compared, gains, group_note, grouped, once, test_of
+from results.counts import (
+    Rows,
+    accuracies,
+    compared,
+    gains,
+    group_note,
+    grouped,
+    once,
+    shares,
+    test_of,
+)
 from results.draw import bars, curves, heat, png, squares
+from results.gallery import Picture, gallery
 from results.query import load
 from results.store import Store
 from results.tables.surface import summary
@@ -12,6 +23,7 @@ from results.words import gained, interval, text_table, whole
 __all__ = [
     "Answer",
     "MeasuredBands",
+    "Picture",
     "Rows",
     "Store",
     "accuracies",
@@ -20,6 +32,7 @@ __all__ = [
     "curves",
     "gained",
     "gains",
+    "gallery",
     "group_note",
     "grouped",
     "heat",
@@ -28,6 +41,7 @@ __all__ = [
     "once",
     "png",
     "publish",
+    "shares",
     "squares",
     "summary",
     "test_of",

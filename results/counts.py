@@ -56,12 +56,7 @@ def accuracies(rows: Rows, by: Sequence[str]) -> Rows:
     """
     seen = once(rows, by)
     right = seen.assign(right=seen["predicted"] == seen["label"])
-    groups = right.groupby(list(by), sort=False, observed=True)["right"]
-    lines = groups.agg(n="size", n_right="sum").reset_index()
-    lines = lines.astype({name: str for name in by if lines[name].dtype == "category"})
-    hits, trials = (lines[name].to_numpy(dtype=np.int64) for name in ("n_right", "n"))
-    low, high = wilson(hits, trials)
-    lines = lines.assign(accuracy=100 * hits / trials, low=100 * low, high=100 * high)
+    lines = shares(right, "right", by).rename(columns={"right": "accuracy"})
     if "group" not in rows:
         return lines
     counts = right.groupby([*by, "group"], sort=False, observed=True)["right"].agg(["sum", "size"])
@@ -71,6 +66,20 @@ def accuracies(rows: Rows, by: Sequence[str]) -> Rows:
     ]
     deff = [design_effect(n_right, n) for n_right, n in parts]
     return lines.assign(**_by_group(parts), deff=deff)
+
+
+def shares(rows: Rows, event: str, by: Sequence[str]) -> Rows:
+    """How often a column of truth values is true: n, n_EVENT, and in percent EVENT, low, high.
+
+    A line per group, in order of its first row. The limits are Wilson's, 95 %.
+    """
+    groups = rows.groupby(list(by), sort=False, observed=True)[event]
+    lines = groups.agg(["size", "sum"]).reset_index()
+    lines = lines.rename(columns={"size": "n", "sum": f"n_{event}"})
+    lines = lines.astype({name: str for name in by if lines[name].dtype == "category"})
+    hits, trials = (lines[name].to_numpy(dtype=np.int64) for name in (f"n_{event}", "n"))
+    low, high = wilson(hits, trials)
+    return lines.assign(**{event: 100 * hits / trials}, low=100 * low, high=100 * high)
 
 
 def _by_group(parts: Sequence[tuple[Counts, Counts]]) -> dict[str, list[float]]:

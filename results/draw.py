@@ -44,16 +44,19 @@ def curves(
     *,
     title: str,
     xlabel: str = "",
+    value: str = "accuracy",
     levels: Rows | None = None,
     across: tuple[str, str] | None = None,
 ) -> Figure:
-    """Accuracy over `x` with 95 % intervals: a line for each of a series, a panel for each kind.
+    """A share over `x` with 95 % intervals: a line for each of a series, a panel for each kind.
 
-    `lines` are those of `results.accuracies`; `x`, `series` and `panel` name columns, that of `x`
-    holds numbers, or texts in their order. `levels` are lines that have no x, as of an undefended
-    network: dotted, a cross in the last panel. `across` names two kinds of panel; one more panel
-    shows the second against the first, so that series compare at equal cost.
+    `lines` are those of `results.accuracies`, or of `results.shares` of a `value`; `x`, `series`
+    and `panel` name columns, that of `x` holds numbers, or texts in their order. `levels` are
+    lines that have no x, as of an undefended network: dotted, a cross in the last panel. `across`
+    names two kinds of panel; one more panel shows the second against the first, so that series
+    compare at equal cost.
     """
+    lines = lines.rename(columns={value: "accuracy"})
     kinds, names = (list(dict.fromkeys(lines[name])) for name in (panel, series))
     order = list(dict.fromkeys(lines[x]))
     n_panels = len(kinds) + (across is not None)
@@ -67,8 +70,8 @@ def curves(
                 _curve(axes, own, x, order, shift=shift, look=_look(i) | {"label": str(name)})
             for _, level in () if levels is None else levels[levels[panel] == kind].iterrows():
                 axes.axhline(level["accuracy"], color="0.4", linestyle=":", linewidth=1)
-            n = lines[lines[panel] == kind]["n"].iloc[0]
-            axes.set(title=f"{kind} (n {n})", xlabel=xlabel or x, ylabel="accuracy (%)")
+            n = " ".join(f"{n}" for n in sorted(set(lines[lines[panel] == kind]["n"])))
+            axes.set(title=f"{kind} (n {n})", xlabel=xlabel or x, ylabel=f"{value} (%)")
             axes.grid(axis="y", color="0.92")
         if across is not None:
             _across(panels[-1], lines, levels, (x, series, panel), across)
@@ -126,8 +129,10 @@ def heat(
     panel: str = "",
     xlabel: str = "",
     ylabel: str = "",
+    value: str = "accuracy",
 ) -> Figure:
-    """Accuracy in percent as a map with its numbers, one for each kind of `panel`."""
+    """A share in percent as a map with its numbers, one for each kind of `panel`."""
+    lines = lines.rename(columns={value: "accuracy"})
     kinds = list(dict.fromkeys(lines[panel])) if panel else [""]
     rows, columns = (list(dict.fromkeys(lines[name])) for name in (down, across))
     width, height = len(kinds) * (1.6 + 0.5 * len(columns)), 1.6 + 0.32 * len(rows)
@@ -141,7 +146,7 @@ def heat(
             axes.set_xticks(range(len(columns)), [plain(c) for c in columns])
             axes.set_yticks(range(len(rows)), [plain(r) for r in rows])
             n = " ".join(f"{n}" for n in sorted(set(own["n"])))
-            name = f"{kind} images" if kind else "accuracy (%)"
+            name = f"{kind} images" if kind else f"{value} (%)"
             axes.set(title=f"{name} (n {n})", xlabel=xlabel or across, ylabel=ylabel or down)
         figure.suptitle(title, fontsize=10)
     return figure

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 import results
 from core import training
@@ -21,8 +22,10 @@ from core.errors import InputError
 from core.models import needs_training
 from core.seeds import derived
 from core.training.recipes import Recipe
+from results import schema
 from results.shown import redacted, scrubbed
 from search import flags, scores
+from search.engine.bank import Bank
 from search.engine.plan import Grid, Plan
 from search.engine.study import CellsFailed, Study
 from search.engine.sweep import Sweeper
@@ -259,7 +262,7 @@ class Lab:
         """All images under each threat."""
         return pictures.under_threat(self.engine, self.inputs, benign, threats, block=block)
 
-    # victims, scores, the study's own sweep
+    # victims, what else a study makes, scores, the study's own sweep
 
     def victim(self, front: str = "none", members: Sequence[Member] = ()) -> Victim:
         """The network, or members of a chain, behind a defence."""
@@ -278,6 +281,17 @@ class Lab:
     def network(self, weights: str) -> Victim:
         """Another network of the bank, without a defence."""
         return Victim((weights,), ("",))
+
+    def made(
+        self, study: Study[Any, Any], cells: Sequence[Any], *words: str, label: str
+    ) -> list[schema.Table]:
+        """The rows of a study's cells whose outcome is a piece of the bank; `words` name all."""
+        sweep = networks.shared_sweep(self.inputs, *words)
+        return make(self.engine, study, cells, sweep, label=label)
+
+    def tensors(self, piece: str) -> dict[str, Tensor]:
+        """What a piece of the bank holds, such as a figure's images."""
+        return Bank(self.engine.store.root).get(piece)[0]
 
     def score(
         self,

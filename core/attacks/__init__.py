@@ -20,6 +20,7 @@ from core.attacks.spec import NAMES, Attack, parse_attack
 from core.attacks.square import square
 from core.attacks.standard import standard
 from core.attacks.transfer import difgsm, gaussian_kernel, kernel_side, tifgsm
+from core.attacks.universal import universal_pass
 from core.attacks.worst import parse_attacks
 
 __all__ = [
@@ -51,4 +52,5 @@ __all__ = [
     "straight_through",
     "through",
     "tifgsm",
+    "universal_pass",
 ]

@@ -24,6 +24,7 @@ class Norm:
     project: Callable[[Pixels, Pixels, float], Pixels]  # attacked into the ball and into [0, 1]
     draw: Callable[[torch.Size, torch.Generator], Tensor]  # uniform in one image's unit ball
     length: Callable[[Pixels], Tensor]  # of each image's change, [n, 1, 1, 1]
+    shorten: Callable[[Tensor, float], Tensor]  # changes into the ball
 
 
 def lengths(change: Tensor) -> Tensor:
@@ -51,9 +52,16 @@ def _unit_length(gradient: Tensor) -> Tensor:
 def _into_sphere(attacked: Pixels, pixels: Pixels, radius: float) -> Pixels:
     # Clipping to [0, 1] after scaling brings every pixel nearer to the image, so the ball holds.
     change = attacked - pixels
-    length = lengths(change)
-    scaled = pixels + change * (radius / length.clamp_min(_TINY))
-    return torch.where(length <= radius, attacked, scaled).clamp(0, 1)
+    scaled = pixels + _shortened(change, radius)
+    return torch.where(lengths(change) <= radius, attacked, scaled).clamp(0, 1)
+
+
+def _cut(change: Tensor, radius: float) -> Tensor:
+    return change.clamp(-radius, radius)
+
+
+def _shortened(change: Tensor, radius: float) -> Tensor:
+    return change * (radius / lengths(change).clamp_min(_TINY)).clamp(max=1)
 
 
 def _uniform_in_sphere(shape: torch.Size, generator: torch.Generator) -> Tensor:
@@ -63,5 +71,5 @@ def _uniform_in_sphere(shape: torch.Size, generator: torch.Generator) -> Tensor:
     return (point / length)[: shape.numel()].reshape(shape)
 
 
-LINF = Norm("linf", torch.sign, _into_box, _uniform_in_box, _largest)
-L2 = Norm("l2", _unit_length, _into_sphere, _uniform_in_sphere, lengths)
+LINF = Norm("linf", torch.sign, _into_box, _uniform_in_box, _largest, _cut)
+L2 = Norm("l2", _unit_length, _into_sphere, _uniform_in_sphere, lengths, _shortened)
