@@ -2,6 +2,7 @@
 
 - one accuracy: Wilson's score interval (`wilson`);
 - a table's loss against no codec, from three counts: Tango's score interval (`paired_decline`);
+- a mean, such as that of differences on the same images (`mean_interval`);
 - many tables against one, from the outcome of every image: bootstrap (`paired_difference`);
 - images that come in groups, such as crops of one photograph: bootstrap of whole groups
   (`cluster_bootstrap`), and the exact test that flips whole groups (`sign_flip`).
@@ -178,6 +179,18 @@ def design_effect(hits: NDArray[np.int64], trials: NDArray[np.int64]) -> float:
         return math.nan
     between = np.square(hits - share * trials).sum() * n_groups / (n_groups - 1) / n**2
     return float(between / (share * (1 - share) / n))
+
+
+def mean_interval(values: ArrayLike, *, level: float = 0.95) -> tuple[float, float, float]:
+    """The mean of at least 2 independent values, and the limits of its interval.
+
+    By the normal distribution, so for tens of values or more; of differences it is the paired
+    interval.
+    """
+    numbers = np.asarray(values, dtype=np.float64)
+    half = _quantile(level) * numbers.std(ddof=1) / math.sqrt(len(numbers))
+    mean = float(numbers.mean())
+    return mean, float(mean - half), float(mean + half)
 
 
 def paired_difference(
