@@ -111,9 +111,8 @@ def _answer(job: Job, asked: flags.Flags, store: Store) -> int:
     assert lab.swept is not None, f"{job.name} answered without a sweep of its own"
     lines = [answer.text]
     try:
-        published = publish(store, *lab.swept, answer)
-        if not asked.throwaway:
-            lines += [f"{what:>10}  {where}" for what, where in published]
+        for what, where in publish(store, *lab.swept, answer):
+            lines += [] if asked.throwaway else [f"{what:>10}  {where}"]
     finally:
         lines += [f"{n} failed and is not tried again: {why}" for n, why in answer.failed.items()]
         show("\n".join(lines))
