@@ -83,12 +83,19 @@ def test_the_best_step_within_the_limit_is_named():
         for step, n_benign, n_attacked in zip((5, 10, 20), kept, (10, 12, 39), strict=True)
         for subject, n in (("benign", n_benign), ("adversarial", n_attacked))
     )  # fmt: skip
-    none = shown.iloc[:2].assign(n_right=[30, 4], accuracy=[75.0, 10.0])
+    none = shown.iloc[:2].assign(n_right=[30, 4], accuracy=[75.0, 10.0], defence="none")
+    rows = pd.concat(
+        pd.DataFrame({"defence": line.defence, "subject": line.subject, "image": range(40),
+                      "label": 1, "predicted": [i < line.n_right for i in range(40)]})
+        for line in pd.concat([shown, none]).itertuples()
+    )  # fmt: skip
     # One image of 40 is 2.5 points: below 3 points RGB may lose one, YCbCr loses two or more.
-    text = best(none, shown, 3.0)
+    text = best(rows, none, shown, 3.0)
     assert "step  10: benign  72.5 [" in text[2]
     assert "adversarial  30.0 [" in text[2]
-    assert "none: every step loses more" in text[3]
+    assert "over no defence: +20 [" in text[3]  # 12 for 4 of 40
+    assert "Holm" in text[3]
+    assert "none: every step loses more" in text[4]
     assert "adversarial  10.0 [" in text[0]
 
 
