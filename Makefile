@@ -17,8 +17,7 @@ demo: $(READY)  ## search the best table for bundled handwritten digits
 	$(BIN)/python jobs/qtable_search.py --eps-255 8
 
 test: $(READY)  ## every test
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile --ignore tests/cluster
-	$(BIN)/python -m pytest -q tests/cluster  # these make hosts of their own: one after the other
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 check: $(READY)  ## style, types, layers
 	$(BIN)/ruff check .

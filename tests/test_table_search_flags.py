@@ -46,7 +46,7 @@ BAD = [
     (["--attack", "pgd", "--step-255", "1e6"], "0..255"),
     (["--store", ""], "an empty one"),
     (["--store", "memory://x"], "not shared with the workers"),
-    (["--store", "/dev/null/x"], "the store cannot be used"),
+    (["--store", "/dev/null/x"], "/dev/null/x cannot be used"),
     (["--gpus", "1.5"], "whole GPUs"),
     (["--eps-255", "0.03"], "8/255 is --eps-255 8"),
     (["--eps-255", "0"], "a budget above 0"),
