@@ -1,6 +1,7 @@
 """The table search end to end on bundled digits: exact, resumable, answered, exported."""
 
 import contextlib
+import itertools
 import re
 import signal
 import subprocess
@@ -235,8 +236,9 @@ def test_smoke_runs_two_cells_in_a_throwaway_store(tmp_path):
 
 def test_no_feasible_table_is_an_answer_too(searched):
     store, _ = searched
-    done = run(*FLAGS[:-2], "--max-decline", "0.01", "--patterns", "1", "--qs-af", "121",
-               "--here", "--store", str(store))  # fmt: skip
+    asked = dict(zip(FLAGS[::2], FLAGS[1::2], strict=True))
+    asked |= {"--max-decline": "0.01", "--patterns": "1", "--qs-af": "121"}
+    done = run(*itertools.chain(*asked.items()), "--here", "--store", str(store))
     if "winner" not in done.stdout:
         assert "k1-of16-af121" in done.stdout
         assert "held-out report" not in done.stdout
