@@ -204,9 +204,9 @@ def test_lines_are_baselines_first_then_by_pattern_and_step():
 def test_the_bootstrap_sees_images_in_order_of_their_id(monkeypatch):
     seen = []
 
-    def compare(correct, reference):
+    def compare(correct, reference, **how):
         seen.append(correct)
-        return paired_difference(correct, reference)
+        return paired_difference(correct, reference, **how)
 
     monkeypatch.setattr(winners, "paired_difference", compare)
     rows = surface((1, 6, 0, 5), (2, 6, 0, 7))
