@@ -70,8 +70,8 @@ def curves(
                 _curve(axes, own, x, order, shift=shift, look=_look(i) | {"label": str(name)})
             for _, level in () if levels is None else levels[levels[panel] == kind].iterrows():
                 axes.axhline(level["accuracy"], color="0.4", linestyle=":", linewidth=1)
-            n = " ".join(f"{n}" for n in sorted(set(lines[lines[panel] == kind]["n"])))
-            axes.set(title=f"{kind} (n {n})", xlabel=xlabel or x, ylabel=f"{value} (%)")
+            n = _numbers(lines[lines[panel] == kind])
+            axes.set(title=f"{kind} ({n})", xlabel=xlabel or x, ylabel=f"{value} (%)")
             axes.grid(axis="y", color="0.92")
         if across is not None:
             _across(panels[-1], lines, levels, (x, series, panel), across)
@@ -145,11 +145,18 @@ def heat(
             _map(axes, grid.reindex(index=rows, columns=columns).to_numpy(dtype=float))
             axes.set_xticks(range(len(columns)), [plain(c) for c in columns])
             axes.set_yticks(range(len(rows)), [plain(r) for r in rows])
-            n = " ".join(f"{n}" for n in sorted(set(own["n"])))
-            name = f"{kind} images" if kind else f"{value} (%)"
-            axes.set(title=f"{name} (n {n})", xlabel=xlabel or across, ylabel=ylabel or down)
+            name = f"{kind} images" if panel == "subject" else kind or f"{value} (%)"
+            axes.set(
+                title=f"{name} ({_numbers(own)})", xlabel=xlabel or across, ylabel=ylabel or down
+            )
         figure.suptitle(title, fontsize=10)
     return figure
+
+
+def _numbers(lines: Rows) -> str:
+    """How many images: each number, or from the least to the most."""
+    n = sorted(set(lines["n"]))
+    return f"n {n[0]} to {n[-1]}" if len(n) > 2 else f"n {' '.join(map(str, n))}"
 
 
 def _map(axes: Axes, values: Any) -> None:
