@@ -199,7 +199,7 @@ def test_an_answer_is_given_where_no_example_succeeds_or_no_subset_keeps_the_lim
     found = answers.tuned(tuning, front, max_decline_points=1.0)
     roles = ("none", "single", "paper", "tuned")
     of = dict(zip(roles, (("c", m) for m in held_out["members"].unique()), strict=True))
-    lines = answers.held_out_lines(held_out, of)
+    lines = answers.held_out_rows(held_out, of)
     expected = answers.Optimism(points=0.0, share_broken=0.0, n_resamples=1)
     text = answers.answer_text(found, lines, expected, max_decline_points=1.0)
     for row in [line for line in text.splitlines() if line.startswith(("  M alone", "  tuned"))]:

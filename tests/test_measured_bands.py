@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SIZES = {2: 3, 5: 15}
 STEPS = (1, 61, 121)
 FLAGS = [
-    "--bands", "measured", "--epochs", "3", "--patterns", "2,5", "--qs-af", "1,61,121", "--benign",
+    "--epochs", "3", "--patterns", "2,5", "--qs-af", "1,61,121", "--benign",
     "120", "--adversarial", "50", "--report-benign", "70", "--report-adversarial", "30",
     "--block", "32", "--eps-255", "20", "--max-decline", "5",
 ]  # fmt: skip
@@ -33,7 +33,7 @@ FLAGS = [
 
 def run(store: Path, *flags: str) -> subprocess.CompletedProcess:
     job = str(ROOT / "jobs/qtable_search.py")
-    command = [sys.executable, job, *FLAGS, "--here", "--store", str(store)]
+    command = [sys.executable, job, *FLAGS, "--bands", "measured", "--here", "--store", str(store)]
     done = subprocess.run(
         [*command, *flags], capture_output=True, text=True, timeout=300, check=False
     )
@@ -47,8 +47,9 @@ def searched(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
     return store, run(store)
 
 
-def question(store: Path, *flags: str) -> qtable_search.Question:
-    asked = parse(qtable_search.Asked, name="", question="", argv=[*FLAGS, *flags])
+def question(store: Path, *flags: str, bands: str = "measured") -> qtable_search.Question:
+    words = [*FLAGS, "--bands", bands, *flags]
+    asked = parse(qtable_search.Asked, name="", question="", argv=words)
     engine = Engine(results.Store(Root(store)), stored_only=True)
     return qtable_search.ask(Lab(engine, asked), asked)
 
@@ -160,7 +161,7 @@ def test_best_first_finds_the_same_winner(searched):
 
 def test_diagonals_are_another_sweep_of_the_same_images(searched):
     store, _ = searched
-    measured, diagonal = question(store), question(store, "--bands", "diagonal")
+    measured, diagonal = question(store), question(store, bands="diagonal")
     assert diagonal.weights == measured.weights
     assert "measured" not in diagonal.sweep
     names = [[table.name for row in asked.tables() for table in row] for asked in (

@@ -310,7 +310,7 @@ def test_the_listing_tells_state_without_ray(store, capsys):
     assert results_main(["--store", store.root.uri, "export", "w", "/nowhere/rows.csv"]) == 2
     assert "a folder that is there, found none: /nowhere" in capsys.readouterr().err
     assert results_main(["--store", ""]) == 2
-    assert "names no folder" in capsys.readouterr().err
+    assert "expected a text, got an empty one" in capsys.readouterr().err
     assert results_main(["--store", str(Path(store.root.uri) / "rows.csv")]) == 2
     assert "found a file" in capsys.readouterr().err
 

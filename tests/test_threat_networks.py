@@ -49,7 +49,7 @@ def imagenet(tmp_path_factory) -> Path:
 
 FLAGS = {
     "--model": ["timm:resnetv2_50"], "--surrogate": ["timm:resnetv2_101"], "--side": ["64"],
-    "--report-benign": ["6"], "--block": ["6"], "--gray": ["fgsm@2"], "--black": ["tifgsm@2x2"],
+    "--report-benign": ["6"], "--block": ["6"], "--gray": ["fgsm@2"], "--black": ["tifgsm@8x2"],
     "--white": ["bpda@600x2", "pgd@2x2"], "--eot": ["2"],
     "--defences": ["none", "jpeg75", "shield", "table"],
 }  # fmt: skip
