@@ -55,7 +55,8 @@ def test_they_are_short():
 
 
 def test_a_folder_of_images_ends_in_a_picture_as_the_model_sees_it(searched):
-    assert Image.open(searched / "seen.png").size == (32, 32)
+    with Image.open(searched / "seen.png") as seen:
+        assert seen.size == (32, 32)
 
 
 def test_rows_are_counted_as_the_answer_counts_them(searched, monkeypatch, capsys):
