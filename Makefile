@@ -22,7 +22,7 @@ test: $(READY)  ## every test
 check: $(READY)  ## style, types, layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy core search results jobs
+	$(BIN)/mypy core search results jobs qtable_sweeps
 	$(BIN)/python -m pytest -q tests/test_layers.py
 
 bench: $(READY)  ## every performance claim, each a ratio measured in one run
@@ -66,7 +66,7 @@ system:  ## Debian's packages that some tests need: ssh hosts, tmux, a PostgreSQ
 clean:  ## remove what make made, but no results
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
 
-$(READY): requirements.lock requirements-uv.lock pyproject.toml
+$(READY): requirements.lock requirements-uv.lock pyproject.toml setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed, found: $$($(PYTHON) --version 2>&1)."; \
 	    echo "Hint: make PYTHON=/path/to/python3.11 ..."; exit 1; }

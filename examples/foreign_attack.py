@@ -3,20 +3,17 @@
 python examples/foreign_attack.py
 """
 
-from pathlib import Path
-
 import foolbox
 import torch
 import torchattack
 
-import search.inputs
-from core.codec import to_pixels
-from core.data import open_data
-from core.defences import Defended, defence_by_name
-from core.models import load_checkpoint
+from qtable_sweeps.codec import to_pixels
+from qtable_sweeps.data import open_data
+from qtable_sweeps.defences import Defended, defence_by_name
+from qtable_sweeps.models import demo
 
 torch.manual_seed(0)
-model = load_checkpoint(Path(search.inputs.__file__).parent / "digits-small_resnet.safetensors")
+model = demo()
 images, labels = open_data("digits").batch("report", range(40))
 pixels = to_pixels(images)
 

@@ -1,6 +1,6 @@
 """Your own folder of images, one folder for each class: the best table for it, as a picture.
 
-python examples/own_folder.py FOLDER [flags of jobs/qtable_search.py]
+python examples/own_folder.py FOLDER [flags of `qtable-sweeps search`]
 """
 
 import sys
@@ -9,15 +9,13 @@ from pathlib import Path
 from PIL import Image
 from torchvision.transforms import v2
 
-from core.defences import TableDefence
-from jobs import qtable_search
-from results.query import default_store
-from search import main
+from qtable_sweeps import default_store, main
+from qtable_sweeps.defences import TableDefence
 
 folder, *flags = sys.argv[1:]
 # Splits the folder, trains a small network on it, attacks it, tries 350 tables; what is stored is
 # found again. With your own network: --model checkpoint:PATH, or any that --help names.
-code = main(qtable_search.JOB, ["--data", f"imagefolder:{folder}", "--side", "32", *flags])
+code = main(["search", "--data", f"imagefolder:{folder}", "--side", "32", *flags])
 if code:
     sys.exit(code)
 

@@ -3,18 +3,15 @@
 python examples/own_model.py
 """
 
-from pathlib import Path
-
-import search.inputs
-from core.attacks import on_images, parse_attack, through
-from core.codec import to_pixels
-from core.data import open_data
-from core.defences import Defended, defence_by_name
-from core.models import load_checkpoint
-from results.stats import wilson
+from qtable_sweeps import wilson
+from qtable_sweeps.attacks import on_images, parse_attack, through
+from qtable_sweeps.codec import to_pixels
+from qtable_sweeps.data import open_data
+from qtable_sweeps.defences import Defended, defence_by_name
+from qtable_sweeps.models import demo
 
 # Any nn.Module will do that maps pixels [n, c, h, w] in [0, 1] to logits. This one came along.
-model = load_checkpoint(Path(search.inputs.__file__).parent / "digits-small_resnet.safetensors")
+model = demo()
 images, labels = open_data("digits").batch("report", range(40))  # uint8 [n, c, h, w]; classes
 
 # Gray box: the attacker knows the model and not the defence.

@@ -20,8 +20,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from results.query import default_store
-from results.stats import mcnemar
+from qtable_sweeps import default_store, mcnemar
 
 sweep, table, other = sys.argv[1:]
 rows = pd.read_parquet(Path(default_store()) / "rows/study=qtable_search" / f"sweep={sweep}")

@@ -1,7 +1,7 @@
 """Reading rows back: by pandas alone, or typed by these helpers.
 
 pd.read_parquet("results/out/rows/study=qtable_search")     # works as it is
-results.load("qtable_search", sweep="digits-...")           # whole numbers stay whole
+qtable_sweeps.load("qtable_search", sweep="digits-...")     # whole numbers stay whole
 """
 
 import os

@@ -16,6 +16,7 @@ MAY = {
     "search": {"core", "results", "ray", "optuna", "torch", "numpy", "safetensors", "tqdm",
                "psycopg", "yaml"},
     "jobs": {"core", "results", "search", "torch", "numpy", "pandas"},
+    "qtable_sweeps": {"core", "jobs", "results", "search", "torch"},
 }  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """The defence as a module: put it in front of any model, or into a torchvision pipeline.
 
-from core.defences import TableDefence
+from qtable_sweeps.defences import TableDefence
 robust = torch.nn.Sequential(TableDefence.load("winner.txt"), model)
 """
 

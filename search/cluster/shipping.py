@@ -14,21 +14,24 @@ from pathlib import Path
 
 from core.errors import InputError
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[2]  # of a wheel the folder qtable_sweeps
 LAUNCHER_FILE = Path("~/ray_bootstrap_config.yaml")  # what `ray up` leaves on a head
-PACKAGES = ("core", "jobs", "results", "search")
+IS_CLONE = __name__.startswith("search.")
+BASE = REPOSITORY if IS_CLONE else REPOSITORY.parent
+ALL = "qtable_sweeps"
+PACKAGES = ("core", "jobs", ALL, "results", "search") if IS_CLONE else (ALL,)
 
 
 def _sources() -> list[Path]:
     """Sources and shipped weights: `results/out` may hold terabytes."""
-    sources = [path for name in PACKAGES for path in sorted((REPOSITORY / name).rglob("*.py"))]
+    sources = [path for name in PACKAGES for path in sorted((BASE / name).rglob("*.py"))]
     return [*sources, *sorted((REPOSITORY / "search").rglob("*.safetensors"))]
 
 
 def shipped(folder: Path) -> list[str]:
     """Copy the packages' sources into a folder; what workers are to import, one path each."""
     for source in _sources():
-        target = folder / source.relative_to(REPOSITORY)
+        target = folder / source.relative_to(BASE)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
     return [str(folder / package) for package in PACKAGES]
@@ -46,7 +49,7 @@ def fingerprint() -> str:
     """A hash of the packages' sources: the same on two machines that hold the same code."""
     digest = hashlib.sha256()
     for source in _sources():
-        name = str(source.relative_to(REPOSITORY))
+        name = str(source.relative_to(BASE))
         digest.update(f"{name}\0{hashlib.sha256(source.read_bytes()).hexdigest()}\n".encode())
     return digest.hexdigest()[:16]
 

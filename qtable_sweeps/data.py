@@ -1,0 +1,3 @@
+"""Labelled images. All of `core.data`."""
+
+from core.data import *
