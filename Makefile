@@ -17,7 +17,7 @@ demo: $(READY)  ## search the best table for bundled handwritten digits
 	$(BIN)/python jobs/qtable_search.py --eps-255 8
 
 test: $(READY)  ## every test
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 check: $(READY)  ## style, types, layers
 	$(BIN)/ruff check .

@@ -96,8 +96,8 @@ def side_by_side(lines: Rows) -> str:
 
 
 SMOKE = (
-    "--eps-255 2 --at-epochs 1 --attack-steps 2 --restarts 2 --report-benign 10 --block 10 "
-    "--epochs 2 --chain-epochs 1"
+    f"{flags.SMOKE_NETWORK} --eps-255 2 --at-epochs 1 --attack-steps 2 --restarts 2 "
+    "--report-benign 10 --block 10 --chain-epochs 1"
 )
 JOB = Job(__file__, __doc__, Asked, run, smoke=SMOKE)
 

@@ -147,7 +147,7 @@ def through_all(lab: Lab, asked: Asked, members: Sequence[Member]) -> list[str]:
 
 
 SMOKE = (
-    "--trials 2 --sigma-255 0,32 --xi-percent 90 --qs-af 116 --epochs 2 --benign 60 "
+    f"{flags.SMOKE_NETWORK} --trials 2 --sigma-255 0,32 --xi-percent 90 --qs-af 116 --benign 60 "
     "--adversarial 20 --report-benign 60 --report-adversarial 20 --white worst@8x2 --white-images 9"
 )
 JOB = Job(__file__, __doc__, Asked, run, smoke=SMOKE)

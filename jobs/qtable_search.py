@@ -90,7 +90,7 @@ def run(lab: Lab, asked: Asked) -> Answer:
 
 
 SMOKE = (
-    "--patterns 3 --qs-af 51,121 --epochs 2 --benign 50 --adversarial 20 "
+    "--patterns 3 --qs-af 51,121 --benign 50 --adversarial 20 "
     "--report-benign 50 --report-adversarial 20"
 )
 JOB = Job(__file__, __doc__, Asked, run, smoke=SMOKE)

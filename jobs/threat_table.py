@@ -139,8 +139,9 @@ def check_names(fronts: Sequence[str], members: Sequence[str]) -> None:
 
 
 SMOKE = (
-    "--defences none smooth8 table ours --gray fgsm@8 --black difgsm@8x2 --white bpda@400x2"
-    " worst@8x2 --eot 2 --members M+M90 --epochs 2 --chain-epochs 1 --report-benign 12 --block 12"
+    f"{flags.SMOKE_NETWORK} --defences none smooth8 table ours --gray fgsm@8 --black difgsm@8x2 "
+    "--white bpda@400x2 worst@8x2 --eot 2 --members M+M90 --chain-epochs 1 "
+    "--report-benign 12 --block 12"
 )
 JOB = Job(__file__, __doc__, Asked, run, smoke=SMOKE)
 

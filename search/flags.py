@@ -26,7 +26,8 @@ from results.shown import fault, plain, scrubbed
 
 T = TypeVar("T")
 Parse = Callable[[str], Any]
-SMOKE_TRIED = "--epochs 2 --chain-epochs 1 --report-benign 60 --report-adversarial 20"
+SMOKE_NETWORK = "--model lenet5 --epochs 4"  # quick to train, and not by chance
+SMOKE_TRIED = f"{SMOKE_NETWORK} --chain-epochs 1 --report-benign 60 --report-adversarial 20"
 DATA = f"data set: {', '.join(KNOWN)}"
 ATTACK = "NAME[:SETTINGS][@EPS[xSTEPS[xRESTARTS]]], eps in 1/255, such as fgsm@2 pgd@8x50x5 cw"
 MOST = 10**9  # no number on a command line has a meaning beyond

@@ -128,8 +128,8 @@ def test_trouble_with_a_bucket_is_said_without_secrets(endpoint, monkeypatch):
         assert "AKIAME" not in text
 
 
-def search(place: str, store: Path) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(ROOT / "jobs/qtable_search.py"), *FLAGS]
+def search(place: str, store: Path, *flags: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, str(ROOT / "jobs/qtable_search.py"), *FLAGS, *flags]
     return subprocess.run(
         [*command, "--data", f"imagefolder:{place}", "--store", str(store)],
         capture_output=True, text=True, timeout=300, check=False,
@@ -141,7 +141,7 @@ def test_a_search_on_a_bucket_is_answered_by_its_rows_for_the_local_copy(folder,
     assert done.returncode == 0, done.stderr
     rows = results.load("qtable_search", store=tmp_path)
     assert set(rows["data"].astype(str)) == {data_label(f"imagefolder:{folder}")}
-    again = search(str(folder), tmp_path)
+    again = search(str(folder), tmp_path, "--here")
     assert again.returncode == 0, again.stderr
     assert "table search: 0 cells run" in again.stderr
     assert again.stdout == done.stdout

@@ -21,9 +21,10 @@ from search.inputs.chains import MEMBERS
 
 ROOT = Path(__file__).resolve().parent.parent
 FLAGS = [
-    "--epochs", "2", "--benign", "60", "--adversarial", "20", "--report-benign", "60",
-    "--report-adversarial", "20", "--sigma-255", "0,32", "--xi-percent", "90", "--qs-af", "116",
-    "--max-decline", "3.4", "--white", "worst@8x2", "--white-images", "9",
+    "--model", "lenet5", "--epochs", "4", "--benign", "60", "--adversarial", "20",
+    "--report-benign", "60", "--report-adversarial", "20", "--sigma-255", "0,32",
+    "--xi-percent", "90", "--qs-af", "116", "--max-decline", "3.4",
+    "--white", "worst@8x2", "--white-images", "9",
 ]  # fmt: skip
 
 

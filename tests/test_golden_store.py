@@ -133,7 +133,8 @@ def test_a_stored_search_goes_on_where_a_cell_lacks(store, capsys):
 
 def test_a_stored_tuning_study_is_the_one_that_is_asked_for(store):
     job = importlib.import_module("jobs.ensemble_tune")
-    asked = parse(job.Asked, name="", question="", argv=["--smoke"], smoke=job.JOB.smoke)
+    argv = ["--smoke", *SMOKE_THEN["ensemble_tune"]]
+    asked = parse(job.Asked, name="", question="", argv=argv, smoke=job.JOB.smoke)
     ensembles, tuning = job.ask(Lab(Here(store, stored_only=True), asked), asked)
     folder = Path(store.root.uri) / store.folder("ensemble_tune", ensembles.sweep)
     cells = {path.stem for path in folder.glob("*.parquet")}

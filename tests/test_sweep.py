@@ -165,8 +165,8 @@ def test_short_cells_that_go_out_together_fail_alone(store, monkeypatch):
 
     monkeypatch.setattr(Run, "_submit", noted)
     monkeypatch.setattr("search.engine.run._TASK_S", 10.0)  # however slow this machine is
-    bad = {250: "bug", 260: "worker"}
-    cells = [Cell(number=n, fails=bad.get(n, "")) for n in range(400)]
+    bad = {150: "bug", 160: "worker"}
+    cells = [Cell(number=n, fails=bad.get(n, "")) for n in range(250)]
     outcome = sweep(store, cells)
     assert max(sizes) > 1
     failing = {SQUARES.cell_id(cell) for cell in cells if cell.fails}
@@ -219,23 +219,19 @@ def n_files(store: Store) -> int:
     return len(store.root.sizes(store.folder("squares", "w")))
 
 
-def test_a_driver_killed_at_random_moments_ends_with_the_same_rows(store, tmp_path):
+def test_a_driver_killed_in_mid_sweep_ends_with_the_same_rows(store, tmp_path):
     whole = Store(Root(tmp_path / "whole"))
     cells = [Cell(number=n, sleep_s=0.05) for n in range(60)]
     sweep(whole, cells)
-    kills = 0
-    for target in (7, 31):
-        process = driver(tmp_path / "store", 60)
-        while n_files(store) < target and process.poll() is None:
-            time.sleep(0.01)
-        process.kill()
-        process.communicate()
-        kills += n_files(store) < 60
-        done = n_files(store)
-        assert target <= done
-    assert kills == 2
+    process = driver(tmp_path / "store", 60)
+    while n_files(store) < 17 and process.poll() is None:
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    done = n_files(store)
+    assert 17 <= done < 60
     last = driver(tmp_path / "store", 60)
-    out, err = last.communicate(timeout=120)
+    out, err = last.communicate(timeout=240)
     n_stored, n_run = map(int, out.split()[-2:])
     assert n_stored == done, err
     assert n_stored + n_run == 60
