@@ -13,7 +13,7 @@ from results.counts import (
     test_of,
 )
 from results.draw import bars, curves, heat, png, squares
-from results.gallery import Picture, gallery
+from results.gallery import Picture, gallery, sheet
 from results.query import load
 from results.store import Store
 from results.tables.surface import summary
@@ -42,6 +42,7 @@ __all__ = [
     "png",
     "publish",
     "shares",
+    "sheet",
     "squares",
     "summary",
     "test_of",

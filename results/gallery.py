@@ -1,5 +1,6 @@
 """Pictures side by side, a caption under each."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,10 +19,31 @@ class Picture:
     caption: str = ""
 
 
-def gallery(rows: Sequence[Sequence[Picture]], *, heads: Sequence[str], title: str) -> Figure:
-    """Rows of as many pictures as there are `heads`; the title says how they were chosen."""
+def sheet(images: np.ndarray, *, low: float, high: float) -> np.ndarray:
+    """Images [n, h, w] in rows, as one square [1, H, W]; `low` is black, `high` white."""
+    n, height, width = images.shape
+    n_across = math.ceil(math.sqrt(n))
+    n_down = -(-n // n_across)
+    shown = np.full((n_down * n_across, height + 1, width + 1), 0.35)
+    shown[:n, :height, :width] = np.clip((images - low) / (high - low), 0, 1)
+    whole = shown.reshape(n_down, n_across, height + 1, width + 1).swapaxes(1, 2)
+    return whole.reshape(1, n_down * (height + 1), -1)[:, :-1, :-1]
+
+
+def gallery(
+    rows: Sequence[Sequence[Picture]],
+    *,
+    heads: Sequence[str],
+    title: str,
+    sides: Sequence[str] = (),
+    inches: float = 1.5,
+) -> Figure:
+    """Rows of as many pictures as there are `heads`; the title says how they were chosen.
+
+    `sides` are the rows' names, `inches` is how large a picture is.
+    """
     with mpl.rc_context(STYLE):
-        size = (max(5.0, 1.5 * len(heads)), 0.7 + 1.65 * len(rows))
+        size = (max(5.0, inches * len(heads)), 0.7 + (inches + 0.15) * len(rows))
         figure = Figure(figsize=size, layout="constrained")
         places = figure.subplots(len(rows), len(heads), squeeze=False)
         for line, pictures in zip(places, rows, strict=True):
@@ -33,5 +55,7 @@ def gallery(rows: Sequence[Sequence[Picture]], *, heads: Sequence[str], title: s
                 axes.set_xlabel(picture.caption, fontsize=7)
         for axes, head in zip(places[0], heads, strict=True):
             axes.set_title(head)
+        for axes, side in zip(places[:, 0], sides, strict=bool(sides)):
+            axes.set_ylabel(side)
         figure.suptitle(title, fontsize=9)
     return figure

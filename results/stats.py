@@ -181,14 +181,17 @@ def design_effect(hits: NDArray[np.int64], trials: NDArray[np.int64]) -> float:
     return float(between / (share * (1 - share) / n))
 
 
-def mean_interval(values: ArrayLike, *, level: float = 0.95) -> tuple[float, float, float]:
+def mean_interval(
+    values: ArrayLike, *, level: float = 0.95, few: bool = False
+) -> tuple[float, float, float]:
     """The mean of at least 2 independent values, and the limits of its interval.
 
-    By the normal distribution, so for tens of values or more; of differences it is the paired
-    interval.
+    By the normal distribution, so for tens of values or more; `few`: by Student's, from 3 on. Of
+    differences it is the paired interval.
     """
     numbers = np.asarray(values, dtype=np.float64)
-    half = _quantile(level) * numbers.std(ddof=1) / math.sqrt(len(numbers))
+    quantile = _student(level, len(numbers) - 1) if few else _quantile(level)
+    half = quantile * numbers.std(ddof=1) / math.sqrt(len(numbers))
     mean = float(numbers.mean())
     return mean, float(mean - half), float(mean + half)
 
@@ -253,19 +256,24 @@ def _resampled(
 
 
 def _expanded_tail(level: float, n_groups: int) -> float:
-    """What to cut off on each side so that normal percentiles are as wide as Student's interval.
+    """What to cut off on each side so that normal percentiles are as wide as Student's interval."""
+    n = n_groups - 1
+    return NormalDist().cdf(-_student(level, n) * math.sqrt(n_groups / n))
 
-    Student's quantile: Abramowitz and Stegun (1964), 26.7.5; from 3 groups on.
+
+def _student(level: float, n: int) -> float:
+    """Student's two-sided quantile of `n` degrees of freedom, from 2 on.
+
+    Source: Abramowitz and Stegun (1964), 26.7.5.
     """
-    z, n = _quantile(level), n_groups - 1
+    z = _quantile(level)
     terms = (
         (z**3 + z) / 4,
         (5 * z**5 + 16 * z**3 + 3 * z) / 96,
         (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
         (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
     )
-    student = z + sum(term / n**power for power, term in enumerate(terms, start=1))
-    return NormalDist().cdf(-student * math.sqrt(n_groups / n))
+    return z + sum(term / n**power for power, term in enumerate(terms, start=1))
 
 
 def _resamples(
