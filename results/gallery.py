@@ -20,11 +20,11 @@ class Picture:
 
 
 def sheet(images: np.ndarray, *, low: float, high: float) -> np.ndarray:
-    """Images [n, h, w] in rows, as one square [1, H, W]; `low` is black, `high` white."""
+    """Images [n, h, w] in rows as one square [1, H, W]: `low` black, `high` white, NaN between."""
     n, height, width = images.shape
     n_across = math.ceil(math.sqrt(n))
     n_down = -(-n // n_across)
-    shown = np.full((n_down * n_across, height + 1, width + 1), 0.35)
+    shown = np.full((n_down * n_across, height + 1, width + 1), np.nan)
     shown[:n, :height, :width] = np.clip((images - low) / (high - low), 0, 1)
     whole = shown.reshape(n_down, n_across, height + 1, width + 1).swapaxes(1, 2)
     return whole.reshape(1, n_down * (height + 1), -1)[:, :-1, :-1]

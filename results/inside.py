@@ -15,6 +15,7 @@ from results.words import text_table
 
 PUBLISHED = "published, one training each, best epoch: 99.14, with batch norm 99.21"
 NETWORKS = {"mnist_cnn": "none", "mnist_cnn_bn": "batch norm"}
+_PANELS = {"mnist_cnn": "no batch norm, trainings", "mnist_cnn_bn": "batch norm, trainings"}
 _MEASURES = ("last epoch, %", "best epoch, %", "s per epoch")
 
 
@@ -97,10 +98,10 @@ def curves_figure(rows: Rows, *, title: str) -> Figure:
     by = rows.groupby(["model", "epoch", "split"], observed=True)["error"]
     lines = by.agg(["mean", "min", "max", "size"]).reset_index()
     lines = lines.set_axis(["model", "epoch", "split", "error", "low", "high", "n"], axis=1)
-    said = {"train": "training, as weights move", "search": "validation", "report": "test"}
+    said = {"train": "training, shifted, as weights move", "search": "validation", "report": "test"}
     lines["images"] = lines["split"].astype(str).map(said)
-    lines["network"] = lines["model"].astype(str).map(lambda m: f"{NETWORKS[m]}, trainings:")
-    lines = lines.sort_values(["network", "images", "epoch"], ascending=[False, False, True])
+    lines["network"] = lines["model"].astype(str).map(_PANELS)
+    lines = lines.sort_values(["network", "images", "epoch"], ascending=False)
     figure = curves(
         lines, "epoch", "images", "network", title=f"{title}\nband: all trainings", value="error"
     )
