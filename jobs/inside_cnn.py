@@ -82,7 +82,7 @@ def run(lab: Lab, asked: Asked) -> Answer:
     each, looked = inside.runs(rows), inside.looked(seen, patched)
     lines, gains = inside.compared_runs(each)
     title = f"{lab.title}; {epochs} epochs"
-    fired = [f"layer {i}: {n} of {m}" for i, (n, m) in inside.responding(answers).items()]
+    fired = [f"layer {i}: {n} of {m}" for i, (n, m) in enumerate(inside.responding(answers), 1)]
     text = [
         title,
         inside.layers_text(layers(network, **shape)),

@@ -1,6 +1,6 @@
 """Inside a small network: its layers, batch norm over many trainings, where it looks."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -147,10 +147,11 @@ def looked_text(lines: Rows) -> str:
     )
 
 
-def responding(rows: Rows) -> Mapping[int, tuple[int, int]]:
+def responding(rows: Rows) -> list[tuple[int, int]]:
     """For each layer how many channels answer to some of the images, and of how many."""
     fired = rows.groupby(["layer", "channel"])["n_positive"].max() > 0
-    return {int(layer): (int(own.sum()), len(own)) for layer, own in fired.groupby("layer")}
+    by = fired.groupby("layer")
+    return [(int(n), len(own)) for own, n in ((own, own.sum()) for _, own in by)]
 
 
 def filters(weights: Sequence[np.ndarray], *, title: str) -> Figure:

@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from core import codec
+from core.models import Normalised
+from core.models.own import MnistCNN
 from search.engine.study import Made, Place, Study
 from search.inputs import loading
 from search.inputs.pictures import Pictures
@@ -44,7 +46,9 @@ def _load(cell: Cell, place: Place) -> tuple[loading.Images, nn.Module]:
 def _evaluate(_: Cell, loaded: tuple[loading.Images, nn.Module]) -> Made:
     block, network = loaded
     pixels = codec.to_pixels(block.images)
-    answers: list[Tensor] = network.backbone.activations((pixels - network.mean) / network.std)
+    assert isinstance(network, Normalised)
+    assert isinstance(network.backbone, MnistCNN)
+    answers = network.backbone.activations((pixels - network.mean) / network.std)
     layers = {f"layer{i}": answer[0].cpu().contiguous() for i, answer in enumerate(answers, 1)}
     rows = [
         (int(block.ids), int(block.labels), i, j, int((channel > 0).sum()), channel.numel())
