@@ -8,9 +8,15 @@ from torch import Tensor
 _WHITE = torch.tensor(255.0)
 
 
-@functools.cache
 def on(constant: Tensor, device: torch.device) -> Tensor:
     """A module's own constant on a device, copied there once and kept for good."""
+    if torch.compiler.is_exporting():  # a copy made now would be of the export alone
+        return constant if constant.device == device else constant.to(device)
+    return _copied(constant, device)
+
+
+@functools.cache
+def _copied(constant: Tensor, device: torch.device) -> Tensor:
     with torch.inference_mode(mode=False):  # what is made within may not be differentiated later
         return constant.to(device)
 

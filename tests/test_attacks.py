@@ -1,5 +1,7 @@
 """The laws that every attack keeps, and the settings that one may have."""
 
+import inspect
+
 import pytest
 import torch
 from attacked import SETTINGS, generators, noise_images, noise_labels, tiny_network
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from core import attacks
-from core.attacks import gradients
+from core.attacks import auto_families, catalogue, gradients
 from core.attacks.catalogue import FAMILIES, UNBOUNDED_255
 from core.errors import InputError
 
@@ -99,6 +101,59 @@ def test_a_name_runs_its_function_with_its_settings(name, network, images, label
     direct = DIRECT[name](network, images / 255, labels, generators=generators(24))
     assert torch.equal(named, direct)
     assert not torch.equal(named, images / 255)
+
+
+FUNCTIONS = {
+    "fgsm": attacks.fgsm, "ifgsm": attacks.ifgsm, "ifgsm-l2": attacks.ifgsm, "pgd": attacks.pgd,
+    "pgd-l2": attacks.pgd, "tifgsm": attacks.tifgsm, "difgsm": attacks.difgsm,
+    "deepfool": attacks.deepfool,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_alone_has_its_names_usual_values(name, network, images, labels):
+    function = FUNCTIONS[name]
+    how = {} if name == "deepfool" else {"eps_255": 300.0 if name.endswith("l2") else 7.0}
+    how |= {"norm": attacks.L2} if name.endswith("l2") else {}
+    own = {"generators": generators(24)} if name in ("pgd", "pgd-l2", "difgsm") else {}
+    attack = attacks.parse_attack(name + (f"@{how['eps_255']:g}" if how else ""))
+    named = attack(network, images / 255, labels, generators=generators(24))
+    assert torch.equal(function(network, images / 255, labels, **how, **own), named)
+    if own:
+        torch.manual_seed(0)
+        alone = function(network, images / 255, labels, **how)
+        torch.manual_seed(0)
+        assert torch.equal(attack(network, images / 255, labels), alone)
+        assert not torch.equal(alone, named)
+
+
+@pytest.mark.parametrize(
+    ("name", "function"),
+    [
+        ("apgd", attacks.apgd),
+        ("apgd-t", attacks.apgd_targeted),
+        ("fab", attacks.fab),
+        ("square", attacks.square),
+        ("aa", attacks.standard),
+        ("autoattack", attacks.autoattack),
+        ("cw", attacks.carlini_wagner),
+        ("bpda@99", attacks.bpda),
+    ],
+)
+def test_what_runs_long_has_its_names_usual_values_too(name, function, network, monkeypatch):
+    home = auto_families if hasattr(auto_families, function.__name__) else catalogue
+    given = {}
+    monkeypatch.setattr(home, function.__name__, lambda *a, **how: given.update(how) or a[1])
+    attacks.parse_attack(name)(network, torch.zeros(1, 1, 8, 8), torch.zeros(1, dtype=int))
+    defaults = {key: of.default for key, of in inspect.signature(function).parameters.items()}
+    alike = set(given) - {"generators", "norm", "eps_255"}
+    assert alike
+    assert {key: given[key] for key in alike} == {key: defaults[key] for key in alike}
+
+
+def test_too_few_generators_are_named(network, images, labels):
+    with pytest.raises(InputError, match="one generator per image, 24, got 3"):
+        attacks.pgd(network, images / 255, labels, eps_255=8.0, generators=generators(3))
 
 
 @EVERY

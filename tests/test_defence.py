@@ -81,7 +81,7 @@ PIXELS = torch.full((3, 8, 8), 0.5)
         (torch.zeros((3, 8, 8), dtype=torch.int64), "torch.int64"),
         (torch.zeros((3, 8, 8), dtype=torch.bool), "torch.bool"),
         (torch.zeros((3, 8, 8), dtype=torch.complex64), "torch.complex64"),
-        (Image.new("RGB", (8, 8)), "PIL's Image(.|\n)*ToImage"),
+        (Image.new("RGBA", (8, 8)), r"PIL's Image(.|\n)*of mode RGBA(.|\n)*convert"),
         (np.zeros((3, 8, 8), np.uint8), "numpy's ndarray(.|\n)*ToImage"),
         ([[0.5]], "builtins's list"),
         (None, "NoneType"),

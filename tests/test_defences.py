@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 import skimage.data
 import torch
+from PIL import Image
 from skimage.restoration import denoise_tv_chambolle
 from torch import nn
+from torchvision import tv_tensors
+from torchvision.transforms import v2
 
 from core import codec, defences, seeds
 from core.codec import jpeg, qtable
@@ -92,11 +95,43 @@ def test_straight_through_keeps_the_value_and_lets_a_gradient_pass(name, pixels)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_images_of_other_types_and_shapes_are_refused(name, pixels):
+def test_any_kind_of_images_comes_out_as_it_went_in(name, pixels):
     defence = defences.defence_by_name(name)
-    for wrong in ((pixels * 255).to(torch.uint8), pixels[0], pixels[0, 0]):
-        with pytest.raises(InputError, match=r"expected a batch of pixels .*\nHint: core.codec"):
-            defence(wrong)
+    images = codec.to_images8(pixels)
+    torch.manual_seed(0)
+    expected = codec.to_images8(defence(codec.to_pixels(images[:1])))[0]
+    picture = v2.functional.to_pil_image(images[0])
+    asked = (images[0], images[:1], images[0] / 255, tv_tensors.Image(images[0]),
+             tv_tensors.Image(images[:1] / 255), picture)  # fmt: skip
+    for given in asked:
+        torch.manual_seed(0)
+        out = v2.Compose([defence])(given)
+        assert type(out) is (Image.Image if given is picture else type(given))
+        out = v2.functional.pil_to_tensor(out) if given is picture else out
+        assert out.dtype == (torch.uint8 if given is picture else given.dtype)
+        plain = out.as_subclass(torch.Tensor).reshape(1, *expected.shape)
+        whole = plain if out.dtype == torch.uint8 else codec.to_images8(plain)
+        assert torch.equal(whole[0], expected)
+    with pytest.raises(InputError, match="\nHint: "):
+        defence(pixels[0, 0])
+
+
+@pytest.mark.parametrize("name", ["jpeg75", "fd", "k3-of16-af116", *RANDOMISED])
+def test_an_exported_defence_does_the_same_and_a_random_one_says_why_not(name, pixels):
+    defence = defences.defence_by_name(name)
+    if defence.randomised:
+        with pytest.raises(InputError, match="draws at random"):
+            torch.export.export(defence, (pixels,))
+        return
+    module = torch.export.export(defence, (pixels,)).module()
+    assert torch.equal(module(1 - pixels), defence(1 - pixels))
+
+
+def test_an_exported_table_takes_bytes_and_pixels(pixels):
+    defence = defences.TableDefence(qtable.uniform(16))
+    for given in (codec.to_images8(pixels), codec.to_pixels(codec.to_images8(pixels))):
+        module = torch.export.export(defence, (given,)).module()
+        assert torch.equal(module(given.flip(0)), defence(given.flip(0)))
 
 
 def test_steps_of_one_change_little(pixels):

@@ -58,10 +58,11 @@ from qtable_sweeps import codec, data, models
 from qtable_sweeps.defences import Ensemble
 from qtable_sweeps.core.defences.ensemble import Member
 
-model, (images, _) = models.demo(), data.open_data("digits").batch("report", range(4))
+model, (images, labels) = models.demo(), data.open_data("digits").batch("report", range(4))
 Ensemble([Member("M", model, codec.qtable.uniform(16))]).save("ensemble.safetensors")
 Path("winner.qtable.txt").write_bytes((answer / "winner.qtable.txt").read_bytes())
-names = {"model": model, "images": images, "pixels": codec.to_pixels(images), "torch": torch}
+names = {"model": model, "images": images, "labels": labels, "torch": torch}
+names["pixels"] = codec.to_pixels(images)
 for snippet in asked["snippets"]:
     exec(snippet.replace("SWEEP", answer.name), names)
 said["snippets"] = [len(names["classes"]), len(names["logits"])]

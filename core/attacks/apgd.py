@@ -12,6 +12,7 @@ from core.attacks.gradients import Differentiable, gradient_and_logits, of_rows
 from core.attacks.kept import Kept
 from core.attacks.losses import Loss, cross_entropy, dlr, targeted_dlr, wrong_classes
 from core.attacks.norms import LINF, Norm
+from core.seeds import one_each
 from core.shapes import Labels, PerImage, Pixels
 
 _MOMENTUM = 0.75  # the share of a step that is new
@@ -24,24 +25,26 @@ def apgd(
     labels: Labels,
     *,
     eps_255: float,
-    n_steps: int,
-    n_restarts: int,
-    generators: Sequence[torch.Generator],
+    n_steps: int = 100,
+    n_restarts: int = 1,
+    generators: Sequence[torch.Generator] | None = None,
     loss: Loss = cross_entropy,
     norm: Norm = LINF,
 ) -> Pixels:
     """The largest loss that Auto-PGD meets, from uniform random starts in the ball.
 
     An image that stays misclassified as 8-bit image within the budget beats any larger loss. One
-    CPU generator per image, so that an image's starts do not depend on the batch.
+    CPU generator per image, so that an image's starts do not depend on the batch; without any,
+    starts are new in every call.
 
     Source: Croce and Hein (2020), algorithm 1; where they read a loss after a restart from the best
     point, it is that point's.
     """
+    own = one_each(generators, len(pixels))
     kept = Kept.start(logits_of, pixels, labels, eps_255=eps_255, norm=norm)
     rows = torch.arange(len(pixels), device=pixels.device)
     for _ in range(n_restarts):
-        _climb(kept, rows, generators, n_steps=n_steps, loss=loss, worth=loss)
+        _climb(kept, rows, own, n_steps=n_steps, loss=loss, worth=loss)
     return kept.attacked
 
 
@@ -51,10 +54,10 @@ def apgd_targeted(
     labels: Labels,
     *,
     eps_255: float,
-    n_steps: int,
-    n_restarts: int,
-    n_targets: int,
-    generators: Sequence[torch.Generator],
+    n_steps: int = 100,
+    n_restarts: int = 1,
+    n_targets: int = 9,
+    generators: Sequence[torch.Generator] | None = None,
     norm: Norm = LINF,
 ) -> Pixels:
     """Auto-PGD on the targeted DLR loss towards the likeliest wrong classes, one after another.
@@ -67,6 +70,7 @@ def apgd_targeted(
     Raises:
         InputError: fewer than four classes.
     """
+    own = one_each(generators, len(pixels))
     kept = Kept.start(logits_of, pixels, labels, eps_255=eps_255, norm=norm)
     with torch.no_grad():
         targets = wrong_classes(logits_of(pixels), labels, n_targets)
@@ -75,7 +79,7 @@ def apgd_targeted(
         if not len(rows):
             break
         goal = partial(targeted_dlr, targets=target[rows])
-        _climb(kept, rows, generators, n_steps=n_steps, loss=goal, worth=dlr)
+        _climb(kept, rows, own, n_steps=n_steps, loss=goal, worth=dlr)
     return kept.attacked
 
 

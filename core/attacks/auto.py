@@ -8,6 +8,7 @@ import torch
 from core.attacks.gradients import Differentiable, of_any_batch
 from core.attacks.norms import LINF, Norm
 from core.errors import InputError
+from core.seeds import one_each
 from core.shapes import Labels, Pixels
 
 
@@ -17,8 +18,8 @@ def autoattack(
     labels: Labels,
     *,
     eps_255: float,
-    version: str,
-    generators: Sequence[torch.Generator],
+    version: str = "standard",
+    generators: Sequence[torch.Generator] | None = None,
     norm: Norm = LINF,
 ) -> Pixels:
     """The ensemble of Croce and Hein (2020) by its authors' own code; `version` as they name it.
@@ -30,6 +31,7 @@ def autoattack(
     Raises:
         InputError: where the package `autoattack` cannot be imported.
     """
+    own = one_each(generators, len(pixels))
     try:
         package = import_module("autoattack")
     except ImportError as error:
@@ -38,10 +40,10 @@ def autoattack(
             "Hint: it is on no package index: "
             "pip install git+https://github.com/fra31/auto-attack"
         ) from error
-    seed = int(torch.randint(2**31, (1,), generator=generators[0]))
+    seed = int(torch.randint(2**31, (1,), generator=own[0]))
     with torch.random.fork_rng(devices=[pixels.device] if pixels.is_cuda else []):
         theirs = package.AutoAttack(
-            of_any_batch(logits_of, generators[0]),
+            of_any_batch(logits_of, own[0]),
             norm={"linf": "Linf", "l2": "L2"}[norm.name],
             eps=eps_255 / 255,
             version=version,

@@ -59,8 +59,8 @@ def bpda(
     labels: Labels,
     *,
     eps_255: float,
-    rate: float,
-    n_steps: int,
+    rate: float = 0.1,
+    n_steps: int = 1000,
     norm: Norm = L2,
 ) -> Pixels:
     """Plain gradient ascent on the cross-entropy, each image until it is misclassified.

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from core.attacks.gradients import Differentiable, of_rows
-from core.attacks.norms import L2
+from core.attacks.norms import L2, UNBOUNDED_255
 from core.shapes import Labels, Pixels
 
 _SHRINK = 0.999999  # keeps 0 and 1 inside the open range of tanh
@@ -64,12 +64,12 @@ def carlini_wagner(
     pixels: Pixels,
     labels: Labels,
     *,
-    n_steps: int,
-    n_searches: int,
-    rate: float,
-    confidence: float,
-    first_c: float,
-    eps_255: float,
+    n_steps: int = 1000,
+    n_searches: int = 9,
+    rate: float = 0.01,
+    confidence: float = 0.0,
+    first_c: float = 1e-3,
+    eps_255: float = UNBOUNDED_255,
     targeted: bool = False,
 ) -> Pixels:
     """The nearest example over `n_searches` values of c, cut to the budget where it is longer.

@@ -9,14 +9,13 @@ from core.attacks.bpda import bpda
 from core.attacks.carlini_wagner import carlini_wagner
 from core.attacks.deepfool import deepfool
 from core.attacks.family import IN_L2, Call, Family, Setting, above_zero, at_least
-from core.attacks.gradient_sign import ifgsm, pgd
+from core.attacks.gradient_sign import ifgsm, kurakin_steps, pgd
 from core.attacks.gradients import Differentiable
-from core.attacks.norms import L2
-from core.attacks.transfer import difgsm, gaussian_kernel, kernel_side, tifgsm
+from core.attacks.norms import L2, UNBOUNDED_255
+from core.attacks.transfer import difgsm, gaussian_kernel, tifgsm
 from core.codec.rounding import DERIVATIVES, is_derivative
 from core.shapes import Labels, Pixels
 
-UNBOUNDED_255 = 1e6  # L2: farther than any two colour images of 2200 pixels a side are apart
 LEAST_LIKELY = "least-likely"
 
 
@@ -47,12 +46,12 @@ def _pgd(logits_of: Differentiable, pixels: Pixels, labels: Labels, call: Call) 
 
 
 def _tifgsm(logits_of: Differentiable, pixels: Pixels, labels: Labels, call: Call) -> Pixels:
-    side = call.settings["kernel"] or kernel_side(min(pixels.shape[-2:]))
+    side = call.settings["kernel"]
     return tifgsm(
         logits_of,
         pixels,
         labels,
-        kernel=gaussian_kernel(side),
+        kernel=gaussian_kernel(side) if side else None,
         momentum=call.settings["momentum"],
         **_shared(call),
     )
@@ -118,13 +117,7 @@ _TARGET = {"target": Setting("", f"a class number or {LEAST_LIKELY}", _is_target
 _MOMENTUM = {"momentum": at_least(0, 0.0), **_TARGET}  # 1 in Dong et al. (2018)
 
 _FGSM = Family(run=_ifgsm, step_255=lambda eps: eps, one_step=True, settings=_TARGET)
-# Steps of 1/255, min(eps + 4, 1.25 eps) of them: Kurakin et al. (2017), section 2.2.
-_IFGSM = Family(
-    run=_ifgsm,
-    step_255=lambda _: 1.0,
-    n_steps=lambda eps: max(1, round(min(eps + 4, 1.25 * eps))),
-    settings=_MOMENTUM,
-)
+_IFGSM = Family(run=_ifgsm, step_255=lambda _: 1.0, n_steps=kurakin_steps, settings=_MOMENTUM)
 # Madry et al. (2018) use steps of 2.5 eps / steps.
 _PGD = Family(run=_pgd, step_255=_quarter, n_steps=_ten, random_start=True, settings=_TARGET)
 

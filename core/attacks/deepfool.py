@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from core.attacks.gradients import Differentiable, of_rows
-from core.attacks.norms import L2, lengths
+from core.attacks.norms import L2, UNBOUNDED_255, lengths
 from core.shapes import Labels, Pixels
 
 
@@ -13,10 +13,10 @@ def deepfool(
     pixels: Pixels,
     labels: Labels,
     *,
-    n_steps: int,
-    overshoot: float,
-    n_candidates: int,
-    eps_255: float,
+    n_steps: int = 50,
+    overshoot: float = 0.02,
+    n_candidates: int = 10,
+    eps_255: float = UNBOUNDED_255,
 ) -> Pixels:
     """The smallest L2 change that DeepFool finds, cut to the budget where it is longer.
 

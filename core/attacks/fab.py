@@ -11,6 +11,7 @@ from core.attacks.hyperplane import onto_hyperplane
 from core.attacks.kept import Kept
 from core.attacks.losses import targeted_margin, wrong_classes
 from core.attacks.norms import LINF, Norm
+from core.seeds import one_each
 from core.shapes import Labels, Pixels
 
 _OVERSHOOT = 1.05  # eta: of every step over the boundary
@@ -24,10 +25,10 @@ def fab(
     labels: Labels,
     *,
     eps_255: float,
-    n_steps: int,
-    n_restarts: int,
-    n_targets: int,
-    generators: Sequence[torch.Generator],
+    n_steps: int = 100,
+    n_restarts: int = 1,
+    n_targets: int = 9,
+    generators: Sequence[torch.Generator] | None = None,
     norm: Norm = LINF,
 ) -> Pixels:
     """The smallest change that FAB-T finds, cut to the budget where it is longer.
@@ -35,11 +36,12 @@ def fab(
     It looks for the boundaries to the `n_targets` likeliest wrong classes, or to all there are. A
     change within the budget that misclassifies the 8-bit image too beats a shorter one that does
     not. An image that is misclassified from the start stays as it is. The first start is the image
-    itself, later ones are random, with one CPU generator per image.
+    itself, later ones are random, with one CPU generator per image, or new ones.
 
     Source: Croce and Hein (2020b), algorithm 1 without its final search; targets and constants are
     those of the authors' AutoAttack.
     """
+    own = one_each(generators, len(pixels))
     kept = Kept.start(logits_of, pixels, labels, eps_255=eps_255, norm=norm)
     with torch.no_grad():
         logits = logits_of(pixels)
@@ -48,7 +50,7 @@ def fab(
         return kept.attacked
     for target in wrong_classes(logits, labels, n_targets)[rows].T:
         for restart in range(n_restarts):
-            start = _random_start(kept, rows, generators) if restart else pixels[rows]
+            start = _random_start(kept, rows, own) if restart else pixels[rows]
             _approach(kept, rows, start, target, n_steps=n_steps)
     return norm.project(kept.attacked, pixels, eps_255 / 255)
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from core.shapes import Pixels
 
+UNBOUNDED_255 = 1e6  # L2: farther than any two colour images of 2200 pixels a side are apart
 _TINY = 1e-12  # keeps a zero gradient's direction zero
 
 

@@ -13,11 +13,12 @@ from typing import Any
 
 import torch
 
-from core.attacks.catalogue import FAMILIES, LEAST_LIKELY, UNBOUNDED_255
+from core.attacks.catalogue import FAMILIES, LEAST_LIKELY
 from core.attacks.family import Call, Family
 from core.attacks.gradients import Differentiable
-from core.attacks.norms import LINF, Norm
+from core.attacks.norms import LINF, UNBOUNDED_255, Norm
 from core.errors import InputError
+from core.seeds import one_each
 from core.shapes import Labels, Pixels
 from core.spec import read
 
@@ -140,10 +141,11 @@ class Attack:
         pixels: Pixels,
         labels: Labels,
         *,
-        generators: Sequence[torch.Generator],
+        generators: Sequence[torch.Generator] | None = None,
     ) -> Pixels:
         """Attack pixels through what the attacker may differentiate.
 
+        One CPU generator per image; without any, draws are new in every call.
         With a target, an image that carries the target's label stays as it is.
         """
         head, settings = parse(self.name)
@@ -155,7 +157,7 @@ class Attack:
             n_restarts=self.n_restarts,
             norm=self.norm,
             targeted=bool(target),
-            generators=generators,
+            generators=one_each(generators, len(pixels)),
             settings=settings,
         )
         run = FAMILIES[head].run
@@ -213,8 +215,8 @@ def _check_steps(head: str, attack: Attack) -> None:
 def parse_attack(
     text: str,
     *,
-    channels: int,
-    side: int,
+    channels: int | None = None,
+    side: int | None = None,
     eps_255: float | None = None,
     step_255: float | None = None,
     n_steps: int | None = None,
@@ -223,7 +225,7 @@ def parse_attack(
     """Read NAME[:SETTINGS][@EPS[xSTEPS[xRESTARTS]]], such as fgsm@2, pgd@8x50x5, cw:confidence=5.
 
     What the text leaves out is as given beside it, else as usual. BPDA alone has the budget of its
-    authors, scaled to the image.
+    authors, scaled to the image; without the image's channels and side it must be given one.
 
     Raises:
         InputError: another form, an unknown attack, or settings that it cannot have.
@@ -247,7 +249,7 @@ def parse_attack(
             f"{beside[twice[0]][1]:g}.\nHint: in the attack's text, or by a flag."
         )
     eps_255 = eps_255 if eps is None else float(eps)
-    if eps_255 is None and name.partition(":")[0] == "bpda":
+    if eps_255 is None and name.partition(":")[0] == "bpda" and channels and side:
         eps_255 = float(round(255 * BPDA_RMS * math.sqrt(channels * side**2)))
     return Attack.with_defaults(
         name,

@@ -12,6 +12,7 @@ from core.attacks.gradients import Differentiable, of_rows
 from core.attacks.kept import Kept
 from core.attacks.losses import margin
 from core.attacks.norms import LINF, Norm
+from core.seeds import one_each
 from core.shapes import Labels, PerImage, Pixels
 
 # Up to which proposal the share of pixels is the first one's by 1, 2, 4, ...: Andriushchenko et
@@ -27,26 +28,28 @@ def square(
     labels: Labels,
     *,
     eps_255: float,
-    n_queries: int,
-    share: float,
-    n_restarts: int,
-    generators: Sequence[torch.Generator],
+    n_queries: int = 5000,
+    share: float = 0.8,
+    n_restarts: int = 1,
+    generators: Sequence[torch.Generator] | None = None,
     norm: Norm = LINF,
 ) -> Pixels:
     """Random squares at the edge of the ball, each kept where it raises the margin.
 
     `share` of the pixels change at first, ever fewer later. An image stops asking once it is
     misclassified as 8-bit image within the budget; what rounding makes of a misclassified one is
-    asked beside the `n_queries`. All draws of an image come from its own CPU generator.
+    asked beside the `n_queries`. All draws of an image come from its own CPU generator, a new one
+    in every call unless given.
 
     Source: Andriushchenko et al. (2020), algorithms 1 to 3, as in AutoAttack: margin loss, 5,000
     queries, a first share of 0.8, and a schedule that is not stretched to the queries.
     """
+    own = one_each(generators, len(pixels))
     kept = Kept.start(logits_of, pixels, labels, eps_255=eps_255, norm=norm)
     for _ in range(n_restarts):
         rows = kept.right()
         if len(rows):
-            _search(kept, rows, generators, n_queries=n_queries, share=share)
+            _search(kept, rows, own, n_queries=n_queries, share=share)
     return norm.project(kept.attacked, pixels, eps_255 / 255)
 
 

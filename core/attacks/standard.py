@@ -13,6 +13,7 @@ from core.attacks.kept import Kept
 from core.attacks.losses import dlr, margin
 from core.attacks.norms import LINF, Norm
 from core.attacks.square import square
+from core.seeds import one_each
 from core.shapes import Labels, Pixels
 
 N_TARGETS, SHARE = 9, 0.8  # AutoAttack's: wrong classes of APGD-T and FAB-T; Square's first share
@@ -24,21 +25,23 @@ def standard(
     labels: Labels,
     *,
     eps_255: float,
-    n_steps: int,
-    n_queries: int,
-    n_restarts: int,
-    generators: Sequence[torch.Generator],
+    n_steps: int = 100,
+    n_queries: int = 5000,
+    n_restarts: int = 1,
+    generators: Sequence[torch.Generator] | None = None,
     norm: Norm = LINF,
 ) -> Pixels:
     """APGD on the cross-entropy, APGD-T, FAB-T and Square, in turn on the images still right.
 
     An image leaves once it is misclassified as 8-bit image within the budget. One that never is
     keeps the attempt of the largest margin; one that is so from the start stays as it is. Unlike
-    with the authors' code, an image's result does not depend on its batch. The targeted DLR loss
+    with the authors' code, an image's result does not depend on its batch, but on its own CPU
+    generator, a new one in every call unless given. The targeted DLR loss
     needs four classes: with three the plain one takes its place, with two the margin.
 
     Source: Croce and Hein (2020), section 6.
     """
+    each = one_each(generators, len(pixels))
     kept = Kept.start(logits_of, pixels, labels, eps_255=eps_255, norm=norm)
     n_classes = _offer(kept, torch.arange(len(pixels), device=pixels.device), pixels)
     common = {"eps_255": eps_255, "n_restarts": n_restarts, "norm": norm}
@@ -46,7 +49,7 @@ def standard(
         rows = kept.right()
         if not len(rows):
             break
-        own = [generators[row] for row in rows.tolist()]
+        own = [each[row] for row in rows.tolist()]
         function = of_rows(logits_of, rows)
         _offer(kept, rows, attack(function, pixels[rows], labels[rows], generators=own, **common))
     return kept.attacked

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from core.attacks.gradient_sign import ifgsm
 from core.attacks.gradients import Differentiable, preceded
+from core.seeds import one_each
 from core.shapes import Labels, Pixels
 
 
@@ -21,16 +22,25 @@ def tifgsm(
     pixels: Pixels,
     labels: Labels,
     *,
-    kernel: Tensor,
+    kernel: Tensor | None = None,
     **settings: Any,  # of `ifgsm`
 ) -> Pixels:
     """Translation-invariant FGSM: every gradient is smoothed by `kernel`, [odd side, odd side].
 
-    With one step the paper's TI-FGSM, with more its TI-BIM, with momentum its TI-MI-FGSM.
+    Unless given that is `gaussian_kernel` of `kernel_side`. Ten steps of a tenth of the budget
+    unless said else (section 4.1). With one step the paper's TI-FGSM, with more its TI-BIM, with
+    momentum its TI-MI-FGSM.
 
     Source: Dong, Pang, Su and Zhu (2019), section 3.2, equations 8 and 9.
     """
-    return ifgsm(logits_of, pixels, labels, smooth=partial(_smoothed, kernel=kernel), **settings)
+    if kernel is None:
+        kernel = gaussian_kernel(kernel_side(min(pixels.shape[-2:])))
+    smooth = partial(_smoothed, kernel=kernel)
+    return ifgsm(logits_of, pixels, labels, smooth=smooth, **_in_ten(settings))
+
+
+def _in_ten(settings: dict[str, Any]) -> dict[str, Any]:
+    return {"step_255": settings["eps_255"] / 10, "n_steps": 10} | settings
 
 
 def _smoothed(gradient: Pixels, *, kernel: Tensor) -> Pixels:
@@ -65,21 +75,23 @@ def difgsm(
     pixels: Pixels,
     labels: Labels,
     *,
-    probability: float,
-    smallest: float,
-    generators: Sequence[torch.Generator],
+    probability: float = 0.5,
+    smallest: float = 0.9,
+    generators: Sequence[torch.Generator] | None = None,
     **settings: Any,  # of `ifgsm`
 ) -> Pixels:
     """Diverse-input FGSM: every gradient is taken at a randomly shrunk and shifted image.
 
-    Each image draws for itself at each step. The paper enlarges 299 pixels to a random place in
-    330; here the image shrinks by the same share instead, so that any network can read it.
+    Each image draws for itself at each step, from its own CPU generator or, without any, a new one.
+    Ten steps of a tenth of the budget unless said else. The paper enlarges 299 pixels to a random
+    place in 330; here the image shrinks by the same share instead, so that any network can read it.
 
     Source: Xie et al. (2019), sections 3.3 and 4.1 (`probability` 0.5), DI2-FGSM; with momentum
     its M-DI2-FGSM.
     """
     change = partial(shrunk_and_shifted, probability=probability, smallest=smallest)
-    return ifgsm(preceded(logits_of, change, generators), pixels, labels, **settings)
+    moving = preceded(logits_of, change, one_each(generators, len(pixels)))
+    return ifgsm(moving, pixels, labels, **_in_ten(settings))
 
 
 def shrunk_and_shifted(

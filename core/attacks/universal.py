@@ -5,12 +5,11 @@ from torch import Tensor
 
 from core.attacks.deepfool import deepfool
 from core.attacks.gradients import Differentiable
-from core.attacks.norms import Norm
+from core.attacks.norms import UNBOUNDED_255, Norm
 from core.parts import in_parts
 from core.shapes import Change, Labels, Pixels
 
 N_STEPS, OVERSHOOT, N_CANDIDATES = 10, 0.02, 10  # of DeepFool, in the authors' code
-_UNBOUNDED_255 = 1e6
 _LARGEST = 256  # images looked at together
 
 
@@ -67,7 +66,7 @@ def universal_pass(
             n_steps=N_STEPS,
             overshoot=OVERSHOOT,
             n_candidates=N_CANDIDATES,
-            eps_255=_UNBOUNDED_255,
+            eps_255=UNBOUNDED_255,
         )
         change = norm.shorten(change + (moved - start).sum(0, keepdim=True), xi_255 / 255)
         n_moved += len(rows)

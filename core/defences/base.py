@@ -3,12 +3,14 @@
 import abc
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torchvision import tv_tensors
 
-from core.codec import Rounding, round_through, said_of
+from core.codec import Rounding, round_through
+from core.defences.images import Kind, of_any_kind
 from core.errors import InputError
 from core.shapes import Logits, Pixels
 
@@ -22,21 +24,25 @@ class Defence(nn.Module, abc.ABC):
     batch nor device changes what becomes of an image. Without generators it draws anew in every
     call, as torch's global generator says. A deterministic one ignores them.
 
+    `torch.export` takes the deterministic ones, at a fixed size of batch and image.
+
     `rounding` says what the derivative of every rounding inside is, the value being the same: the
     identity's unless said else, so that every attack goes through (BPDA), a choice of
     `core.codec.rounding.by_name`, or none at all: torch.round.
     """
 
-    def __call__(self, pixels: object, *args: Any, **how: Any) -> Tensor:
-        """As `forward`. InputError for what is no batch of floating-point pixels."""
-        if not isinstance(pixels, Tensor) or pixels.ndim != 4 or not pixels.is_floating_point():
-            raise InputError(
-                f"expected a batch of pixels [n, c, h, w], floating point in [0, 1], got "
-                f"{said_of(pixels)}.\nHint: core.codec.to_pixels(images) makes pixels of uint8 "
-                "images; TableDefence takes images of either type and any batch."
-            )
-        defended: Tensor = super().__call__(pixels, *args, **how)
-        return defended
+    def __call__(self, images: Kind, *args: Any, **how: Any) -> Kind:
+        """As `forward` for a batch of pixels; else the same kind of images out as in.
+
+        So every defence stands in a torchvision pipeline (`core.defences.images.of_any_kind` says
+        of what kinds); where samples carry labels, as `v2.Lambda(defence, PIL.Image.Image)`.
+        InputError for what is no image. A batch of pixels is taken as it is, its range unchecked.
+        """
+        run = super().__call__
+        pixels = isinstance(images, Tensor) and images.ndim == 4 and images.is_floating_point()
+        if pixels and not isinstance(images, tv_tensors.TVTensor):
+            return cast("Kind", run(images, *args, **how))
+        return of_any_kind(lambda pixels: cast("Pixels", run(pixels, *args, **how)), images)
 
     randomised = False
     quantises = False  # whether the derivative of a quantiser is asked for
@@ -87,16 +93,3 @@ class Defended(nn.Module):
             return draws[0]
         log_sum: Logits = torch.stack(draws).log_softmax(-1).logsumexp(0)
         return log_sum - math.log(self.n_draws)
-
-
-def one_each(generators: Generators, pixels: Pixels) -> Sequence[torch.Generator]:
-    """The generators, new ones where there are none; InputError where they are not one an image."""
-    if generators is None:
-        drawn = torch.randint(2**63 - 1, (len(pixels),)).tolist()
-        return [torch.Generator().manual_seed(seed) for seed in drawn]
-    if len(generators) != len(pixels):
-        raise InputError(
-            f"expected one generator per image, {len(pixels)}, got {len(generators)}.\n"
-            "Hint: core.seeds.generator(seed, image_id) makes one; without any, draws are new."
-        )
-    return generators

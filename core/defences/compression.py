@@ -8,8 +8,9 @@ from torch import Tensor
 
 from core import codec
 from core.codec import Rounding, jpeg, qtable, round_through
-from core.defences.base import Defence, Generators, one_each
+from core.defences.base import Defence, Generators
 from core.errors import InputError
+from core.seeds import one_each
 from core.shapes import Pixels, QTable
 
 Space = Literal["rgb", "ycbcr", "ycbcr420"]
@@ -96,7 +97,7 @@ class Shield(Defence):
         """One draw; whole multiples of 1/255."""
         height, width = pixels.shape[-2:]
         squares = (len(self.members), (-(-height // 8), -(-width // 8)))
-        chosen = [torch.randint(*squares, generator=g) for g in one_each(generators, pixels)]
+        chosen = [torch.randint(*squares, generator=g) for g in one_each(generators, len(pixels))]
         whole = torch.stack(chosen).repeat_interleave(8, -2).repeat_interleave(8, -1)
         place = whole[:, None, :height, :width].to(pixels.device)
         out = torch.zeros_like(pixels)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from core import codec
 from core.codec import Rounding, qtable, round_through
 from core.defences.base import Defence, Generators
-from core.defences.transform import check_images
+from core.defences.images import check_images
 from core.errors import InputError
 from core.models import Normalised, from_tensors, read_tensors, to_tensors
 from core.models.checkpoints import check_digest, write_tensors

@@ -3,8 +3,9 @@
 import torch
 
 from core.codec import Rounding, round_through
-from core.defences.base import Defence, Generators, one_each
+from core.defences.base import Defence, Generators
 from core.errors import InputError
+from core.seeds import one_each
 from core.shapes import Pixels
 
 
@@ -32,6 +33,6 @@ class GaussianNoise(Defence):
         self, pixels: Pixels, generators: Generators = None, *, rounding: Rounding = round_through
     ) -> Pixels:
         """One draw; not rounded to 8 bits."""
-        each = one_each(generators, pixels)
+        each = one_each(generators, len(pixels))
         noise = torch.stack([torch.randn(pixels.shape[1:], generator=g) for g in each])
         return (pixels + self.sigma_255 / 255 * noise.to(pixels)).clamp(0, 1)

@@ -4,8 +4,9 @@ import torch
 from torch import Tensor
 
 from core.codec import Rounding, round_through
-from core.defences.base import Defence, Generators, one_each
+from core.defences.base import Defence, Generators
 from core.errors import InputError
+from core.seeds import one_each
 from core.shapes import Pixels
 
 N_STEPS = 100
@@ -128,7 +129,7 @@ class TotalVariation(Defence):
         kept = torch.ones_like(pixels[:, :1])
         if self.randomised:
             shape = pixels.shape[-2:]
-            draws = [torch.rand(shape, generator=g) for g in one_each(generators, pixels)]
+            draws = [torch.rand(shape, generator=g) for g in one_each(generators, len(pixels))]
             kept = (torch.stack(draws)[:, None] >= self.dropped).to(pixels)
         with torch.no_grad():
             out = minimise(pixels.detach(), kept, weight=self.tv_weight / 2).clamp(0, 1)
