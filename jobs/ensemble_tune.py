@@ -85,11 +85,6 @@ class Asked(Flags):
 def ask(lab: Lab, asked: Asked) -> tuple[Ensembles, Tuning]:
     """Prepare what the flags ask for; InputError before long work where they cannot be met."""
     table = qtable.parse_defensive(asked.table)
-    if table is None:
-        raise InputError(
-            f"--table must be of the searched family, got {asked.table!r}.\n"
-            "Hint: such as k3-of16-af116, the winner of jobs/qtable_search.py."
-        )
     axes = (Axis(name, getattr(asked, name)) for name in ("sigma_255", "xi_percent", "qs_af"))
     space = Space(tuple(axes), MEMBERS if asked.membership == "optuna" else ())
     attack = lab.attack(asked.attack, eps_255=asked.eps_255)

@@ -300,6 +300,8 @@ def parse(
         usual, small = (vars(parser.parse_args(words)) for words in ([], smoke.split()))
         if not models.needs_training(options.model):
             del small["epochs"]
+        if options.data != usual["data"]:
+            del small["model"]  # one for images of the usual kind
         parser.set_defaults(**{k: v for k, v in small.items() if v != usual[k]})
         options = parser.parse_args(argv)
     return asked(**vars(options))

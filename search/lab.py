@@ -11,12 +11,14 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 import results
 from core import training
 from core.attacks import LINF, Attack, parse_attack, parse_attacks
-from core.data import Data
+from core.data import Data, near
+from core.data.folder import FolderData
 from core.defences import defence_by_name
 from core.errors import InputError
 from core.models import needs_training
@@ -31,7 +33,7 @@ from search.engine.study import CellsFailed, Study
 from search.engine.sweep import Sweeper
 from search.inputs import chains, networks, pictures
 from search.inputs.chains import Chain, ChainCell, Member
-from search.inputs.loading import Inputs, Victim
+from search.inputs.loading import Inputs, Victim, images_of
 from search.inputs.making import make, sweep_name
 from search.inputs.networks import Trained
 from search.inputs.pictures import Pictures, Threat
@@ -195,7 +197,29 @@ class Lab:
         if not needs_training(self.source.model):
             right = np.concatenate([piece.right for piece in made.pieces])
             networks.say_right(self.inputs.model, right, n_classes=len(self.data.classes))
+        if isinstance(self.data, FolderData) and not self.data.groups and not self.asked.figure:
+            self._say_alike(made)
         return made
+
+    def _say_alike(self, made: Pictures) -> None:
+        """Warn of held-out images that look like some of the search, where nobody gave groups."""
+        small, names = {}, {}
+        for split in ("search", "report"):
+            of, bank = made.of(split).pieces, Bank(self.engine.store.root)
+            names[split] = [self.data.name(split, int(i)) for piece in of for i in piece.images]
+            if not of:
+                return
+            small[split] = torch.cat(
+                [near.thumbnails(images_of(bank, piece.name).images) for piece in of]
+            )
+        pairs = near.alike(small["search"], small["report"]).tolist()
+        if pairs:
+            first, second = names["search"][pairs[0][0]], names["report"][pairs[0][1]]
+            say(
+                f"warning: {len(pairs)} held-out images look like images of the search, such as "
+                f"{second} and {first}: no independent check.\nHint: a table groups.csv in the "
+                "folder (image,group) keeps what belongs together in one split."
+            )
 
     def attack(self, text: str, *, eight_bit: bool = True, **given: Any) -> Attack:
         """The attack that a text names, on images of these data; as `parse_attack`.

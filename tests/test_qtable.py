@@ -74,7 +74,8 @@ def test_names_of_baselines():
     assert qtable.by_name("none") is None
     assert torch.equal(qtable.by_name("ijg75"), qtable.ijg(75))
     assert torch.equal(qtable.by_name("uniform16"), torch.full((8, 8), 16.0).double())
-    assert qtable.parse_defensive("ijg75") is None
+    with pytest.raises(InputError, match="of the searched family, got 'ijg75'"):
+        qtable.parse_defensive("ijg75")
 
 
 @given(table=tables, comment=st.text(st.characters(codec="utf-8")))

@@ -178,10 +178,15 @@ def parse_two_step(name: str) -> TwoStep | None:
     return Banded(mask=int(band[1:], 16), qs_of=qs_of, qs_af=qs_af)
 
 
-def parse_defensive(name: str) -> Defensive | None:
-    """The defensive table of that name, or None where the name is of another kind."""
+def parse_defensive(name: str) -> Defensive:
+    """The defensive table of that name; InputError for a name of another kind."""
     found = parse_two_step(name)
-    return found if isinstance(found, Defensive) else None
+    if not isinstance(found, Defensive):
+        raise InputError(
+            f"the table must be of the searched family, got {name!r}.\n"
+            "Hint: such as k3-of16-af116, the winner of jobs/qtable_search.py."
+        )
+    return found
 
 
 def by_name(name: str) -> QTable | None:

@@ -1,6 +1,6 @@
 """Images in folders: ImageNet, Tiny ImageNet, or one folder per class."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -35,6 +35,7 @@ class FolderData:
     seed: int
     classes: tuple[str, ...]
     held: dict[Split, Files] = field(repr=False)  # all splits but a `train` that waits to be listed
+    groups: Mapping[str, str] = field(repr=False)  # by path; empty where nobody said
     channels: int = 3
     _sizes: dict[Split, list[int]] = field(default_factory=dict, repr=False, compare=False)
 
@@ -92,12 +93,13 @@ class FolderData:
 
     @property
     def grouped_by(self) -> str:
-        """Nobody said what belongs together."""
-        return ""
+        """What the images' own table calls so; empty where there is none."""
+        return "group" if self.groups else ""
 
     def group(self, split: str, index: int) -> str:
-        """Every image is its own group."""
-        return self.name(split, index)
+        """As `groups.csv` says, else the image itself."""
+        name = self.name(split, index)
+        return self.groups.get(name, name)
 
     def _files(self, split: Split) -> Files:
         held = self.held.get(split)
@@ -116,10 +118,12 @@ def open_folder(path: str | Path, *, side: int | None = None, seed: int = 0) -> 
     ImageNet: `train/<class>/...` and `val/<class>/...`. Tiny ImageNet: `train/<class>/images/...`,
     `val/images/...` and `val/val_annotations.txt`. Or `<class>/...` alone. Where `val` exists,
     search and report are two halves of it, class by class, and `train` may be missing; else each
-    class is divided 60/20/20. A `train` or `val` that holds images beside other classes is a class.
+    class is divided 60/20/20. Where `groups.csv` lies in PATH, with the columns image (the path
+    below PATH) and group, whole groups are dealt, so that none falls into two splits. A `train` or
+    `val` that holds images beside other classes is a class.
     InputError: missing folder, no or one class, a class without images, no `val` beside `train`,
-    classes called as splits are, a side outside 8..1024; and what `LocalTree` or `RemoteTree` does
-    not take.
+    classes called as splits are, a side outside 8..1024, a table of groups that lacks an image; and
+    what `LocalTree` or `RemoteTree` does not take.
     """
     chosen = DEFAULT_SIDE if side is None else side
     if chosen not in SIDES:
@@ -137,16 +141,24 @@ def open_folder(path: str | Path, *, side: int | None = None, seed: int = 0) -> 
         )
     named = [name for name in ("train", "val") if tree.kind(name) == "a folder"]
     with_val = any(not layouts.is_class(tree, name) for name in named)
-    classes, held = (_with_val if with_val else _plain)(tree, seed)
+    classes, files, held = (_with_val if with_val else _plain)(tree)
+    groups = layouts.groups(tree, files)
+    turns: tuple[Split, ...] = ("search", "report")
+    if not with_val:
+        turns = ("train", "search", "train", "report", "train")
+    held |= _divide(files, groups, turns, seed)
     if not all(held[split].paths for split in SPLITS[1:]):
         raise InputError(
             f"expected enough images in {tree.address()} to fill search and report, found too "
             "few.\nHint: two under val/, or five in all, are the least; use more."
         )
-    return FolderData(tree=tree, side=chosen, seed=seed, classes=classes, held=held)
+    return FolderData(tree=tree, side=chosen, seed=seed, classes=classes, held=held, groups=groups)
 
 
-def _with_val(tree: Tree, seed: int) -> tuple[tuple[str, ...], dict[Split, Files]]:
+Listed = tuple[tuple[str, ...], Files, dict[Split, Files]]  # classes, what is divided, train
+
+
+def _with_val(tree: Tree) -> Listed:
     with_train = tree.kind("train") == "a folder"
     if tree.kind("val") != "a folder":
         inside = sorted(tree.inside("").items())
@@ -175,24 +187,35 @@ def _with_val(tree: Tree, seed: int) -> tuple[tuple[str, ...], dict[Split, Files
     else:
         files = layouts.files_by_class(tree, "val", classes)
     held: dict[Split, Files] = {} if with_train else {"train": Files()}
-    return classes, held | _divide(files, ("search", "report"), seed)
+    return classes, files, held
 
 
-def _plain(tree: Tree, seed: int) -> tuple[tuple[str, ...], dict[Split, Files]]:
+def _plain(tree: Tree) -> Listed:
     classes = layouts.class_names(tree, "")
     layouts.check_no_splits(tree, classes)
-    files = layouts.files_by_class(tree, "", classes)
-    return classes, _divide(files, ("train", "search", "train", "report", "train"), seed)
+    return classes, layouts.files_by_class(tree, "", classes), {}
 
 
-def _divide(files: Files, turns: tuple[Split, ...], seed: int) -> dict[Split, Files]:
-    """Deal images to splits in turn, class after class, each class in random order."""
+def _divide(
+    files: Files, groups: Mapping[str, str], turns: tuple[Split, ...], seed: int
+) -> dict[Split, Files]:
+    """Deal groups to splits in turn, class after class of first images, each in random order.
+
+    An image whose group is not known is a group.
+    """
     random = np.random.default_rng([seed, 1])
-    labels = np.asarray(files.labels)
+    names = [groups.get(path, path) for path in files.paths]
+    number = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    group = np.array([number[name] for name in names])
+    labels = np.asarray(files.labels)[np.unique(group, return_index=True)[1]]
     dealt = np.lexsort((random.random(len(labels)), labels))
     divided: dict[Split, Files] = {}
     for split in dict.fromkeys(turns):
         own = [i for i, turn in enumerate(turns) if turn == split]
         mine = dealt[np.isin(np.arange(len(dealt)) % len(turns), own)]
-        divided[split] = files.pick(random.permutation(mine).tolist())
+        place = np.full(len(labels), len(labels))
+        place[mine] = np.arange(len(mine))
+        n_images = int(np.isin(group, mine).sum())
+        images = np.argsort(place[group], kind="stable")[:n_images]
+        divided[split] = files.pick(random.permutation(images).tolist())
     return divided

@@ -1,7 +1,8 @@
 """How image folders are laid out: which files there are and what class each belongs to."""
 
+import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from core.data.tree import SUFFIXES, Tree, is_image
@@ -13,6 +14,7 @@ _SPLIT = re.compile(
     rf"|(?P<test>test|testing|tst|pred|holdout)){_AFTER}",
     re.IGNORECASE,
 )
+GROUPS = "groups.csv"  # beside the classes: the columns image, a path below the root, and group
 ANNOTATIONS, ANNOTATED = "val/val_annotations.txt", "val/images"  # Tiny ImageNet's
 
 
@@ -116,3 +118,27 @@ def annotated_files(tree: Tree, classes: Sequence[str]) -> Files:
         )
     paths = tuple(f"{ANNOTATED}/{file}" for file, _ in lines)
     return Files(paths=paths, labels=tuple(index[name] for _, name in lines))
+
+
+def groups(tree: Tree, files: Files) -> Mapping[str, str]:
+    """The group of each image, as a file `groups.csv` says; empty where there is none.
+
+    InputError for a file that is no such table, or that lacks an image.
+    """
+    if tree.kind(GROUPS) != "a file":
+        return {}
+    try:
+        table = csv.DictReader(tree.read(GROUPS).decode("utf-8-sig").splitlines(), strict=True)
+        found = {row["image"]: row["group"] for row in table}
+    except (KeyError, UnicodeDecodeError, csv.Error) as cause:
+        raise InputError(
+            f"expected a table with the columns image and group in {tree.address(GROUPS)}, found "
+            f"{cause}.\nHint: UTF-8, commas, and the names of the columns in its first line."
+        ) from cause
+    if lacking := [path for path in files.paths if not found.get(path)]:
+        raise InputError(
+            f"expected a group for each image in {tree.address(GROUPS)}, found none for "
+            f"{len(lacking)} of {len(files.paths)}, such as {lacking[0]}.\n"
+            "Hint: image is the path below the folder; an image on its own has a group of its own."
+        )
+    return found
