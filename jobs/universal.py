@@ -18,6 +18,7 @@ import torch
 from results import Answer, Picture, Rows, gallery
 from results import universal as answers
 from search import Job, Lab, Pictures, flag, flags, main
+from search.inputs.making import piece_of
 from search.measures import universal
 from search.measures.universal import MakeCell
 
@@ -65,7 +66,7 @@ def run(lab: Lab, asked: Asked) -> Answer:
     made = lab.made(universal.MADE, wanted, "universal", label="universal perturbations")
     cells = [
         cell
-        for want, change in zip(wanted, map(universal.piece_of, made), strict=True)
+        for want, change in zip(wanted, map(piece_of, made), strict=True)
         for cell in universal.cells(
             want, change, victims, [sources[want.n_images], held_out], block=asked.block
         )

@@ -186,15 +186,20 @@ def test_dropout_goes_on_where_it_was():
     assert torch.equal(whole.model[1].weight, second.model[1].weight)
 
 
-@pytest.mark.parametrize("spoil", ["missing", "shape", "foreign", "generator"])
+@pytest.mark.parametrize("spoil", ["missing", "shape", "foreign", "generator", "momentum"])
 def test_a_state_that_does_not_fit_is_refused(spoil):
-    state = noisy().state()
+    training = noisy()
+    training.epoch()
+    state = training.state()
+    noisy().restore(state)
     if spoil == "missing":
         del state["model.backbone.classifier.1.weight"]
     elif spoil == "shape":
         state["order.state"] = state["order.state"][:10]
     elif spoil == "foreign":
         del state["step.noise"]
+    elif spoil == "momentum":  # as versions called it that knew SGD alone
+        state = {name.replace("optimiser", "momentum"): held for name, held in state.items()}
     else:
         state["global.0"] = state["global.0"][:7].clone()
     with pytest.raises(InputError, match=r"state of this training[^$]*\nHint: "):

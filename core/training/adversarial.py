@@ -11,6 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim import Optimizer
 
 from core import seeds
 from core.attacks import ifgsm
@@ -62,7 +63,7 @@ class FreeStep(Step):
     change: Tensor | None = field(default=None, init=False)  # [n, c, h, w], in pixels
 
     def __call__(
-        self, model: nn.Module, optimiser: torch.optim.SGD, pixels: Pixels, labels: Labels
+        self, model: nn.Module, optimiser: Optimizer, pixels: Pixels, labels: Labels
     ) -> tuple[Tensor, Logits]:
         """`n_replays` updates; loss and logits are those of the last."""
         eps = self.eps_255 / 255

@@ -1,12 +1,13 @@
-"""The loop that every kind of training shares: epochs by SGD, to be stopped and taken up again."""
+"""The loop that every kind of training shares: epochs, to be stopped and taken up again."""
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from core.data import Data
 from core.data.batches import Batches
@@ -69,10 +70,15 @@ def check_learned(records: Sequence[EpochRecord], n_classes: int) -> None:
         )
 
 
-class Training:
-    """A network in training, in place, by SGD with Nesterov momentum and weight decay.
+def sgd(weights: Iterable[nn.Parameter]) -> Optimizer:
+    """SGD with Nesterov momentum and weight decay."""
+    return torch.optim.SGD(weights, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, nesterov=True)
 
-    `state` and `restore` carry all that decides the next epoch: weights, momentum, the step's own
+
+class Training:
+    """A network in training, in place.
+
+    `state` and `restore` carry all that decides the next epoch: weights, momenta, the step's own
     state, all generators. Training that goes on from a state gives the same bytes as training that
     never stopped: on a CPU with the same number of threads. On a GPU this holds as far as its
     kernels are deterministic (`torch.use_deterministic_algorithms`). Order, augmentation, noise and
@@ -91,10 +97,14 @@ class Training:
         shift: int = 0,
         seed: int = 0,
         device: str | torch.device = "cpu",
+        optimiser: Callable[[Iterable[nn.Parameter]], Optimizer] = sgd,
     ) -> None:
         """The seed fixes the order of the images, their augmentation, and dropout.
 
-        InputError where there are no images to train on.
+        `rate` decides the optimiser's learning rate in each step.
+
+        Raises:
+            InputError: no images to train on.
         """
         check_trainable(data)
         self.device = torch.device(device)
@@ -105,9 +115,7 @@ class Training:
         self._batches = Batches(
             data, batch_size=batch_size, shift=shift, generator=self._order, device=self.device
         )
-        self._optimiser = torch.optim.SGD(
-            model.parameters(), momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, nesterov=True
-        )
+        self._optimiser = optimiser(model.parameters())
         self._cuda = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=self._cuda):
             torch.manual_seed(seed)  # for dropout
@@ -140,9 +148,9 @@ class Training:
         for number, (pixels, labels) in enumerate(self._batches, start=first):
             for group in self._optimiser.param_groups:
                 group["lr"] = self.rate(number, n_batches)
-            loss, logits = self.step(self.model, self._optimiser, pixels, labels)
+            loss, outputs = self.step(self.model, self._optimiser, pixels, labels)
             loss_sum += loss * len(labels)
-            n_correct += (logits.argmax(1) == labels).sum()
+            n_correct += self.step.n_right(outputs, labels)
         n_images = n_batches * self._batches.batch_size
         return EpochRecord(
             epoch=epoch,
@@ -154,15 +162,15 @@ class Training:
 
     def state(self) -> State:
         """Copies on the CPU, after the last epoch."""
-        momentum = {
-            str(i): self._optimiser.state[weight]["momentum_buffer"]
+        optimiser = {
+            f"{i}.{name}": tensor
             for i, weight in enumerate(self.model.parameters())
-            if weight in self._optimiser.state
+            for name, tensor in self._optimiser.state.get(weight, {}).items()
         }
         generators = {str(i): state for i, state in enumerate(self._global)}
         parts = {
             "model": self.model.state_dict(),
-            "momentum": momentum,
+            "optimiser": optimiser,
             "step": self.step.state(),
             "global": generators,
             "order": {"state": self._order.get_state()},
@@ -197,10 +205,16 @@ class Training:
             parts.setdefault(part, {})[name] = tensor
         load_weights(self.model, parts["model"])
         weights = list(self.model.parameters())
-        for number, tensor in parts.get("momentum", {}).items():
+        for key, tensor in parts["optimiser"].items():
+            number, _, name = key.partition(".")
             weight = weights[int(number)]
-            buffer = torch.empty_like(weight).copy_(tensor.reshape(weight.shape))
-            self._optimiser.state[weight]["momentum_buffer"] = buffer
+            # A count of steps stays what it is; momenta lie in memory as their weights do.
+            held = (
+                torch.empty_like(weight).copy_(tensor.reshape(weight.shape))
+                if tensor.ndim
+                else tensor
+            )
+            self._optimiser.state[weight][name] = held
         self.step.restore(parts.get("step", {}))
         self._global = [parts["global"][str(i)] for i in range(len(self._global))]
         with torch.random.fork_rng(devices=self._cuda):

@@ -7,8 +7,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim import Optimizer
 
-from core.shapes import Labels, Logits, Pixels
+from core.shapes import Labels, Pixels
 
 State = dict[str, Tensor]
 
@@ -21,17 +22,21 @@ class Step:
     stream: ClassVar[str] = ""  # what a state calls the generator; without a name there is none
 
     def __call__(
-        self, model: nn.Module, optimiser: torch.optim.SGD, pixels: Pixels, labels: Labels
-    ) -> tuple[Tensor, Logits]:
-        """Update; the mean loss, and the logits of the batch, both before the last update."""
-        loss, logits = self.loss(model, pixels, labels)
+        self, model: nn.Module, optimiser: Optimizer, pixels: Pixels, labels: Labels
+    ) -> tuple[Tensor, Tensor]:
+        """Update; the mean loss, and the batch's outputs, both before the last update."""
+        loss, outputs = self.loss(model, pixels, labels)
         descend(optimiser, loss, clip=self.clip)
-        return loss.detach(), logits.detach()
+        return loss.detach(), outputs.detach()
 
-    def loss(self, model: nn.Module, pixels: Pixels, labels: Labels) -> tuple[Tensor, Logits]:
-        """What is minimised, differentiable, and the logits: the cross-entropy."""
+    def loss(self, model: nn.Module, pixels: Pixels, labels: Labels) -> tuple[Tensor, Tensor]:
+        """What is minimised, differentiable, and the outputs: the cross-entropy, and logits."""
         logits = model(pixels)
         return functional.cross_entropy(logits, labels), logits
+
+    def n_right(self, outputs: Tensor, labels: Labels) -> Tensor:
+        """How many of a batch the outputs get right."""
+        return (outputs.argmax(1) == labels).sum()
 
     def state(self) -> State:
         """What the next call depends on, beside its arguments: the generator."""
@@ -50,7 +55,7 @@ class PlainStep(Step):
         self.clip = clip
 
 
-def descend(optimiser: torch.optim.SGD, loss: Tensor, *, clip: float = math.inf) -> None:
+def descend(optimiser: Optimizer, loss: Tensor, *, clip: float = math.inf) -> None:
     """One update of the weights along the gradient of the loss, shortened to `clip` if longer."""
     optimiser.zero_grad()
     loss.backward()

@@ -70,6 +70,11 @@ def make(
     return [plan.rows[study.cell_id(cell)] for cell in cells]
 
 
+def piece_of(rows: schema.Table) -> str:
+    """The piece that the rows of one bank cell say was made."""
+    return str(schema.column(rows, "piece")[0])
+
+
 def sweep_name(words: Sequence[str], asked: object) -> str:
     """A name for people and folders: words, then a hash of what was asked (JSON)."""
     slug = re.sub(r"[^a-z0-9.]+", "-", "-".join(words).lower()).strip("-.")

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import platform
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -23,6 +24,7 @@ from results import schema
 from results.shown import redacted
 from search.engine.study import Made, Place, Study
 from search.engine.sweep import Sweeper
+from search.engine.unfinished import Unfinished
 from search.inputs.loading import Inputs
 from search.inputs.making import make, sweep_name
 from search.progress import say
@@ -356,25 +358,34 @@ def trained_study(source: Source) -> Study[TrainCell, Place]:
 
 
 def _train(source: Source, cell: TrainCell, place: Place) -> Made:
-    kept, found = place.kept, place.kept.read()
-    run = _begin(source, cell, place)
+    run, kept = finished(lambda: _begin(source, cell, place), cell.epochs, place, cell.recipe)
+    check_learned(run.records, len(source.open().classes))
+    assert isinstance(run.model, models.Normalised)
+    columns = _columns(run.records) | {"epoch_wall_s": [r.wall_s for r in run.records]}
+    return Made(columns, *models.to_tensors(run.model), unfinished=kept)
+
+
+def finished(
+    begin: Callable[[], Training], epochs: int, place: Place, name: str
+) -> tuple[Training, Unfinished]:
+    """Training after so many epochs, from where an earlier attempt left it; and what it keeps."""
+    kept, run = place.kept, begin()
+    found = kept.read()
     if found is not None:
         try:
             run.restore(found[0])
         except InputError as cause:
             kept.set_aside(str(cause).splitlines()[0])
-            run = _begin(source, cell, place)
-    while len(run.records) < cell.epochs:
+            run = begin()
+    while len(run.records) < epochs:
         record = run.epoch()
         kept.write(run.state(), {})
+        right = f"{record.n_correct} of {record.n_images} right, " if record.n_correct else ""
         place.say(
-            f"{cell.recipe}: epoch {record.epoch}/{cell.epochs}: loss {record.loss:.3f}, "
-            f"{record.n_correct} of {record.n_images} right, {record.wall_s:.1f} s"
+            f"{name}: epoch {record.epoch}/{epochs}: loss {record.loss:.3g}, {right}"
+            f"{record.wall_s:.1f} s"
         )
-    check_learned(run.records, len(source.open().classes))
-    assert isinstance(run.model, models.Normalised)
-    columns = _columns(run.records) | {"epoch_wall_s": [r.wall_s for r in run.records]}
-    return Made(columns, *models.to_tensors(run.model), unfinished=kept)
+    return run, kept
 
 
 def _begin(source: Source, cell: TrainCell, place: Place) -> Training:

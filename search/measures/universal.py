@@ -105,11 +105,6 @@ def _made(change: Tensor, passes: list[list[float]], kept: Unfinished | None = N
     return Made(columns, {"change": change.cpu()}, unfinished=kept)
 
 
-def piece_of(rows: schema.Table) -> str:
-    """The change that the rows of a `MakeCell` say was made."""
-    return str(schema.column(rows, "piece")[0])
-
-
 MADE = Study("universal_made", 1, MakeCell, MakeRow, _here, _make)
 
 
