@@ -337,6 +337,8 @@ def _add(
         how = {"choices": typing.get_args(kind)}
     elif kind == tuple[str, ...]:
         how |= {"nargs": "*"}
+    elif typing.get_origin(each := (*typing.get_args(kind), None)[0]) is Literal:
+        how = {"choices": typing.get_args(each), "nargs": "+"}
     group.add_argument(option, default=field.default, help=about, **how)
 
 

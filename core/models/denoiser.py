@@ -1,0 +1,62 @@
+"""A residual network from noisy images to clean ones."""
+
+from typing import Literal, get_args
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from core.errors import InputError
+from core.shapes import Pixels
+
+Skips = Literal["both", "block", "global", "none"]
+SKIPS: tuple[Skips, ...] = get_args(Skips)
+
+
+class Denoiser(nn.Module):
+    """3x3 convolutions at full size: a stem, blocks of two with batch norm, and the picture.
+
+    `skips` says which skip connections there are: around each block, from input to output (the
+    network then predicts what is to be added to the noisy image), both or none. What has a skip
+    around it begins at 0, so that its skip is all there is at first.
+
+    Source: blocks of He et al. (2016), "Deep Residual Learning for Image Recognition", 3.2, without
+    pooling; the skip to the output as in Zhang et al. (2017), "Beyond a Gaussian denoiser", 3.1;
+    beginning at 0: Goyal et al. (2017), "Accurate, Large Minibatch SGD", 5.1.
+    """
+
+    def __init__(self, *, channels: int, width: int, n_blocks: int, skips: str) -> None:
+        """InputError for unknown skips."""
+        super().__init__()
+        if skips not in SKIPS:
+            raise InputError(
+                f"expected skip connections among {', '.join(SKIPS)}, got {skips!r}.\n"
+                "Hint: both is the usual residual denoiser."
+            )
+        self.stem = nn.Conv2d(channels, width, 3, padding=1)
+        blocks = [_block(width) for _ in range(n_blocks)]
+        self.blocks = nn.ModuleList(blocks)
+        self.out = nn.Conv2d(width, channels, 3, padding=1)
+        self.around = skips in ("both", "block")
+        self.across = skips in ("both", "global")
+        for block in blocks if self.around else ():
+            nn.init.zeros_(block.get_parameter("4.weight"))
+        for weight in self.out.parameters() if self.across else ():
+            nn.init.zeros_(weight)
+
+    def forward(self, noisy: Pixels) -> Tensor:
+        """The clean images, not clipped."""
+        x = functional.relu(self.stem(noisy - 0.5))
+        for block in self.blocks:
+            x = functional.relu(x + block(x) if self.around else block(x))
+        out: Tensor = self.out(x)
+        return noisy + out if self.across else out + 0.5
+
+
+def _block(width: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(width, width, 3, padding=1, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(),
+        nn.Conv2d(width, width, 3, padding=1, bias=False),
+        nn.BatchNorm2d(width),
+    )
