@@ -18,7 +18,7 @@ Last answer, digits, FGSM 8/255: k 3, QS_AF 116 (held out: 84.0 to 96.5 %, benig
 from dataclasses import dataclass, replace
 
 from core.codec import qtable
-from results import Answer
+from results import Answer, summary
 from results import frequency as deviations
 from results.tables.answer import table_answer
 from results.tables.winner import BASELINES
@@ -70,6 +70,8 @@ def run(lab: Lab, asked: Asked) -> Answer:
     attack, sweep = question.attack, question.sweep
     plan, tally = question.plan()
     rows = lab.grouped(lab.run(SEARCH, plan, sweep, label="table search"))
+    if not asked.best_first:  # whose plan is told of every cell
+        tally.recount(summary(rows))
     winner, report, export = tally.leader(), None, ""
     if winner is not None:
         names = [*BASELINES, winner.name]

@@ -125,8 +125,12 @@ class Root:
 
     def sizes(self, folder: str) -> dict[str, int]:
         """Files directly in a folder, by name, with their bytes; empty where there is none."""
+        return {name: size for name, (size, _) in self.stamps(folder).items()}
+
+    def stamps(self, folder: str) -> dict[str, tuple[int, int | None]]:
+        """As `sizes`, each with its time of last change in ns; None where the store tells none."""
         infos = self._in(folder)
-        files = {i.base_name: i.size for i in infos if i.type == fs.FileType.File}
+        files = {i.base_name: (i.size, i.mtime_ns) for i in infos if i.type == fs.FileType.File}
         # Names that begin with a dot are those of files still being written.
         return {name: files[name] for name in sorted(files) if not name.startswith(".")}
 

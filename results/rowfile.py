@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from results.files import Root
+from results.verified import forget_verified
 
 COMPACT = "compact-"  # files of many cells; every other file is one cell's
 COMPACTING = "_compacting.parquet"  # pandas and pyarrow pass over names that begin with _
@@ -81,10 +82,12 @@ def check_place(rows: pa.Table, name: str, study: str) -> None:
 
 def read_rows(root: Root, name: str, study: str, columns: Sequence[str] | None = None) -> pa.Table:
     """The rows of one file of a study, or some of their columns; DamagedError names the file."""
+    folder, _, own_name = name.rpartition("/")
     try:
         rows = decoded(root.read(name), columns)
-        check_place(rows, name.rpartition("/")[2], study)
+        check_place(rows, own_name, study)
     except ValueError as error:
+        forget_verified(root, folder)
         raise DamagedError(root, name, str(error)) from error
     return rows
 

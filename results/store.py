@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from results.files import Root
 from results.rowfile import COMPACT, COMPACTING, check_place, decoded, encoded, read_rows, row_files
+from results.verified import Checked
 
 _ID = 20  # hexadecimal digits of a cell's id
 _CELL_FILE = re.compile(rf"[0-9a-f]{{{_ID}}}\.parquet")
@@ -41,6 +42,7 @@ class Found:
     """What `Store.cells` met on its way."""
 
     n_cells: int = 0
+    checked: dict[str, Checked] = field(default_factory=dict)  # cells with a file of their own
     set_aside: list[SetAside] = field(default_factory=list)
 
 
@@ -85,7 +87,8 @@ class Store:
         self._finish_compaction(study, sweep)
         seen: set[str] = set()
         folder = self.folder(study, sweep)
-        for name in sorted(self.root.sizes(folder), key=lambda n: not n.startswith(COMPACT)):
+        there = self.root.stamps(folder)
+        for name in sorted(there, key=lambda n: not n.startswith(COMPACT)):
             if only is not None and _CELL_FILE.fullmatch(name) and name[:_ID] not in only:
                 continue
             try:
@@ -98,7 +101,10 @@ class Store:
             except ValueError as error:
                 found.set_aside.append(self.set_aside(study, sweep, name, str(error)))
                 continue
+            size, changed_at = there[name]
             for cell_id, part in parts:
+                if name == f"{cell_id}.parquet" and size == len(data) and changed_at is not None:
+                    found.checked[cell_id] = (size, changed_at, len(part))
                 if cell_id not in seen:  # else a kill between compacting and deleting
                     seen.add(cell_id)
                     found.n_cells += 1
@@ -200,7 +206,7 @@ class Store:
         found = []
         for study in self.root.folders("sweeps"):
             for name in self.root.sizes(f"sweeps/{study}"):
-                with contextlib.suppress(ValueError, FileNotFoundError):
+                with contextlib.suppress(ValueError, RecursionError, FileNotFoundError):
                     state = json.loads(self.root.read(f"sweeps/{study}/{name}"))
                     if isinstance(state, dict) and set(_STATE) <= set(state):
                         whole = state.pop(_DIGEST, None)  # not in those of earlier versions

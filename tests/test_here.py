@@ -1,15 +1,19 @@
 """Sweeps in one process, without Ray: rows, failures, interruptions, files of the bank."""
 
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from studies import SQUARES, TWOS, Cell, evaluate
 
+import results
 from core.digests import digest
 from core.errors import InputError
 from results import schema
 from results.files import Root
+from results.rowfile import DamagedError
 from results.store import Found, Store
 from search.engine.bank import Bank
 from search.engine.here import Here
@@ -158,3 +162,120 @@ def test_what_is_kept_of_unfinished_work_has_the_digest_that_it_always_had(store
     arrays = [tensors[name].numpy() for name in ("a", "b")]
     ours = Unfinished(Bank(store.root), "c1", print)._digest(tensors, "{}")
     assert ours == digest("c1", "{}", ["a", "b"], arrays=arrays)
+
+
+def many(n=70):
+    return [Cell(number=n) for n in range(n)]
+
+
+def file_of(store, cell):
+    return f"{store.folder('squares', 'w')}/{SQUARES.cell_id(cell)}.parquet"
+
+
+@pytest.fixture
+def read(monkeypatch):
+    """Which files of rows are read from now on."""
+    names, before = [], Root.read
+    monkeypatch.setattr(Root, "read", lambda root, name: names.append(name) or before(root, name))
+    return lambda: [name for name in names if name.endswith(".parquet")]
+
+
+@pytest.mark.parametrize("how", ["written", "read"])
+def test_a_sweep_that_is_stored_whole_is_known_by_one_listing(store, how, read):
+    sweep(store, many())
+    if how == "read":
+        (note,) = store.root.sizes("verified/study=squares")
+        store.root.delete(f"verified/study=squares/{note}")
+        assert sweep(store, many()).n_stored == 70
+        assert len(read()) == 70
+    n_before = len(read())
+    again = sweep(store, [*many(), Cell(number=99)])
+    assert (again.n_stored, again.n_run) == (70, 1)
+    assert len(read()) == n_before
+
+
+def test_whoever_watches_every_cell_is_told_of_every_cell(store):
+    sweep(store, many())
+    told, shown = [], []
+    Here(store).sweep(SQUARES, Grid(SQUARES.cell_id, many(), watch=told.append), "w", label="x")
+    assert len(told) == 70
+    for cells, n_told in ((many(), 0), (many(71), 71)):
+        plan = Grid(SQUARES.cell_id, cells, watch=shown.append, best=str)
+        Here(store).sweep(SQUARES, plan, "w", label="x")
+        assert len(shown) == n_told
+
+
+@pytest.mark.parametrize("how", ["torn", "touched", "gone", "other rows", "other version"])
+def test_a_file_that_is_no_more_what_was_checked_is_read(store, how, read):
+    sweep(store, many())
+    name, study = file_of(store, many()[3]), SQUARES
+    n_read = 1
+    if how == "torn":
+        store.root.write(name, store.root.read(name)[:-20])
+    elif how == "touched":
+        os.utime(store.root.within(name), (1, 1))
+    elif how == "gone":
+        store.root.delete(name)
+        n_read = 0
+    elif how == "other rows":
+        study = replace(SQUARES, n_rows=lambda cell: 3 + (cell.number == 3))
+    else:
+        study, n_read = replace(SQUARES, version=2), 0
+    n_before, n_lost = len(read()), {"other version": 70, "touched": 0}.get(how, 1)
+    again = sweep(store, many(), study)
+    assert (again.n_stored, again.n_run + len(again.failed)) == (70 - n_lost, n_lost)
+    assert len(read()) - n_before == n_read
+
+
+@pytest.mark.parametrize("how", ["torn", "flipped", "of another sweep", "of another kind", "deep"])
+def test_a_note_of_what_was_checked_that_is_no_such_note_costs_a_reading(store, how, read):
+    sweep(store, many())
+    name = "verified/study=squares/sweep=w.json"
+    whole = store.root.read(name)
+    if how == "of another sweep":
+        Here(store).sweep(SQUARES, Grid(SQUARES.cell_id, many()), "v", label="other")
+        whole = store.root.read("verified/study=squares/sweep=v.json")
+    else:
+        wrong = {
+            "torn": whole[:-9],
+            "flipped": whole.replace(b": [", b": [1", 1),
+            "deep": b"[" * 9999,
+        }
+        whole = wrong.get(how, b'{"files": [], "digest": ""}')
+    store.root.write(name, whole)
+    assert sweep(store, many()).n_stored == 70
+    assert len(read()) == 70
+
+
+def test_a_note_that_lies_is_dropped_by_whoever_reads_the_rows_and_the_next_run_mends(store):
+    sweep(store, many())
+    name = file_of(store, many()[3])
+    path = Path(store.root.within(name))
+    changed_at = path.stat().st_mtime_ns
+    whole = store.root.read(name)
+    store.root.write(name, whole[:50] + b"?" + whole[51:])
+    os.utime(path, ns=(changed_at, changed_at))
+    assert sweep(store, many()).n_run == 0
+    with pytest.raises(DamagedError, match="run the sweep's command again"):
+        results.load("squares", store=store.root)
+    assert sweep(store, many()).n_run == 1
+    assert len(results.load("squares", store=store.root)) == 210
+
+
+def test_a_store_that_takes_no_note_is_read(store, monkeypatch, read):
+    write = Root.write
+
+    def readonly(root, name, data):
+        if name.startswith("verified/"):
+            raise PermissionError(13, "Permission denied", name)
+        write(root, name, data)
+
+    monkeypatch.setattr(Root, "write", readonly)
+    for n_stored in (0, 70):
+        assert sweep(store, many()).n_stored == n_stored
+    assert len(read()) == 70
+
+
+def test_small_sweeps_leave_no_note(store):
+    sweep(store, many(9))
+    assert store.root.folders("verified") == []

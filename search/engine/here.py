@@ -41,7 +41,7 @@ class Here(Sweeper):
                     sweep.failed(cell, result.reason)
                 else:
                     cell_id = sweep.study.cell_id(cell)
-                    sweep.write(cell_id, result.data)
+                    sweep.write(cell_id, result)
                     sweep.stored(cell_id, result.digest)
                 sweep.note_when_due()
                 cell = sweep.plan.ask()

@@ -26,6 +26,9 @@ class Plan(Protocol):
         False where the plan has no use for such a cell: it is no part of this sweep.
         """
 
+    def unread(self, cell_ids: Collection[str]) -> Collection[str]:
+        """Those of these cells, stored and known to be whole, that are done without a digest."""
+
     def waiting(self, cell_id: str) -> Any | None:
         """The cell of that id where it waits to be handed out, None where that is not known."""
 
@@ -43,13 +46,16 @@ class Grid:
         cell_id: Callable[[Any], str],
         cells: Iterable[Any],
         *,
-        watch: Callable[[Digest], None] = lambda _: None,
-        best: Callable[[], str] = lambda: "",
+        watch: Callable[[Digest], None] | None = None,
+        best: Callable[[], str] | None = None,
     ) -> None:
-        """`watch` sees the digest of every cell; `best` words the answer so far."""
+        """`watch` sees the digest of every cell.
+
+        With `best`, which words the answer so far, it does so where a cell is still to be run.
+        """
         self._waiting = OrderedDict((cell_id(cell), cell) for cell in cells)
         self.cell_ids: Collection[str] | None = frozenset(self._waiting)
-        self._watch, self.best = watch, best
+        self._watch, self._words = watch, best
         self.n_cells: int | None = len(self._waiting)
 
     def ask(self) -> Any | None:
@@ -61,9 +67,22 @@ class Grid:
         if cell_id not in (self.cell_ids or ()):
             return False
         self._waiting.pop(cell_id, None)
-        if digest is not None:
+        if digest is not None and self._watch is not None:
             self._watch(digest)
         return True
+
+    def unread(self, cell_ids: Collection[str]) -> Collection[str]:
+        """All of them, unless somebody watches; then all or none, where it is for `best` alone."""
+        taken = self._waiting.keys() & cell_ids
+        if self._watch is not None and (self._words is None or len(taken) < len(self._waiting)):
+            return ()
+        for cell_id in taken:
+            del self._waiting[cell_id]
+        return taken
+
+    def best(self) -> str:
+        """What the `best` that was given says."""
+        return self._words() if self._words is not None else ""
 
     def waiting(self, cell_id: str) -> Any | None:
         """The cell of that id, until it is handed out or told."""

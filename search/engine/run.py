@@ -157,5 +157,5 @@ class Run:
             if isinstance(result, Failed):
                 self.sweep.failed(cell, result.reason)
             else:
-                future = self.writers.submit(self.sweep.write, cell_id, result.data)
+                future = self.writers.submit(self.sweep.write, cell_id, result)
                 self.writing[future] = (cell_id, result.digest)

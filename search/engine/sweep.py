@@ -5,16 +5,21 @@ at any moment goes on where it was. `Engine` runs cells as Ray tasks, `Here` in 
 """
 
 import abc
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from core.errors import InputError
 from results.shown import scrubbed
 from results.store import Found, Store
+from results.verified import Checked, note_verified, verified
 from search.engine.plan import Plan
 from search.engine.record import Record
 from search.engine.study import NotStoredError, Outcome, Study
+from search.engine.task import Done
 from search.progress import Progress, duration, say
+
+_MANY = 64  # files whose reading is worth sparing
 
 
 class Sweeper(abc.ABC):
@@ -59,6 +64,7 @@ class Sweeper(abc.ABC):
         finally:
             sweep.progress.close()
             sweep.note(ended)
+            sweep.note_written()
         say(
             f"{label}: {outcome.n_run} cells run in {duration(sweep.progress.wall_s)}, "
             f"{outcome.n_stored} were stored before, {len(outcome.failed)} failed"
@@ -92,19 +98,62 @@ class Sweep:
     progress: Progress = field(init=False)
     n_nodes: int = 1
     compared: dict[str, int] = field(default_factory=dict)  # rows, with the driver's CPU
+    checked: dict[str, Checked] = field(default_factory=dict)  # cells stored whole, for certain
+    written: dict[str, tuple[int, int]] = field(default_factory=dict)  # cell -> bytes and rows
 
     def tell_stored(self) -> None:
-        """Tell the plan what is stored, and the user what could not be used."""
-        found, study, name = Found(), self.study, self.outcome.sweep
-        how: dict[str, Any] = {"version": study.version, "only": self.plan.cell_ids}
-        how |= {"n_rows": self._n_rows}
+        """Tell the plan what is stored, and the user what could not be used.
+
+        Files that stand as they were checked before are read where the plan has a use for that.
+        """
+        found, study, name, only = Found(), self.study, self.outcome.sweep, self.plan.cell_ids
+        unread: Collection[str] = ()
+        if only is not None and len(only) >= _MANY:
+            self.checked = verified(self.store.root, self._folder, self._kind)
+            whole = {
+                cell_id
+                for cell_id, (*_, n_rows) in self.checked.items()
+                if self._n_rows(cell_id) in (None, n_rows)
+            }
+            unread = self.plan.unread(whole)
+            only = frozenset(only).difference(unread)
+            self.outcome.n_stored += len(unread)
+        how: dict[str, Any] = {"version": study.version, "only": only, "n_rows": self._n_rows}
         for cell_id, rows in self.store.cells(study.name, name, study.schema(), found, **how):
-            self.outcome.n_stored += self.plan.tell(cell_id, study.digest(rows))
+            if cell_id not in unread:  # a compacted file has all
+                self.outcome.n_stored += self.plan.tell(cell_id, study.digest(rows))
+        self._note_checked(found.checked)
         for aside in found.set_aside:
             say(
                 f"warning: {aside.name} cannot be used ({aside.reason}); moved to "
                 f"{aside.moved_to}, its cell is computed again"
             )
+
+    @property
+    def _folder(self) -> str:
+        return self.store.folder(self.study.name, self.outcome.sweep)
+
+    @property
+    def _kind(self) -> str:
+        """What a file of this sweep must be: the study's version and columns."""
+        return f"{self.study.version} {self.study.schema().to_string()}"
+
+    def _note_checked(self, fresh: Mapping[str, Checked]) -> None:
+        """Have a later run know what this one has checked, where that spares it much."""
+        if len(fresh.keys() - self.checked.keys()) >= _MANY:
+            self.checked |= fresh
+            note_verified(self.store.root, self._folder, self._kind, self.checked)
+
+    def note_written(self) -> None:
+        """As `_note_checked`, of what this run has written."""
+        if len(self.written) < _MANY:
+            return
+        fresh = {}
+        for name, (size, changed_at) in self.store.root.stamps(self._folder).items():
+            n_bytes, n_rows = self.written.get(name.removesuffix(".parquet"), (-1, 0))
+            if size == n_bytes and changed_at is not None:
+                fresh[name.removesuffix(".parquet")] = (size, changed_at, n_rows)
+        self._note_checked(fresh)
 
     def _n_rows(self, cell_id: str) -> int | None:
         """How many rows a cell must have that the plan waits for."""
@@ -127,10 +176,11 @@ class Sweep:
         self.plan.tell(cell_id, None)
         self.progress.cell(failed=True, best=self.plan.best)
 
-    def write(self, cell_id: str, data: bytes) -> None:
+    def write(self, cell_id: str, done: Done) -> None:
         """Store a cell's rows. InputError says what a user can do where they cannot be stored."""
         try:
-            self.store.write_encoded(self.study.name, self.outcome.sweep, cell_id, data)
+            self.store.write_encoded(self.study.name, self.outcome.sweep, cell_id, done.data)
+            self.written[cell_id] = (len(done.data), done.n_rows)
         except OSError as error:
             n_stored = self.outcome.n_stored + self.outcome.n_run
             raise InputError(

@@ -39,6 +39,7 @@ class Done:
 
     data: bytes
     digest: Any
+    n_rows: int
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def run_cell(task: Task, cell: Any) -> Done | Failed:
     settle_arithmetic()
     try:
         rows = evaluate_cell(task.study, cell, task.store, commit=task.commit, **where)
-        return Done(encoded(rows), task.study.digest(rows))
+        return Done(encoded(rows), task.study.digest(rows), rows.num_rows)
     except Exception as error:  # noqa: BLE001 - whatever it is, the driver names cell and reason
         return Failed(reason_of(error))
 

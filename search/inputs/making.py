@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from core.errors import InputError
@@ -40,6 +40,10 @@ class Found(Grid):
                 return False
             self.rows[cell_id] = rows
         return super().tell(cell_id, rows)
+
+    def unread(self, _: Collection[str]) -> tuple[()]:
+        """None: rows name the pieces."""
+        return ()
 
 
 def make(

@@ -161,6 +161,10 @@ class BestFirst:
                 progress.next_block[subject] += 1
         return True
 
+    def unread(self, _: Collection[str]) -> tuple[()]:
+        """None: every digest bounds a table."""
+        return ()
+
     def waiting(self, _: str) -> None:
         """Not known: cells are made when they are asked for."""
         return

@@ -102,6 +102,13 @@ class Tally:
                 counts.n_adversarial += int(cell.n_images[i])
                 counts.n_defended += int(cell.n_right[i])
 
+    def recount(self, lines: Any) -> None:
+        """Count anew from lines of `results.summary`, of tables that are measured completely."""
+        for line in lines.itertuples():
+            n_lost = line.n_benign_right_undefended - line.n_benign_right
+            counted = Counts(line.n_benign, n_lost, line.n_adv, line.n_adv_right)
+            self.counts[line.table] = counted
+
     def allows(self, n_lost: int) -> bool:
         """Whether losing so many benign images stays below the limit, in whole images."""
         return 100 * n_lost < self.max_decline_points * self.n_benign
