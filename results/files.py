@@ -5,6 +5,7 @@ into place; an object store's upload becomes visible only when it is complete.
 """
 
 import contextlib
+import errno
 import os
 import re
 import secrets
@@ -24,6 +25,12 @@ _LEFT_S = 86_400.0  # nobody writes one file for a day
 _LOST = re.compile(
     r"([a-z][a-z0-9+.-]+):/(?!/)|(s3a?|gcs|gs|az|abfss?|hdfs|https?|file):(?!//)", re.IGNORECASE
 )
+
+
+def denied(error: OSError) -> bool:
+    """Whether a store refused what was to be written: it is read-only, or somebody else's."""
+    refused = isinstance(error, PermissionError) or error.errno == errno.EROFS
+    return refused or "ACCESS_DENIED" in str(error)  # as Arrow words what S3 and GCS say
 
 
 def _meant(lost: re.Match[str], uri: str) -> str:

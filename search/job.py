@@ -12,7 +12,7 @@ from typing import Any
 
 from core.errors import InputError
 from results import Answer, publish
-from results.files import Root
+from results.files import Root, denied
 from results.query import STORE_VARIABLE, default_store
 from results.shown import forgiving, remember, scrubbed, show
 from results.store import Store
@@ -113,6 +113,10 @@ def _answer(job: Job, asked: flags.Flags, store: Store) -> int:
     try:
         for what, where in publish(store, *lab.swept, answer):
             lines += [] if asked.throwaway else [f"{what:>10}  {where}"]
+    except OSError as error:
+        if not (asked.figure and denied(error)):
+            raise
+        lines += [f"note: {store.root.uri} takes no files, so the answer's are not written"]
     finally:
         lines += [f"{n} failed and is not tried again: {why}" for n, why in answer.failed.items()]
         show("\n".join(lines))

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import jinja2
 
+from results.files import denied
 from results.page.contents import sweeps
 from results.store import Store
 
@@ -25,7 +26,7 @@ _PAGE = "report.html"
 def write_report(store: Store, out: Path | None) -> str:
     """Write the page of a store to a file, `report.html` in its folder unless given; where it is.
 
-    ValueError where the store holds no rows, or is no folder and no file is given.
+    ValueError where the store holds no rows, or no file is given and it is no folder or read-only.
     """
     if out is None and not store.root.is_local:
         raise ValueError(
@@ -33,7 +34,12 @@ def write_report(store: Store, out: Path | None) -> str:
         )
     data = page(store, _progress)
     if out is None:
-        return store.put(_PAGE, data)
+        try:
+            return store.put(_PAGE, data)
+        except OSError as error:
+            if not denied(error):
+                raise
+            raise ValueError(f"{store.root.uri} takes no files.\nHint: --out {_PAGE}") from error
     out.write_bytes(data)
     return str(out)
 
