@@ -30,9 +30,9 @@ class Row:
     image: int
     label: int
     layer: int  # from 1
-    channel: int
+    channel: int  # from 0
     n_positive: int  # of n_places
-    n_places: int
+    n_places: int  # of the channel
     piece: str
     piece_bytes: int
 

@@ -29,8 +29,8 @@ class TrainCell:
     run: int = 0  # training of its own: other first weights, order and noise
     sigma: float  # of the noise, pixels in [0, 1]
     skips: str = ""  # one of core.models.denoiser.SKIPS
-    width: int = 0
-    n_blocks: int = 0
+    width: int = 0  # channels of the network
+    n_blocks: int = 0  # of the network
     epochs: int = 0
 
 
@@ -65,7 +65,7 @@ class Row:
 
     image: int
     sse: float  # sum of squared errors, pixels in [0, 1]
-    n_values: int
+    n_values: int  # of the image: pixels times channels
     piece: str
     piece_bytes: int
 
