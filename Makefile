@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 KILLS := 200
 
-.PHONY: help ready demo test check bench gpu soak commands mutations kills faults push lock system clean
+.PHONY: help ready demo test check bench docs gpu soak commands mutations kills faults push lock system clean
 
 help:  ## list what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 10
@@ -29,6 +29,10 @@ bench: $(READY)  ## every performance claim, each a ratio measured in one run
 	missed=""; for claim in benchmarks/*.py; do echo "== $$claim"; \
 	  $(BIN)/python $$claim || missed="$$missed $$claim"; done; \
 	  test -z "$$missed" || { echo "missed:$$missed"; exit 1; }
+
+docs: $(READY)  ## the reference of every module from its docstrings: build/api/index.html
+	$(BIN)/pdoc --docformat google -o build/api qtable_sweeps.models qtable_sweeps.rows core results search jobs \
+	  '!core.defence' '!core.ensemble'
 
 gpu: $(READY)  ## a card's first hour: predictions beside measurements, written to benchmarks/results
 	$(BIN)/python benchmarks/first_hour.py cuda
@@ -59,9 +63,9 @@ lock: $(READY)  ## pin every version and hash anew
 	  --extra postgresql --extra dashboard --universal \
 	  --python-version 3.11 --generate-hashes --no-header --quiet --upgrade -o requirements.lock
 
-system:  ## Debian's packages that some tests need: ssh hosts, tmux, a PostgreSQL server, a browser
+system:  ## Debian's packages that some tests need: ssh hosts, tmux, a PostgreSQL server, a browser, Slurm
 	apt-get update -qq && apt-get install -qq -y --no-install-recommends \
-	  openssh-server rsync iproute2 tmux postgresql chromium
+	  openssh-server rsync iproute2 tmux postgresql chromium slurmctld slurmd slurm-client
 
 clean:  ## remove what make made, but no results
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
