@@ -32,7 +32,7 @@ class Asked(flags.Flags):
     """The study's own flags."""
 
     model: str = flag("mnist_cnn", "that is looked into: mnist_cnn or mnist_cnn_bn", "NAME")
-    runs: int = flag(4, "trainings of each network", parse=flags.between(3, 1000, int))
+    runs: int = flag(3, "trainings of each network", parse=flags.between(3, 1000, int))
     patch: int = flag(7, "side of the patch, in pixels", "PX")
     stride: int = flag(2, "from place to place", "PX")
     fills_255: tuple[float, ...] = flag((0.0, GRAY), "levels of the patch, such as 0,128", "LEVELS")

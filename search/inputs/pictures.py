@@ -83,6 +83,16 @@ class Pictures:
         """Those of one split."""
         return replace(self, pieces=tuple(p for p in self.pieces if p.split == split))
 
+    def firsts(self) -> list[tuple[int, Piece, int]]:
+        """The first image of each class there is: its label, its piece and its place there."""
+        found: dict[int, tuple[int, Piece, int]] = {}
+        for piece in self.pieces:
+            labels = zip(piece.labels.tolist(), piece.images.tolist(), strict=True)
+            for place, (label, image) in enumerate(labels):
+                if label not in found or image < found[label][0]:
+                    found[label] = (image, piece, place)
+        return [(label, *found[label][1:]) for label in sorted(found)]
+
 
 @dataclass(frozen=True)
 class Threat:

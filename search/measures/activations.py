@@ -64,13 +64,5 @@ STUDY = Study("activations", 1, Cell, Row, _load, _evaluate)
 
 def cells(inputs: loading.Inputs, weights: str, benign: Pictures) -> Iterator[Cell]:
     """The first image of each class."""
-    places = [
-        (int(label), int(image), piece.name, place)
-        for piece in benign.pieces
-        for place, (label, image) in enumerate(zip(piece.labels, piece.images, strict=True))
-    ]
-    seen = set[int]()
-    for label, _, piece, place in sorted(places):
-        if label not in seen:
-            seen.add(label)
-            yield Cell(**inputs.fields(), weights=weights, images=piece, place=place)
+    for _, piece, place in benign.firsts():
+        yield Cell(**inputs.fields(), weights=weights, images=piece.name, place=place)
