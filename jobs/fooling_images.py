@@ -11,6 +11,7 @@ shown to another network too. Beside the plain network one that was trained adve
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -94,7 +95,7 @@ def run(lab: Lab, asked: Asked) -> Answer:
     return Answer(text=text, frames={"images": lines, "nearest": near}, figures=figures)
 
 
-def picture(lab: Lab, line: Rows, classes: tuple[str, ...]) -> Picture:
+def picture(lab: Lab, line: Any, classes: tuple[str, ...]) -> Picture:
     """One image of a row."""
     image = lab.tensors(line["piece"])["images"][line["place"]].numpy()
     return Picture(image, f"p {line['p']:.2f}; other: {classes[line['judged']]}")
@@ -102,15 +103,14 @@ def picture(lab: Lab, line: Rows, classes: tuple[str, ...]) -> Picture:
 
 def pairs(lab: Lab, near: Rows, benign: Pictures) -> list[list[Picture]]:
     """A row for each source, its own image where the target is its own class."""
-    found = near.set_index(["source", "target"])
     shown = []
     for source, piece, place in benign.firsts():
         own = lab.tensors(piece.name)["images"][place].numpy()
         line = [Picture(np.full_like(own, 96)) for _ in lab.data.classes]
         line[source] = Picture(own, "image")
-        for target, at in found.loc[[source]].iterrows() if source in found.index else ():
+        for _, at in near[near["source"] == source].iterrows():
             image = lab.tensors(at["piece"])["images"][at["place"]].numpy()
-            line[target[1]] = Picture(image, f"{at['psnr_db']:.0f} dB, p {at['p']:.2f}")
+            line[at["target"]] = Picture(image, f"{at['psnr_db']:.0f} dB, p {at['p']:.2f}")
         shown.append(line)
     return shown
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from core import codec, seeds
 from core.ascent import ascend
+from core.models import Normalised
 from search.engine.study import Made, Place, Study
 from search.inputs import loading
 from search.inputs.pictures import Pictures
@@ -53,7 +54,7 @@ Loaded = tuple[Tensor | None, Tensor, nn.Module, nn.Module, str]  # images and l
 
 
 def _load(cell: Cell, place: Place) -> Loaded:
-    networks = (
+    network, judge = (
         loading.classifier_of(place.bank, piece, place.device, "fp32")
         for piece in (cell.weights, cell.judge)
     )
@@ -61,12 +62,13 @@ def _load(cell: Cell, place: Place) -> Loaded:
     parts = [loading.images_of(place.bank, piece).part(i, 1, "cpu") for piece, i in pairs]
     labels = torch.cat([torch.zeros(0, dtype=torch.int64), *(part.labels for part in parts)])
     images = torch.cat([part.images for part in parts]) if parts else None
-    return images, labels, *networks, place.device
+    return images, labels, network, judge, place.device
 
 
 def _evaluate(cell: Cell, loaded: Loaded) -> Made:
     images, labels, network, judge, device = loaded
-    shape = (1, _channels(network), cell.side, cell.side)
+    assert isinstance(network, Normalised)
+    shape = (1, network.blueprint.channels, cell.side, cell.side)
     noise = [
         torch.rand(shape, generator=seeds.generator(cell.seed, "fooling", start))
         for start in range(cell.n_starts)
@@ -108,11 +110,6 @@ def _evaluate(cell: Cell, loaded: Loaded) -> Made:
     return Made(numbers, {"images": levels.cpu(), "logits": made.logits.T.contiguous().cpu()})
 
 
-def _channels(network: nn.Module) -> int:
-    channels: int = network.blueprint.channels
-    return channels
-
-
 STUDY = Study("fooling_images", 1, Cell, Row, _load, _evaluate)
 
 
@@ -141,7 +138,7 @@ def cells(
                 judge=judge,
                 images=() if beta is None else pieces,
                 places=() if beta is None else places,
-                beta=beta or 0.0,
+                beta=float(beta or 0),
                 n_starts=n_starts if beta is None else 1,
                 n_steps=n_steps,
                 step=step,
