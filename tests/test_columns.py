@@ -77,6 +77,7 @@ KINDS = {  # what a row is; the studies, the module, its cell and row
     ),
     "one channel of one layer": (("activations",), "measures.activations", "Cell", "Row"),
     "one image of occlusion maps": (("occlusion",), "measures.occlusion", "Cell", "Row"),
+    "one image made for a class": (("fooling_images",), "measures.fooling", "Cell", "Row"),
     "one epoch of a denoiser": (("denoiser",), "measures.denoised", "TrainCell", "TrainRow"),
     "one image, noisy or denoised": (("denoise",), "measures.denoised", "Cell", "Row"),
     "bank: one epoch of a classifier's training": (

@@ -26,9 +26,9 @@ class Cell(loading.Inputs):
     images: tuple[str, ...]  # pieces, of one image of each class; of none, they are held near none
     places: tuple[int, ...]  # in them
     beta: float  # weight of the mean squared distance from the image
-    n_starts: int
-    n_steps: int
-    step: float
+    n_starts: int  # from noise, for each
+    n_steps: int  # of the ascent
+    step: float  # size of one, along the gradient
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,13 +36,13 @@ class Row:
     """One image, rounded to 8 bits; it is the row's in the piece, as are its `logits` by step."""
 
     source: int  # class of the image that it is held near; -1: none
-    target: int
-    start: int
-    predicted: int
+    target: int  # class
+    start: int  # from 0
+    predicted: int  # class
     judged: int  # by the other network
     p: float  # of the target
     first_logit: float  # of the target, at the noise
-    logit: float
+    logit: float  # of the target, at the end
     n_rising: int  # steps, of n_steps - 1, after which the logit was higher
     sse: float  # squared distance from the source, pixels in [0, 1]; 0 where there is none
     n_values: int  # of an image
