@@ -136,6 +136,7 @@ SEARCH = ("", "doctr", "doctor --gpus", "doctor --gpus 1.5", "doctor --gpus -1",
 
 LEGITIMATE = (  # what may run, and why
     (r"results list --store /(dev|proc)/", "a store that is not there yet has no sweeps"),
+    (r"universal .*--together 1-300$", "more at a time than there are images: all of them"),
 )
 
 
