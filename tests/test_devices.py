@@ -23,9 +23,9 @@ FRONTS = ("none", "k3-of16-af116", "jpeg75", "fd", "fd@rgb", "shield", "smooth8"
 
 @pytest.fixture(autouse=True)
 def _no_constants_of_other_tests():
-    constants.on.cache_clear()
+    constants._copied.cache_clear()
     yield
-    constants.on.cache_clear()
+    constants._copied.cache_clear()
 
 
 def pictures(spec="photos", n=8, **given):
