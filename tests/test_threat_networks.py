@@ -57,7 +57,7 @@ FLAGS = {
 
 def test_the_papers_networks_on_a_folder_of_images(hub, imagenet, tmp_path):
     words = [word for flag, values in FLAGS.items() for word in (flag, *values)]
-    words += ["--data", f"imagefolder:{imagenet}", "--store", str(tmp_path)]
+    words += ["--data", f"imagefolder:{imagenet}", "--here", "--store", str(tmp_path)]
     done = subprocess.run(
         [sys.executable, "jobs/threat_table.py", *words], cwd=ROOT, check=False,
         capture_output=True, text=True,
