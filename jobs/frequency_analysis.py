@@ -64,7 +64,7 @@ def bands_text(ratio: frequency.Map) -> str:
     return "\n".join(out)
 
 
-SMOKE = "--epochs 1 --benign 60 --attacked 20"
+SMOKE = "--epochs 2 --benign 60 --attacked 20"
 JOB = Job(__file__, __doc__, Asked, run, smoke=SMOKE)
 
 if __name__ == "__main__":

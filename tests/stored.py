@@ -31,7 +31,6 @@ SMOKE_THEN = {
     "train_chain": _NETWORK,
     "ensemble_tune": _NETWORK,
     "threat_table": [*_NETWORK, "--white", "bpda@400x2", "pgd@8x2"],
-    "frequency_analysis": ["--epochs", "2"],
     "qtable_search": ["--epochs", "2"],
     "jpeg_fgsm": ["--qualities", "10-90/20"],
 }
