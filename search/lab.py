@@ -35,8 +35,8 @@ from search.inputs import chains, networks, pictures
 from search.inputs.chains import Chain, ChainCell, Member
 from search.inputs.loading import Inputs, Victim, images_of
 from search.inputs.making import make, sweep_name
-from search.inputs.networks import Trained
 from search.inputs.pictures import Pictures, Threat
+from search.inputs.networks import Trained
 from search.progress import say
 
 
@@ -203,18 +203,18 @@ class Lab:
 
     def _say_alike(self, made: Pictures) -> None:
         """Warn of held-out images that look like some of the search, where nobody gave groups."""
-        small, names = {}, {}
-        for split in ("search", "report"):
-            of, bank = made.of(split).pieces, Bank(self.engine.store.root)
-            names[split] = [self.data.name(split, int(i)) for piece in of for i in piece.images]
-            if not of:
-                return
-            small[split] = torch.cat(
-                [near.thumbnails(images_of(bank, piece.name).images) for piece in of]
-            )
-        pairs = near.alike(small["search"], small["report"]).tolist()
+        searched, held_out = (made.of(split).pieces for split in ("search", "report"))
+        if not (searched and held_out):
+            return
+        bank = Bank(self.engine.store.root)
+        small, names = [], []
+        for of in (searched, held_out):
+            seen = [near.thumbnails(images_of(bank, piece.name).images) for piece in of]
+            small.append(torch.cat(seen))
+            names.append([self.data.name(p.split, int(i)) for p in of for i in p.images])
+        pairs = near.alike(*small).tolist()
         if pairs:
-            first, second = names["search"][pairs[0][0]], names["report"][pairs[0][1]]
+            first, second = (own[place] for own, place in zip(names, pairs[0], strict=True))
             say(
                 f"warning: {len(pairs)} held-out images look like images of the search, such as "
                 f"{second} and {first}: no independent check.\nHint: a table groups.csv in the "
