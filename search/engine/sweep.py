@@ -5,6 +5,7 @@ at any moment goes on where it was. `Engine` runs cells as Ray tasks, `Here` in 
 """
 
 import abc
+import contextlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -148,8 +149,10 @@ class Sweep:
         """As `_note_checked`, of what this run has written."""
         if len(self.written) < _MANY:
             return
-        fresh = {}
-        for name, (size, changed_at) in self.store.root.stamps(self._folder).items():
+        fresh, there = {}, {}
+        with contextlib.suppress(OSError):  # it may have ended for want of its store
+            there = self.store.root.stamps(self._folder)
+        for name, (size, changed_at) in there.items():
             n_bytes, n_rows = self.written.get(name.removesuffix(".parquet"), (-1, 0))
             if size == n_bytes and changed_at is not None:
                 fresh[name.removesuffix(".parquet")] = (size, changed_at, n_rows)
