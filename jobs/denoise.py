@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, replace
 import pandas as pd
 
 from core.denoising import BASELINES
+from core.errors import InputError
 from core.models.denoiser import SKIPS, Skips
 from results import Answer, Picture, Rows, gallery
 from results import denoise as answers
@@ -49,6 +50,11 @@ class Asked(flags.Flags):
 
 def run(lab: Lab, asked: Asked) -> Answer:
     """Train, then every way on the same noisy held-out images."""
+    if (asked.model, asked.precision) != (Asked.model, Asked.precision):
+        raise InputError(
+            "no classifier takes part in this study, so neither --model nor --precision matters.\n"
+            "Hint: leave them out; --width and --blocks say how large the denoisers are."
+        )
     n = lab.count(report=asked.report_benign)["report"]
     here, sigma = lab.inputs, asked.sigma
     plain = TrainCell(

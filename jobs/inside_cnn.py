@@ -40,7 +40,9 @@ class Asked(flags.Flags):
     fast_eps_255: float = flag(
         16.0, "of the adversarially trained network, in 1/255", "EPS", parse=flags.level
     )
-    digit: int = flag(8, "class whose first image is shown inside", parse=flags.at_least_zero)
+    digit: int = flag(
+        8, "class whose first image is shown inside", parse=flags.between(0, 999, int)
+    )
     report_benign: int | None = flag(300, "held-out images under the patch")
     block: int = flag(50, "images per cell")
 
@@ -51,6 +53,11 @@ def run(lab: Lab, asked: Asked) -> Answer:
         raise InputError(
             f"this study looks into {' or '.join(inside.NETWORKS)}, got {asked.model!r}.\n"
             "Hint: leave --model out."
+        )
+    if asked.digit not in range(len(lab.data.classes)):
+        raise InputError(
+            f"--digit must be one of the classes 0..{len(lab.data.classes) - 1}, got "
+            f"{asked.digit}.\nHint: --digit 8."
         )
     occlusion.check(lab.data, asked.defences, patch=asked.patch, stride=asked.stride)
     benign = lab.benign(report=asked.report_benign)

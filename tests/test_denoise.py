@@ -19,7 +19,7 @@ from core.training.denoising import denoiser_training
 from jobs.denoise import JOB
 from results import denoise as answers
 from results.files import Root
-from search import flags
+from search import flags, main
 from search.engine.bank import Bank
 from search.engine.study import Place
 from search.measures import denoised
@@ -74,6 +74,11 @@ def test_unknown_skips_are_refused_by_the_command_line(capsys):
     assert "'both', 'block', 'global', 'none'" in capsys.readouterr().err
     asked = flags.parse(JOB.asked, name="denoise", question="", argv=["--skips", "none"])
     assert asked.skips == ["none"]
+
+
+def test_a_classifier_that_takes_no_part_is_refused(capsys, tmp_path):
+    assert main(JOB, ["--model", "lenet", "--here", "--store", str(tmp_path)]) == 2
+    assert "no classifier takes part" in capsys.readouterr().err
 
 
 def begun():

@@ -13,8 +13,10 @@ from core.errors import InputError
 from core.models import architecture
 from core.models.layers import layers
 from core.occlusion import occlusion_maps, patches
+from jobs.inside_cnn import JOB
 from results import inside
 from results.stats import mean_interval
+from search import main
 from search.engine.study import Place
 from search.inputs.loading import Images
 from search.measures import activations, curves, occlusion
@@ -162,3 +164,12 @@ def test_few_values_have_students_interval():
     expected = scipy_stats.t.interval(0.95, 3, loc=np.mean(values), scale=scipy_stats.sem(values))
     _, low, high = mean_interval(values, few=True)
     np.testing.assert_allclose((low, high), expected, atol=0.01)  # a series in 1 / n
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "said"),
+    [("--digit", "99", "classes 0..9, got 99"), ("--model", "lenet", "looks into mnist_cnn")],
+)
+def test_what_cannot_be_looked_into_is_refused(flag, value, said, capsys, tmp_path):
+    assert main(JOB, [flag, value, "--here", "--store", str(tmp_path)]) == 2
+    assert said in capsys.readouterr().err
