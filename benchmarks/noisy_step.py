@@ -20,7 +20,7 @@ from core.data import open_data
 from core.training.epochs import BATCH_SIZE, Training
 from core.training.noisy import NoisyStep
 from core.training.steps import PlainStep, Step
-from search.cluster.nodes import WORKER_ENV
+from search.cluster.connection import WORKER_ENV
 
 N_ROUNDS, N_STEPS = 5, 5  # of a kind before the other's turn
 

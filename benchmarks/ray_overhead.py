@@ -17,7 +17,7 @@ from sweep_over_forwards import warm
 
 from results.files import Root
 from results.store import Store
-from search.cluster.nodes import WORKER_ENV
+from search.cluster.connection import WORKER_ENV
 from search.engine.plan import Grid
 from search.tables.plan import SEARCH
 

@@ -17,7 +17,7 @@ from results.query import STORE_VARIABLE, default_store
 from results.shown import forgiving, remember, scrubbed, show
 from results.store import Store
 from search import flags
-from search.cluster import nodes
+from search.cluster import connection
 from search.cluster.shipping import check_arguments, check_script
 from search.engine.engine import Engine
 from search.engine.here import Here
@@ -81,7 +81,7 @@ def keep_secret(words: Sequence[str]) -> None:
     """Keep passwords among a command line's words from all that is shown, and from `ps`."""
     forgiving()
     if remember(*words) and list(words) == sys.argv[1:]:
-        nodes.hide_arguments([sys.executable, *map(scrubbed, sys.argv)])
+        connection.hide_arguments([sys.executable, *map(scrubbed, sys.argv)])
     remember(os.environ.get(STORE_VARIABLE, ""))
 
 

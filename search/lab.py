@@ -31,12 +31,12 @@ from search.engine.bank import Bank
 from search.engine.plan import Grid, Plan
 from search.engine.study import CellsFailed, Study
 from search.engine.sweep import Sweeper
-from search.inputs import chains, networks, pictures
+from search.inputs import chains, networks, pictures, trainings
 from search.inputs.chains import Chain, ChainCell, Member
 from search.inputs.loading import Inputs, Victim, images_of
 from search.inputs.making import make, sweep_name
 from search.inputs.pictures import Pictures, Threat
-from search.inputs.networks import Trained
+from search.inputs.trainings import Trained
 from search.progress import say
 
 
@@ -136,7 +136,7 @@ class Lab:
         """Networks that recipes train from random weights."""
         usual = training.schedule(self.asked.model)
         cells = [
-            networks.TrainCell(
+            trainings.TrainCell(
                 **self.inputs.fields(),
                 recipe=Recipe(recipe).text,
                 epochs=epochs or training.default_epochs(self.asked.data, self.asked.model),
@@ -145,10 +145,10 @@ class Lab:
             )
             for recipe in recipes
         ]
-        study = networks.trained_study(self.source)
+        study = trainings.trained_study(self.source)
         sweep = networks.shared_sweep(self.inputs, "trained")
         made = make(self.engine, study, cells, sweep, label="training")
-        return [networks.trained_of(rows) for rows in made]
+        return [trainings.trained_of(rows) for rows in made]
 
     def chain_cell(self, asked: flags.Chained, sigma_255: float, **changes: Any) -> ChainCell:
         """The chain that flags describe. InputError for what no chain can have."""

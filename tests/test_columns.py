@@ -88,7 +88,7 @@ KINDS = {  # what a row is; the studies, the module, its cell and row
     ),
     "bank: one epoch of adversarial training": (
         ("training",),
-        "inputs.networks",
+        "inputs.trainings",
         "TrainCell",
         "TrainRow",
     ),

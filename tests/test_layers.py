@@ -46,7 +46,15 @@ def test_a_layer_imports_what_it_may(layer):
     ("package", "home"),
     [
         # cluster.file asks Ray's launcher what it makes of a file; the others run tasks.
-        ("ray", ("search/cluster/nodes.py", "search/engine/", "search/cluster/file.py")),
+        (
+            "ray",
+            (
+                "search/cluster/connection.py",
+                "search/cluster/nodes.py",
+                "search/engine/",
+                "search/cluster/file.py",
+            ),
+        ),
         ("pyarrow", "results/"),
         ("optuna", "search/"),
         ("psycopg", "search/tuning/storage.py"),

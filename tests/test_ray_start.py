@@ -6,13 +6,13 @@ import time
 import pytest
 
 from core.errors import InputError
-from search.cluster import nodes
+from search.cluster import connection
 
 
 @pytest.fixture(autouse=True)
 def _no_ray(monkeypatch):
-    monkeypatch.setattr(nodes.ray, "init", lambda **_: pytest.fail("Ray was reached"))
-    monkeypatch.setattr(nodes.services, "find_bootstrap_address", lambda _: None)
+    monkeypatch.setattr(connection.ray, "init", lambda **_: pytest.fail("Ray was reached"))
+    monkeypatch.setattr(connection.services, "find_bootstrap_address", lambda _: None)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
 
 
@@ -21,14 +21,14 @@ def test_an_address_at_which_nothing_answers_is_said_at_once(address, monkeypatc
     monkeypatch.setenv("RAY_ADDRESS", address)
     start = time.monotonic()
     with pytest.raises(InputError, match=r"no cluster answers at .*\n.*RAY_ADDRESS=local"):
-        nodes.connect()
+        connection.connect()
     assert time.monotonic() - start < 5
 
 
 def test_what_a_dead_head_left_behind_is_named(monkeypatch):
-    monkeypatch.setattr(nodes.services, "find_bootstrap_address", lambda _: "127.0.0.1:1")
+    monkeypatch.setattr(connection.services, "find_bootstrap_address", lambda _: "127.0.0.1:1")
     with pytest.raises(InputError, match="`ray stop` removes it"):
-        nodes.connect()
+        connection.connect()
 
 
 def test_a_long_folder_for_temporary_files_is_named(monkeypatch, tmp_path):
@@ -36,12 +36,12 @@ def test_a_long_folder_for_temporary_files_is_named(monkeypatch, tmp_path):
     place.mkdir()
     monkeypatch.setenv("RAY_TMPDIR", str(place))
     with pytest.raises(InputError, match="RAY_TMPDIR=/tmp"):
-        nodes.connect()
+        connection.connect()
 
 
 def test_more_than_this_machine_has_is_named():
     with pytest.raises(InputError, match="5000 CPUs and 0 GPUs"):
-        nodes.connect(cpus=5000)
+        connection.connect(cpus=5000)
 
 
 def test_a_ray_that_does_not_start_is_tried_twice_and_said(monkeypatch, capsys):
@@ -51,14 +51,14 @@ def test_a_ray_that_does_not_start_is_tried_twice_and_said(monkeypatch, capsys):
         tried.append(1)
         raise Exception("The current node timed out during startup.")  # noqa: TRY002 - as Ray
 
-    monkeypatch.setattr(nodes.ray, "init", init)
-    monkeypatch.setattr(nodes.ray_constants, "ENABLE_RAY_CLUSTER", True)
+    monkeypatch.setattr(connection.ray, "init", init)
+    monkeypatch.setattr(connection.ray_constants, "ENABLE_RAY_CLUSTER", True)
     with pytest.raises(InputError, match=r"timed out during startup[^H]*\nHint: "):
-        nodes.connect()
+        connection.connect()
     assert len(tried) == 2
     assert "trying once again" in capsys.readouterr().err
 
 
 def test_a_port_that_answers_is_joined():
     with socket.create_server(("127.0.0.1", 0)) as server:
-        nodes.check_listens(f"127.0.0.1:{server.getsockname()[1]}")
+        connection.check_listens(f"127.0.0.1:{server.getsockname()[1]}")

@@ -14,7 +14,7 @@ from results.files import Root
 from results.store import Store
 from search import main
 from search.__main__ import main as search_main
-from search.cluster import nodes
+from search.cluster import connection
 from search.engine.record import Record
 
 SECRET = "hunter2&Secr3t"
@@ -55,7 +55,7 @@ def _nothing_remembered(monkeypatch):
 
 @pytest.mark.parametrize("uri", URIS)
 def test_no_message_tells_a_secret(uri, tmp_path, capfd, monkeypatch):
-    monkeypatch.setattr(nodes.ray, "init", lambda **_: pytest.fail("Ray was reached"))
+    monkeypatch.setattr(connection.ray, "init", lambda **_: pytest.fail("Ray was reached"))
     monkeypatch.chdir(tmp_path)
     for option in ("--storage", "--model=checkpoint:", "--data", "--table"):
         words = [f"{option}{uri}"] if "=" in option else [option, uri]

@@ -14,7 +14,7 @@ from core.errors import InputError
 from results.files import Root
 from results.shown import redacted
 from results.store import Store
-from search.cluster import nodes, provenance
+from search.cluster import connection, nodes, provenance
 from search.cluster.examine import Report, Request, difference, examine
 
 _TOKEN = Path("~/.ray/auth_token")
@@ -168,7 +168,7 @@ def _atomic(root: Root) -> Finding:
 
 def _cluster(asked: Questions, root: Root | None) -> Iterator[Finding]:
     try:
-        joined = nodes.connect(start=False)
+        joined = connection.connect(start=False)
     except InputError as error:
         yield Finding("cluster", "", *_worded(error))
         return
@@ -178,7 +178,7 @@ def _cluster(asked: Questions, root: Root | None) -> Iterator[Finding]:
     try:
         yield from _nodes(asked, root)
     finally:
-        nodes.disconnect()
+        connection.disconnect()
 
 
 def _nodes(asked: Questions, root: Root | None) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from core.errors import InputError
 from results.store import Store
-from search.cluster import nodes
+from search.cluster import connection, nodes
 from search.cluster.examine import Request, check
 from search.engine.compared import compare
 from search.engine.run import Run
@@ -33,10 +33,10 @@ class Engine(Sweeper):
 
     def start(self) -> None:
         """Join the cluster of RAY_ADDRESS or this machine, else start one; InputError if unfit."""
-        if nodes.connected():
+        if connection.connected():
             return
         begin = time.monotonic()
-        joined = nodes.connect(cpus=self.cpus or 1.0, gpus=self.gpus or 0.0)
+        joined = connection.connect(cpus=self.cpus or 1.0, gpus=self.gpus or 0.0)
         self.ready_at = time.monotonic()
         if self.gpus is None:
             self.gpus = nodes.default_gpus()
@@ -77,7 +77,7 @@ class Engine(Sweeper):
     def stop(self) -> None:
         """Leave the cluster, and end it where it was started here; one found connected stays."""
         if self.ready_at is not None:
-            nodes.disconnect()
+            connection.disconnect()
             self.ready_at = None
 
     def whole_node_cpus(self) -> float:

@@ -1,13 +1,11 @@
-"""Networks as cells of the bank: the classifier, and what a recipe trains."""
+"""Networks as cells of the bank: the classifier, trained or opened."""
 
 import hashlib
 import json
 import platform
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,14 +15,11 @@ from core import codec, models, training
 from core.data import PUBLISHED, SPLITS, Data, Split, open_data
 from core.data.folder import FolderData
 from core.errors import InputError
-from core.training.adversarial import adversarial_training
-from core.training.epochs import EpochRecord, Training, check_learned, nothing_learned
-from core.training.recipes import Recipe
+from core.training.epochs import EpochRecord, nothing_learned
 from results import schema
 from results.shown import redacted
 from search.engine.study import Made, Place, Study
 from search.engine.sweep import Sweeper
-from search.engine.unfinished import Unfinished
 from search.inputs.loading import Inputs
 from search.inputs.making import make, sweep_name
 from search.progress import say
@@ -98,29 +93,6 @@ class ClassifierRow:
     loss: float
     n_correct: int
     n_images: int
-    piece: str
-    piece_bytes: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainCell(Inputs):
-    """A network trained from random weights by a recipe."""
-
-    recipe: str  # as core.training.recipes reads it, such as "fast:eps=2"
-    epochs: int
-    learning_rate: float
-    batch_size: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainRow:
-    """One epoch; the piece holds the network after the last."""
-
-    epoch: int
-    loss: float
-    n_correct: int  # of the images trained on, while the weights move
-    n_images: int
-    epoch_wall_s: float
     piece: str
     piece_bytes: int
 
@@ -305,7 +277,7 @@ def _shipped(cell: ClassifierCell) -> tuple[dict[str, Tensor], dict[str, str]] |
     return (tensors, metadata) if same else None
 
 
-def _here(_: ClassifierCell | TrainCell, place: Place) -> Place:
+def _here(_: ClassifierCell, place: Place) -> Place:
     return place
 
 
@@ -313,7 +285,7 @@ def _classifier(source: Source, cell: ClassifierCell, place: Place) -> Made:
     shipped = _shipped(cell)
     if shipped and not source.retrain:
         place.say(f"{cell.model} for {cell.data}: weights as shipped (--retrain trains them here)")
-        return Made(_columns([OPENED]), *shipped)
+        return Made(columns_of([OPENED]), *shipped)
     trains = models.needs_training(source.model)
     data = source.open("train" if trains else "search")
     if trains:
@@ -330,80 +302,10 @@ def _classifier(source: Source, cell: ClassifierCell, place: Place) -> Made:
         if source.architecture:
             _say_better(source, data, model, place)
         records = [OPENED]
-    return Made(_columns(records), *models.to_tensors(model))
+    return Made(columns_of(records), *models.to_tensors(model))
 
 
-def _columns(records: list[EpochRecord]) -> dict[str, list[float]]:
+def columns_of(records: list[EpochRecord]) -> dict[str, list[float]]:
+    """Every epoch, for rows."""
     names = ("epoch", "loss", "n_correct", "n_images")
     return {name: [getattr(record, name) for record in records] for name in names}
-
-
-class Trained(NamedTuple):
-    """A network of the bank, and how long its training took."""
-
-    weights: str
-    wall_s: float
-
-
-def trained_of(rows: schema.Table) -> Trained:
-    """What the rows of a `TrainCell` say."""
-    wall_s = float(schema.column(rows, "epoch_wall_s").sum())
-    return Trained(str(schema.column(rows, "piece")[0]), wall_s)
-
-
-def trained_study(source: Source) -> Study[TrainCell, Place]:
-    """Training by a recipe on the training split of a source, which goes on after a kill."""
-    how = partial(_train, source)
-    return Study("training", 1, TrainCell, TrainRow, _here, how, n_rows=lambda cell: cell.epochs)
-
-
-def _train(source: Source, cell: TrainCell, place: Place) -> Made:
-    run, kept = finished(lambda: _begin(source, cell, place), cell.epochs, place, cell.recipe)
-    check_learned(run.records, len(source.open().classes))
-    assert isinstance(run.model, models.Normalised)
-    columns = _columns(run.records) | {"epoch_wall_s": [r.wall_s for r in run.records]}
-    return Made(columns, *models.to_tensors(run.model), unfinished=kept)
-
-
-def finished(
-    begin: Callable[[], Training], epochs: int, place: Place, name: str
-) -> tuple[Training, Unfinished]:
-    """Training after so many epochs, from where an earlier attempt left it; and what it keeps."""
-    kept, run = place.kept, begin()
-    found = kept.read()
-    if found is not None:
-        try:
-            run.restore(found[0])
-        except InputError as cause:
-            kept.set_aside(str(cause).splitlines()[0])
-            run = begin()
-    while len(run.records) < epochs:
-        record = run.epoch()
-        kept.write(run.state(), {})
-        right = f"{record.n_correct} of {record.n_images} right, " if record.n_correct else ""
-        place.say(
-            f"{name}: epoch {record.epoch}/{epochs}: loss {record.loss:.3g}, {right}"
-            f"{record.wall_s:.1f} s"
-        )
-    return run, kept
-
-
-def _begin(source: Source, cell: TrainCell, place: Place) -> Training:
-    parsed, data = models.parse_spec(source.model), source.open("train")
-    if parsed.source != "train":
-        raise InputError(
-            f"expected a model that is trained here, got {source.model!r}.\n"
-            "Hint: a recipe starts from random weights: --model small_resnet."
-        )
-    recipe = Recipe(cell.recipe)
-    return adversarial_training(
-        training.fresh(data, parsed.name, cell.seed),
-        data,
-        method=recipe.method,
-        eps_255=recipe.eps_255,
-        epochs=cell.epochs,
-        learning_rate=cell.learning_rate,
-        batch_size=cell.batch_size,
-        seed=cell.seed,
-        device=place.device,
-    )

@@ -13,7 +13,8 @@ from core.parts import in_parts
 from core.training.denoising import denoiser_training
 from search.engine.study import Made, Place, Study
 from search.inputs.images import BATCH_SIZE
-from search.inputs.networks import Source, finished
+from search.inputs.networks import Source
+from search.inputs.trainings import finished
 
 N_KEPT = 8  # of a cell's images
 

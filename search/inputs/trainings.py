@@ -1,0 +1,115 @@
+"""Training as cells of the bank: by a recipe, from random weights, to go on after a kill."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+from core import models, training
+from core.errors import InputError
+from core.training.adversarial import adversarial_training
+from core.training.epochs import Training, check_learned
+from core.training.recipes import Recipe
+from results import schema
+from search.engine.study import Made, Place, Study
+from search.engine.unfinished import Unfinished
+from search.inputs.loading import Inputs
+from search.inputs.networks import Source, columns_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainCell(Inputs):
+    """A network trained from random weights by a recipe."""
+
+    recipe: str  # as core.training.recipes reads it, such as "fast:eps=2"
+    epochs: int
+    learning_rate: float
+    batch_size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainRow:
+    """One epoch; the piece holds the network after the last."""
+
+    epoch: int
+    loss: float
+    n_correct: int  # of the images trained on, while the weights move
+    n_images: int
+    epoch_wall_s: float
+    piece: str
+    piece_bytes: int
+
+
+class Trained(NamedTuple):
+    """A network of the bank, and how long its training took."""
+
+    weights: str
+    wall_s: float
+
+
+def trained_of(rows: schema.Table) -> Trained:
+    """What the rows of a `TrainCell` say."""
+    wall_s = float(schema.column(rows, "epoch_wall_s").sum())
+    return Trained(str(schema.column(rows, "piece")[0]), wall_s)
+
+
+def trained_study(source: Source) -> Study[TrainCell, Place]:
+    """Training by a recipe on the training split of a source, which goes on after a kill."""
+    how = partial(_train, source)
+    return Study("training", 1, TrainCell, TrainRow, _here, how, n_rows=lambda cell: cell.epochs)
+
+
+def _train(source: Source, cell: TrainCell, place: Place) -> Made:
+    run, kept = finished(lambda: _begin(source, cell, place), cell.epochs, place, cell.recipe)
+    check_learned(run.records, len(source.open().classes))
+    assert isinstance(run.model, models.Normalised)
+    columns = columns_of(run.records) | {"epoch_wall_s": [r.wall_s for r in run.records]}
+    return Made(columns, *models.to_tensors(run.model), unfinished=kept)
+
+
+def finished(
+    begin: Callable[[], Training], epochs: int, place: Place, name: str
+) -> tuple[Training, Unfinished]:
+    """Training after so many epochs, from where an earlier attempt left it; and what it keeps."""
+    kept, run = place.kept, begin()
+    found = kept.read()
+    if found is not None:
+        try:
+            run.restore(found[0])
+        except InputError as cause:
+            kept.set_aside(str(cause).splitlines()[0])
+            run = begin()
+    while len(run.records) < epochs:
+        record = run.epoch()
+        kept.write(run.state(), {})
+        right = f"{record.n_correct} of {record.n_images} right, " if record.n_correct else ""
+        place.say(
+            f"{name}: epoch {record.epoch}/{epochs}: loss {record.loss:.3g}, {right}"
+            f"{record.wall_s:.1f} s"
+        )
+    return run, kept
+
+
+def _begin(source: Source, cell: TrainCell, place: Place) -> Training:
+    parsed, data = models.parse_spec(source.model), source.open("train")
+    if parsed.source != "train":
+        raise InputError(
+            f"expected a model that is trained here, got {source.model!r}.\n"
+            "Hint: a recipe starts from random weights: --model small_resnet."
+        )
+    recipe = Recipe(cell.recipe)
+    return adversarial_training(
+        training.fresh(data, parsed.name, cell.seed),
+        data,
+        method=recipe.method,
+        eps_255=recipe.eps_255,
+        epochs=cell.epochs,
+        learning_rate=cell.learning_rate,
+        batch_size=cell.batch_size,
+        seed=cell.seed,
+        device=place.device,
+    )
+
+
+def _here(_: TrainCell, place: Place) -> Place:
+    return place
