@@ -40,7 +40,10 @@ ASKED = ("qtable_search", "frequency_analysis", "threat_table", "ablation")  # a
 @pytest.fixture
 def store(tmp_path) -> Store:
     with tarfile.open(GOLDEN) as archive:
-        archive.extractall(tmp_path, filter="data")
+        archive.extraction_filter = getattr(
+            tarfile, "data_filter", None
+        )  # before Python 3.11.4: none
+        archive.extractall(tmp_path)
     for file in tmp_path.glob("rows/*/*/*.parquet"):
         if "piece_bytes" in pq.read_schema(file).names:
             pieces = pq.read_table(file, columns=["piece", "piece_bytes"]).to_pydict()
