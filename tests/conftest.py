@@ -1,8 +1,12 @@
 """Settings that all tests share."""
 
+import os
 from collections import Counter
 
 from hypothesis import settings
+
+# Two processes of tests on two cores: with two threads each, torch waits more than it computes.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 settings.register_profile("shared-machine", deadline=None)  # noisy clocks say nothing of the code
 settings.load_profile("shared-machine")
