@@ -38,10 +38,7 @@ class Asked(flags.Searched):
 
     data: str = flag("photos", flags.DATA, "NAME")
     steps: tuple[int, ...] = flag(
-        tuple(range(5, 101, 5)),
-        "quantiser steps, such as 5-100/5",
-        "STEP",
-        parse=flags.whole_numbers(1, 255),
+        tuple(range(5, 101, 5)), "such as 5-100/5", "STEP", parse=flags.whole_numbers(1, 255)
     )
     block: int = flag(250, "images per cell")
     max_decline: float = flag(
@@ -66,22 +63,13 @@ def run(lab: Lab, asked: Asked) -> Answer:
     )
     title = f"{lab.title}, {attack.name} {attack.budget}"
     none, shown = lines[lines["space"] == "none"], lines[lines["space"] != "none"]
-    return Answer(
-        text="\n".join([title, *best(rows, none, shown, asked.max_decline), group_note(lines)]),
-        frames={"curves": lines},
-        figures={
-            "color_space": curves(
-                shown,
-                "step",
-                "space",
-                "subject",
-                title=title,
-                xlabel="step of all 64 coefficients",
-                levels=none,
-                across=("benign", "adversarial"),
-            )
-        },
+    text = [title, *best(rows, none, shown, asked.max_decline), group_note(lines)]
+    across, xlabel = ("benign", "adversarial"), "step of all 64 coefficients"
+    drawn = curves(
+        shown, "step", "space", "subject", title=title, xlabel=xlabel, levels=none, across=across
     )
+    frames, figures = {"curves": lines}, {"color_space": drawn}
+    return Answer(text="\n".join(text), frames=frames, figures=figures)
 
 
 def best(rows: Rows, none: Rows, shown: Rows, limit: float) -> list[str]:

@@ -36,6 +36,7 @@ from search.tuning.ensembles import STUDY, Ensembles, Recipe
 from search.tuning.space import Axis, Space
 
 WHITE = scores.study("ensemble_white")
+SIGMAS_255, QS_AF = tuple(range(0, 65, 2)), tuple(range(16, 117, 20))
 USUAL_255 = 8.0  # the budget on digits, where no other is given
 
 
@@ -44,22 +45,13 @@ class Asked(Flags):
     """The study's own flags."""
 
     sigma_255: tuple[int, ...] = flag(
-        tuple(range(0, 65, 2)),
-        "noise of the training, in 1/255, such as 0-64/2",
-        "SIGMA",
-        parse=flags.whole_numbers(0, 255),
+        SIGMAS_255, "noise of the training, in 1/255", "SIGMA", parse=flags.whole_numbers(0, 255)
     )
     xi_percent: tuple[int, ...] = flag(
-        tuple(range(10, 91, 20)),
-        "weight of images as they are, such as 10-90/20",
-        "XI",
-        parse=flags.whole_numbers(0, 100),
+        (10, 30, 50, 70, 90), "weight of plain images", "XI", parse=flags.whole_numbers(0, 100)
     )
     qs_af: tuple[int, ...] = flag(
-        tuple(range(16, 117, 20)),
-        "step of the table's adversary-favoured band",
-        "STEP",
-        parse=flags.whole_numbers(1, 255),
+        QS_AF, "step of the table's high band", "STEP", parse=flags.whole_numbers(1, 255)
     )
     table: str = flag(
         "k3-of16-af116", "of quality 50, a search's winner; tuning starts at its QS_AF", "NAME"
