@@ -32,7 +32,9 @@ SEARCH = [
     "--report-benign", "80", "--report-adversarial", "40", "--eps-255", "16",
 ]  # fmt: skip
 VICTIMS = {"driver": "", "worker": "ray::", "raylet": "raylet/raylet", "gcs": "gcs/gcs_server"}
-PATIENCE_S = 120.0  # of a driver that lost its raylet or GCS, beyond a quiet run
+# Of a driver that lost its raylet or GCS, beyond a quiet run: Ray itself waits for 60 s, and where
+# it was starting, it is started once again.
+PATIENCE_S = 180.0
 STUDIES = ("classifier", "benign", "adversarial", "qtable_search", "qtable_report")
 
 
@@ -75,7 +77,10 @@ def kill(driver: "subprocess.Popen[str]", victim: str) -> bool:
 
 
 def run(
-    store: Path, kill_after_s: float | None = None, victim: str = "driver"
+    store: Path,
+    kill_after_s: float | None = None,
+    victim: str = "driver",
+    patience_s: float | None = None,
 ) -> tuple[bool, bool]:
     """One start of the search: whether it ended by itself as it should, and whether it was hit."""
     command = [*SEARCH, "--store", str(store)]
@@ -88,10 +93,10 @@ def run(
         except subprocess.TimeoutExpired:
             hit = kill(driver, victim)
             try:
-                output, _ = driver.communicate(timeout=kill_after_s + PATIENCE_S)
+                output, _ = driver.communicate(timeout=patience_s)
             except subprocess.TimeoutExpired:
                 driver.kill()
-                raise SystemExit(f"{victim} killed: no end after {PATIENCE_S:.0f} s") from None
+                raise SystemExit(f"{victim} killed: no end after {patience_s:.0f} s") from None
     allowed = {"driver": {0, -9}, "worker": {0}}.get(victim, {0, 1, 2}) if hit else {0}
     if driver.returncode not in allowed or "Traceback" in output:
         raise SystemExit(f"{victim} killed: exit code {driver.returncode}:\n{output}")
@@ -116,7 +121,7 @@ def main() -> int:
             while hits.total() < options.kills and not done:
                 # Later starts find more done: a kill must come early to hit them at work.
                 after_s, victim = chance.uniform(0.15, 0.95) * quiet_s, chance.choice([*VICTIMS])
-                done, hit = run(store, after_s, victim)
+                done, hit = run(store, after_s, victim, quiet_s + PATIENCE_S)
                 hits[victim] += hit
             run(store)
             for study, rows in rows_of(store).items():
