@@ -21,6 +21,7 @@ from core.codec import qtable
 from results import Answer, summary
 from results import frequency as deviations
 from results.tables.answer import table_answer
+from results.tables.flat import best_flat
 from results.tables.winner import BASELINES
 from search import Job, Lab, flag, main
 from search.engine.plan import Grid
@@ -72,17 +73,22 @@ def run(lab: Lab, asked: Asked) -> Answer:
     rows = lab.grouped(lab.run(SEARCH, plan, sweep, label="table search"))
     if not asked.best_first:  # whose plan is told of every cell
         tally.recount(summary(rows))
-    winner, report, export = tally.leader(), None, ""
+    winner, flat, export = tally.leader(), None, ""
+    names = [*BASELINES] if winner is None else [*BASELINES, winner.name]
+    if asked.flat:
+        cells = question.under([f"uniform{step}" for step in asked.flat], "search")
+        flat = summary(lab.sweep(SEARCH, cells, "flat", label="flat steps", listed=False))
+        names += [best_flat(flat, max_decline_points=asked.max_decline) or "none"]
+    cells = question.under(list(dict.fromkeys(names)))
+    report = lab.run(REPORT, Grid(REPORT.cell_id, cells), sweep, label="held-out report")
+    report = lab.grouped(report[report["table"].isin(names)])
     if winner is not None:
-        names = [*BASELINES, winner.name]
-        cells = question.report(names)
-        report = lab.run(REPORT, Grid(REPORT.cell_id, cells), sweep, label="held-out report")
-        report = lab.grouped(report[report["table"].isin(names)])
         export = qtable.to_text(winner.table(), comment=f"{winner.name}, found by {sweep}")
     bands = ", bands as measured" if question.bands else ""
     return table_answer(
         rows,
         report,
+        flat,
         title=f"{lab.title}, {attack.name} {attack.budget}{bands}",
         max_decline_points=asked.max_decline,
         partial=asked.best_first,

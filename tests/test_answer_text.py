@@ -6,6 +6,7 @@ import pytest
 from counted import counted, frame, named, surface
 
 from results.stats import paired_decline
+from results.tables.answer import table_answer
 from results.tables.winner import MeasuredBands, answer_text, summary, winner
 
 BASELINES = ("none", "ijg75", "uniform16")
@@ -39,9 +40,10 @@ def test_answer_prints_the_winner_its_ties_and_the_held_out_lines():
     assert lines[5].split(None, 1)[1] == (
         "3 of 3 feasible (Acc_dec < 1) of 4 tables: k 1..3, QS_AF 6..11"
     )
+    assert lines[6] == "  note: the winner lies at the edge of what was searched (QS_AF 6 of 6..16)"
     assert "all others were ruled out" in answer_text(rows, None, partial=True)
     held_out = summary(report_rows()).set_index("table")
-    body = {line.split()[0]: re.findall(r"-?\d+\.\d", line) for line in lines[9:-3]}
+    body = {line.split()[0]: re.findall(r"-?\d+\.\d", line) for line in lines[10:-3]}
     assert list(body) == [*BASELINES, "k2-of16-af6"]
     for name, numbers in body.items():
         line = held_out.loc[name]
@@ -52,7 +54,7 @@ def test_answer_prints_the_winner_its_ties_and_the_held_out_lines():
     low, high = paired_decline(27, 0, 50)  # 27 of 50 kept, none of them without a table
     gained = f"54.0 [{low:5.1f}, {high:5.1f}] points, McNemar p {2 / 2**27:.2g}"
     assert lines[-1] == f"  Def gained over none, same images:  {gained}"
-    widths = {len(line) for line in lines[8:-2]}
+    widths = {len(line) for line in lines[9:-2]}
     assert len(widths) == 1
 
 
@@ -90,3 +92,45 @@ def test_no_minus_zero_is_printed():
     # 3 of 1700 lost: Tango's lower limit is -0.049 points.
     rows = surface((1, 6, 3, 5), n_benign=1700)
     assert "0.2 [  0.0,   0.5] points" in answer_text(rows, None)
+
+
+def flats(*asked):
+    return summary(frame([
+        row for step, lost, kept in asked
+        for row in counted((f"uniform{step}", None, None, None), lost=lost, kept=kept)
+    ]))  # fmt: skip
+
+
+def test_the_best_flat_step_is_told_reported_and_compared():
+    rows = surface((1, 6, 0, 5), (2, 6, 5, 8), (3, 11, 5, 5), (3, 16, 500, 10))
+    flat = flats((20, 3, 6), (30, 9, 7), (40, 20, 9))  # 40 costs too much
+    held_out = report_rows(extra=[("uniform30", None, None, None)])
+    answer = table_answer(rows, held_out, flat, title="t")
+    assert "flat step        uniform30, best of 3: Acc_dec   0.9" in answer.text
+    assert "Def gained over uniform30, same images:" in answer.text
+    assert answer.text.count("Def gained") == 2
+    assert list(answer.figures) == ["surface", "front"]
+    assert set(answer.frames["surface"]["table"]) >= {"uniform20", "uniform30", "uniform40"}
+    (axes, _) = answer.figures["front"].axes
+    (line,) = [each for each in axes.lines if each.get_label() == "one step for all"]
+    assert [tuple(at) for at in line.get_xydata()] == [(0.3, 60.0), (0.9, 70.0), (2.0, 90.0)]
+
+
+def test_where_no_table_is_feasible_the_references_are_reported_all_the_same():
+    rows = surface((1, 6, 50, 5), (2, 6, 50, 6))
+    held_out = report_rows(extra=[("uniform20", None, None, None)])
+    held_out = held_out[held_out["table"] != "k2-of16-af6"]
+    text = table_answer(rows, held_out, flats((20, 3, 6), (30, 19, 7)), title="t").text
+    assert "--max-decline" in text
+    body = [line.split()[0] for line in text.partition("held-out report")[2].splitlines()[2:-3]]
+    assert body == [*BASELINES, "uniform20"]
+    text = table_answer(rows, held_out, flats((20, 30, 6)), title="t").text
+    assert "none of 1 flat tables keeps Acc_dec < 1" in text
+    assert "Def gained" not in text
+
+
+def test_a_limit_that_one_image_outweighs_is_told():
+    rows = surface((1, 6, 0, 5), (2, 6, 1, 6), n_benign=100)
+    told = "one of 100 benign images is 1 points, so the limit allows none to be lost"
+    assert told in answer_text(rows, None)
+    assert "allows none" not in answer_text(surface((1, 6, 0, 5), (2, 6, 1, 6)), None)

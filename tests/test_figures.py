@@ -41,6 +41,7 @@ def winner_of(lines, place, tied=()):
         line=line,
         tied=tuple(tied_lines["table"]),
         tied_lines=tied_lines,
+        edges="",
         n_feasible=1,
         n_tables=len(lines),
     )

@@ -1,15 +1,19 @@
 """The table search's answer: text, surface, held-out report, map, and the winning table."""
 
+import pandas as pd
+
 from results.answer import Answer
 from results.counts import Rows, once
+from results.tables.flat import best_flat, flat_text, front
 from results.tables.picture import table_heatmaps
 from results.tables.surface import summary
-from results.tables.winner import MeasuredBands, NoFeasibleTable, answer_text, winner
+from results.tables.winner import MeasuredBands, NoFeasibleTable, answer_text, report_lines, winner
 
 
 def table_answer(
     rows: Rows,
-    report: Rows | None,
+    report: Rows,
+    flat: Rows | None = None,
     *,
     title: str,
     max_decline_points: float = 1.0,
@@ -19,25 +23,37 @@ def table_answer(
 ) -> Answer:
     """Word and draw the answer.
 
-    `report` holds held-out rows of the baselines and the winner, None where there is no winner;
-    `export` is the winner as libjpeg reads it. `bands` say what the patterns stand for where they
-    are not the paper's diagonals.
+    `report` holds held-out rows of the baselines, the winner and the best flat table, where there
+    are such; `flat` are lines of `summary` of flat tables on the images of the search. `export` is
+    the winner as libjpeg reads it. `bands` say what the patterns stand for where they are not the
+    paper's diagonals.
     """
     key, limit = ["subject", "table"], max_decline_points
     rows = once(rows, key)
-    report = None if report is None else once(report, key)
+    report = once(report, key)
     surface = summary(rows, partial=partial)
     try:
         best = winner(rows, max_decline_points=limit, partial=partial)
-        text = answer_text(rows, report, max_decline_points=limit, partial=partial, bands=bands)
+        text = answer_text(rows, None, max_decline_points=limit, partial=partial, bands=bands)
     except NoFeasibleTable as none:
         best, text = None, str(none)
+    level = None
+    if flat is not None:
+        text += f"\n{flat_text(flat, max_decline_points=limit)}"
+        level = best_flat(flat, max_decline_points=limit)
+    table = None if best is None else best.table
+    text += "\n".join(["", *report_lines(report, table, level, "winner" if bands else table)])
     if best is not None and not best.line["n_successful"]:
         text += "\nnote: no adversarial example succeeded, so Def says nothing of a defence"
-    figure = table_heatmaps(surface, best, title=title, max_decline_points=limit, bands=bands)
+    figures = {
+        "surface": table_heatmaps(surface, best, title=title, max_decline_points=limit, bands=bands)
+    }
+    if flat is not None:
+        figures["front"] = front(surface, flat, winner=table, title=title, max_decline_points=limit)
+        surface = pd.concat([flat, surface])
     return Answer(
         text=f"{title}\n{text}",
-        frames={"surface": surface} | ({} if report is None else {"report": summary(report)}),
-        figures={"surface": figure},
+        frames={"surface": surface, "report": summary(report)},
+        figures=figures,
         files={"winner.qtable.txt": export.encode()} if export else {},
     )

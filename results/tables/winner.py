@@ -57,6 +57,7 @@ class Winner:
     line: "pd.Series[float]" = field(compare=False, repr=False)  # of `summary`
     tied: tuple[str, ...]  # by pattern, then qs_af
     tied_lines: pd.DataFrame = field(compare=False, repr=False)  # of `summary`, in the same order
+    edges: str  # where it lies at an end of the searched range that could be moved, or ""
     n_feasible: int  # tables that keep the decline rule
     n_tables: int  # tables that competed
 
@@ -91,6 +92,7 @@ def winner(rows: pd.DataFrame, *, max_decline_points: float = 1.0, partial: bool
         line=line,
         tied=tuple(tied["table"]),
         tied_lines=tied.reset_index(drop=True),
+        edges=_edges(line, surface.tables[surface.tables["pattern"].notna()]),
         n_feasible=len(allowed),
         n_tables=len(lines),
     )
@@ -139,8 +141,15 @@ def answer_text(
             f"{best.n_tables} measured on all images; all others were ruled out before"
         )
     text = ["search", *(f"  {name:<17}{fact}" for name, fact in facts.items())]
+    if best.edges:
+        text.append(f"  note: the winner lies at the edge of what was searched ({best.edges})")
+    if max_decline_points * n_benign <= 100:
+        text.append(
+            f"  note: one of {n_benign} benign images is {100 / n_benign:.2g} points, so the limit "
+            "allows none to be lost"
+        )
     if report_rows is not None:
-        text += _report(report_rows, best.table, "winner" if bands else best.table)
+        text += report_lines(report_rows, best.table, None, "winner" if bands else best.table)
     return "\n".join(text)
 
 
@@ -151,8 +160,15 @@ def of_patterns(patterns: Iterable[int], bands: MeasuredBands | None) -> str:
     return f"n_OF {extent(bands.n_favoured[k] for k in patterns)}"
 
 
-def _report(rows: pd.DataFrame, table: str, called: str) -> list[str]:
-    wanted = [*BASELINES, table]
+def report_lines(
+    rows: pd.DataFrame, table: str | None, flat: str | None, called: str | None
+) -> list[str]:
+    """The held-out report: the baselines, the best flat table, the winner, and what is gained.
+
+    ValueError where one of them lacks.
+    """
+    own = [name for name in (flat, table) if name is not None]
+    wanted = list(dict.fromkeys([*BASELINES, *own]))
     absent = set(wanted) - set(rows["table"].unique())
     if absent:
         raise ValueError(
@@ -160,9 +176,12 @@ def _report(rows: pd.DataFrame, table: str, called: str) -> list[str]:
             f"{sorted(absent)}.\nHint: report after the search: it must measure the winner."
         )
     lines = summary(rows[rows["table"].isin(wanted)]).set_index("table")
-    names = dict(zip(wanted, [*BASELINES, called], strict=True))
+    names = {name: called or name if name == table else name for name in wanted}
+    pairs = {("none", own[-1]): "over none"} if own else {}
+    if flat is not None and table is not None:
+        pairs[flat, table] = f"over {flat}"
     text = report_text(lines, "table", names) + grouped_text(rows, "table", names)
-    return text + gained_text(rows, {("none", table): "over none"})
+    return text + (gained_text(rows, pairs) if pairs else [])
 
 
 def _tied(surface: Surface, places: Integers) -> Bools:
@@ -182,6 +201,16 @@ def _tied(surface: Surface, places: Integers) -> Bools:
     return (low <= 0) & (high >= 0)
 
 
+def _edges(line: "pd.Series[float]", tables: pd.DataFrame) -> str:
+    """At which ends of the searched patterns and steps it lies, where there is more beyond."""
+    found = []
+    for name, called, least, most in (("pattern", "k", 1, 15), ("qs_af", "QS_AF", 1, 255)):
+        low, high = tables[name].min(), tables[name].max()
+        if low < high and line[name] in {low, high} - {least, most}:
+            found.append(f"{called} {line[name]} of {low}..{high}")
+    return ", ".join(found)
+
+
 def _check_contest(lines: pd.DataFrame) -> None:
     n_benign, n_adv = (0, 0) if lines.empty else lines[["n_benign", "n_adv"]].iloc[0]
     if not (n_benign and n_adv):
@@ -198,5 +227,5 @@ def _closest(lines: pd.DataFrame, max_decline_points: float) -> str:
         f"expected a table with Acc_dec < {max_decline_points:g} points, found none among "
         f"{len(lines)}: the closest is {line['table']}, which loses {line['acc_dec']:.2f} points "
         f"of {line['n_benign']} images.\n"
-        "Hint: search smaller steps, or raise max_decline_points if such a loss is acceptable."
+        "Hint: search smaller steps, or allow more by --max-decline (max_decline_points)."
     )

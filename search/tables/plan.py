@@ -97,6 +97,12 @@ class Flags(flags.Searched):
         "what pattern k keeps: the first k diagonals, or as many coefficients of smallest "
         "delta_a / delta_b, measured in Y on the images of the search",
     )
+    flat: tuple[int, ...] = flag(
+        (),
+        "also score one step for all coefficients, such as 17-60: what does a partition gain?",
+        "STEP",
+        parse=flags.whole_numbers(1, 255),
+    )
     max_decline: float = flag(
         1.0, "a table is feasible when Acc_dec is below this", "POINTS", parse=flags.points
     )
@@ -153,9 +159,9 @@ class Question:
         """The images of a split, adversarial first."""
         return [piece for piece in self.pieces if piece.split == split]
 
-    def report(self, names: Sequence[str]) -> list[Cell]:
-        """Some tables on held-out images."""
-        return [self.cell(block, names) for block in blocks(self.of("report"), self.asked.block)]
+    def under(self, names: Sequence[str], split: str = "report") -> list[Cell]:
+        """Some tables on all images of a split."""
+        return [self.cell(block, names) for block in blocks(self.of(split), self.asked.block)]
 
     def plan(self) -> tuple[Plan, Tally]:
         """How the search goes through its tables."""
