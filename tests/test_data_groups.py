@@ -93,3 +93,32 @@ def test_a_held_out_image_like_one_of_the_search_is_told(tmp_path, capsys):
     brighter.save(root / second, compress_level=0)  # of another size, so known to be another
     pair = f"{second} and {first}"
     assert f"1 held-out images look like images of the search, such as {pair}" in told()
+
+
+def test_some_of_a_networks_classes_are_labelled_by_its_list(tmp_path):
+    for name in ("dog", "cat"):
+        for i in range(4):
+            picture(tmp_path / "val" / name / f"{i}.png", level=i)
+            picture(tmp_path / "train" / name / f"{i}.png", level=9 + i)
+    plain = open_data(f"imagefolder:{tmp_path}", side=16)
+    assert plain.classes == ("cat", "dog")
+    (tmp_path / "classes.txt").write_text("zebra\ndog\n\n cat \n", encoding="utf-8-sig")
+    data = open_data(f"imagefolder:{tmp_path}", side=16)
+    assert data.classes == ("zebra", "dog", "cat")
+    for split in SPLITS:
+        paths = [data.name(split, i) for i in range(data.size(split))]
+        _, labels = data.batch(split, range(len(paths)))
+        assert [data.classes[label] for label in labels] == [path.split("/")[1] for path in paths]
+    assert data.fingerprint != plain.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [(b"dog\n", "'cat' in no line"), (b"cat\ndog\ncat\n", "'cat' twice"), (b"\xff\n", "UTF-8")],
+)
+def test_a_list_of_classes_that_does_not_fit_is_refused(tmp_path, text, told):
+    for name in ("dog", "cat"):
+        for i in range(4):
+            picture(tmp_path / name / f"{i}.png", level=i)
+    (tmp_path / "classes.txt").write_bytes(text)
+    fault(told, f"imagefolder:{tmp_path}", side=16)

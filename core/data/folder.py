@@ -35,6 +35,7 @@ class FolderData:
     seed: int
     classes: tuple[str, ...]
     held: dict[Split, Files] = field(repr=False)  # all splits but a `train` that waits to be listed
+    folders: tuple[str, ...] = field(repr=False)  # the classes that have images here
     groups: Mapping[str, str] = field(repr=False)  # by path; empty where nobody said
     channels: int = 3
     _sizes: dict[Split, list[int]] = field(default_factory=dict, repr=False, compare=False)
@@ -107,7 +108,8 @@ class FolderData:
 
     @cached_property
     def _train(self) -> Files:
-        files = layouts.files_by_class(self.tree, "train", self.classes)
+        files = layouts.files_by_class(self.tree, "train", self.folders)
+        files = files.relabelled(self.folders, self.classes)
         order = np.random.default_rng([self.seed, 0]).permutation(len(files.paths))
         return files.pick(order.tolist())
 
@@ -119,11 +121,13 @@ def open_folder(path: str | Path, *, side: int | None = None, seed: int = 0) -> 
     `val/images/...` and `val/val_annotations.txt`. Or `<class>/...` alone. Where `val` exists,
     search and report are two halves of it, class by class, and `train` may be missing; else each
     class is divided 60/20/20. Where `groups.csv` lies in PATH, with the columns image (the path
-    below PATH) and group, whole groups are dealt, so that none falls into two splits. A `train` or
+    below PATH) and group, whole groups are dealt, so that none falls into two splits. Where
+    `classes.txt` lies there, it names all classes of a network, one a line, and labels are
+    positions in it: so a part of ImageNet's classes serves a network of all 1000. A `train` or
     `val` that holds images beside other classes is a class.
     InputError: missing folder, no or one class, a class without images, no `val` beside `train`,
-    classes called as splits are, a side outside 8..1024, a table of groups that lacks an image; and
-    what `LocalTree` or `RemoteTree` does not take.
+    classes called as splits are, a side outside 8..1024, a table of groups that lacks an image, a
+    list of classes that lacks a folder; and what `LocalTree` or `RemoteTree` does not take.
     """
     chosen = DEFAULT_SIDE if side is None else side
     if chosen not in SIDES:
@@ -141,7 +145,9 @@ def open_folder(path: str | Path, *, side: int | None = None, seed: int = 0) -> 
         )
     named = [name for name in ("train", "val") if tree.kind(name) == "a folder"]
     with_val = any(not layouts.is_class(tree, name) for name in named)
-    classes, files, held = (_with_val if with_val else _plain)(tree)
+    folders, files, held = (_with_val if with_val else _plain)(tree)
+    classes = layouts.listed_classes(tree, folders)
+    files = files.relabelled(folders, classes)
     groups = layouts.groups(tree, files)
     turns: tuple[Split, ...] = ("search", "report")
     if not with_val:
@@ -152,7 +158,15 @@ def open_folder(path: str | Path, *, side: int | None = None, seed: int = 0) -> 
             f"expected enough images in {tree.address()} to fill search and report, found too "
             "few.\nHint: two under val/, or five in all, are the least; use more."
         )
-    return FolderData(tree=tree, side=chosen, seed=seed, classes=classes, held=held, groups=groups)
+    return FolderData(
+        tree=tree,
+        side=chosen,
+        seed=seed,
+        classes=classes,
+        folders=folders,
+        held=held,
+        groups=groups,
+    )
 
 
 Listed = tuple[tuple[str, ...], Files, dict[Split, Files]]  # classes, what is divided, train

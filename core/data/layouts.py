@@ -14,6 +14,7 @@ _SPLIT = re.compile(
     rf"|(?P<test>test|testing|tst|pred|holdout)){_AFTER}",
     re.IGNORECASE,
 )
+CLASSES = "classes.txt"  # beside the classes: all that the network knows, a name a line
 GROUPS = "groups.csv"  # beside the classes: the columns image, a path below the root, and group
 ANNOTATIONS, ANNOTATED = "val/val_annotations.txt", "val/images"  # Tiny ImageNet's
 
@@ -30,6 +31,11 @@ class Files:
         paths = tuple(self.paths[i] for i in positions)
         return Files(paths=paths, labels=tuple(self.labels[i] for i in positions))
 
+    def relabelled(self, before: Sequence[str], names: Sequence[str]) -> "Files":
+        """The same, where a label is a position among `names` instead of among those before."""
+        place = {name: label for label, name in enumerate(names)}
+        return Files(paths=self.paths, labels=tuple(place[before[i]] for i in self.labels))
+
 
 def class_names(tree: Tree, folder: str) -> tuple[str, ...]:
     """Names of the class folders, sorted: so ImageNet's labels agree with published weights."""
@@ -38,6 +44,32 @@ def class_names(tree: Tree, folder: str) -> tuple[str, ...]:
         raise InputError(
             f"expected at least two class folders in {tree.address(folder)}, found {len(names)}.\n"
             "Hint: put the images of each class into a folder of its own: PATH/<class>/<image>."
+        )
+    return names
+
+
+def listed_classes(tree: Tree, folders: Sequence[str]) -> tuple[str, ...]:
+    """All classes of the network, in its order, as a file `classes.txt` says; else the folders.
+
+    InputError for a file that lacks a folder, names one twice or is no text.
+    """
+    if tree.kind(CLASSES) != "a file":
+        return tuple(folders)
+    try:
+        lines = tree.read(CLASSES).decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError as cause:
+        raise InputError(
+            f"expected lines of UTF-8 in {tree.address(CLASSES)}, found {cause}.\n"
+            "Hint: one class a line, in the order of the network's outputs."
+        ) from cause
+    names = tuple(name for line in lines if (name := line.strip()))
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if lacking := sorted(set(folders) - set(names)) or twice:
+        raise InputError(
+            f"expected each class folder once in {tree.address(CLASSES)}, found "
+            f"{lacking[0]!r} {'twice' if lacking == twice else 'in no line'} ({len(names)} lines, "
+            f"{len(folders)} folders).\n"
+            "Hint: one class a line, called as its folder, in the order of the network's outputs."
         )
     return names
 

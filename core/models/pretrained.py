@@ -145,7 +145,8 @@ def _check_classes(source: str, found: int, wanted: int) -> None:
         raise InputError(
             f"expected a model of {wanted} classes, as the data have, found {found} in "
             f"{source!r}.\nHint: train:NAME trains an architecture on these data; or name another "
-            "checkpoint, or the data these weights were trained on."
+            "checkpoint, or the data these weights were trained on. Where a folder holds some of a "
+            "network's classes, a file classes.txt in it names all, a line each, in its order."
         )
 
 
