@@ -4,6 +4,7 @@ import hashlib
 import pickle
 import struct
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -30,6 +31,9 @@ def write_mnist(root: Path, n_train: int, n_test: int) -> tuple[np.ndarray, np.n
 
 def test_mnist_holds_search_images_out_of_training(tmp_path, monkeypatch):
     images, labels = write_mnist(tmp_path, 30, 8)
+    written = (tmp_path / "MNIST/raw/train-images-idx3-ubyte").read_bytes()
+    digest = hashlib.sha256(written).hexdigest()
+    monkeypatch.setitem(published.MNIST_SHA256, "mnist", digest)
     fault("--download", "mnist", root=tmp_path)
     monkeypatch.setattr(published, "N_HELD_OUT", 10)
     data = open_data("mnist", root=tmp_path)
@@ -44,6 +48,20 @@ def test_mnist_holds_search_images_out_of_training(tmp_path, monkeypatch):
             assert own_labels[i] == labels[numbers[-1]]
     assert sorted(numbers) == list(range(30))
     assert data.name("report", 0).startswith("mnist/test/")
+
+
+def test_what_only_looks_like_mnist_is_refused_and_fashion_has_a_name_of_its_own(
+    tmp_path, monkeypatch
+):
+    write_mnist(tmp_path, 30, 8)
+    monkeypatch.setattr(published, "N_HELD_OUT", 10)
+    fault("found others of the same form", "mnist", root=tmp_path)
+    fault("--data-root", "fashion_mnist", root=tmp_path)
+    (tmp_path / "MNIST").rename(tmp_path / "FashionMNIST")
+    fault("fashion_mnist in FashionMNIST/raw", "fashion_mnist", root=tmp_path)
+    monkeypatch.setattr(hashlib, "sha256", lambda _: SimpleNamespace(hexdigest=lambda: known))
+    known = published.MNIST_SHA256["fashion_mnist"]
+    assert open_data("fashion_mnist", root=tmp_path).classes[0] == "T-shirt/top"
 
 
 def test_truncated_and_missing_mnist_files_are_named(tmp_path, monkeypatch):

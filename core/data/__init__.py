@@ -13,7 +13,7 @@ from core.errors import InputError
 
 __all__ = ["SPLITS", "Data", "Split", "default_root", "is_uri", "open_data", "unreachable"]
 
-PUBLISHED = ("mnist", "cifar10", "cifar100")  # files that may be fetched
+PUBLISHED = ("mnist", "fashion_mnist", "cifar10", "cifar100")  # files that may be fetched
 KNOWN = ("digits", "photos", *PUBLISHED, "imagefolder:PATH (or URI)")
 
 
@@ -28,9 +28,10 @@ def open_data(
     """Open the data set that `spec` names; InputError where that cannot be done.
 
     Args:
-        spec: `digits`, `photos` (both come with the installed packages), `mnist`, `cifar10`,
-            `cifar100` (below `root`), or `imagefolder:PATH`; PATH may be a URI that fsspec opens.
-        side: height and width in pixels; None: 28 for mnist, 224 for folders, 32 for the others.
+        spec: `digits`, `photos` (both come with the installed packages), `mnist`,
+            `fashion_mnist`, `cifar10`, `cifar100` (below `root`), or `imagefolder:PATH`; PATH may
+            be a URI that fsspec opens.
+        side: height and width in pixels; None: 28 for the two mnist, 224 for folders, else 32.
         seed: fixes the splits, and the places of the crops of photos; not negative.
         root: where mnist and cifar lie; None is `default_root()`.
         download: fetch mnist or cifar when they are missing.

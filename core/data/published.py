@@ -1,5 +1,6 @@
-"""MNIST and CIFAR from the files that torchvision downloads."""
+"""MNIST, Fashion-MNIST and CIFAR from the files that torchvision downloads."""
 
+import hashlib
 import os
 import pickle
 from collections.abc import Callable
@@ -13,6 +14,11 @@ from core.data.base import only_side
 from core.errors import InputError
 
 N_HELD_OUT = 10_000  # training images kept back for the search
+# Of the training images: many data sets come in files called and laid out like MNIST's.
+MNIST_SHA256 = {
+    "mnist": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "fashion_mnist": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+}
 
 
 def default_root() -> Path:
@@ -24,15 +30,16 @@ def default_root() -> Path:
 def open_published(
     spec: str, *, side: int | None, seed: int, root: str | Path | None, download: bool
 ) -> ArrayData:
-    """`mnist` (28, gray), `cifar10` or `cifar100` (32, colour), in torchvision's folder layout.
+    """`mnist`, `fashion_mnist` (28, gray), `cifar10`, `cifar100` (32, colour), as torchvision's.
 
     `train` is the training set less 10,000 images that the seed holds out for `search`; `report` is
-    the test set. `root` (default: `default_root()`) holds `MNIST/raw` or `cifar-10-batches-py`.
-    InputError if files are missing and `download` is False, damaged, or cannot be fetched.
+    the test set. `root` (default: `default_root()`) holds `MNIST/raw`, `FashionMNIST/raw` or
+    `cifar-10-batches-py`. InputError if files are missing and `download` is False, damaged, of
+    another data set, or cannot be fetched.
     """
-    only_side(spec, side, (28,) if spec == "mnist" else (32,))
+    only_side(spec, side, (28,) if spec in MNIST_SHA256 else (32,))
     folder = default_root() if root is None else Path(root).expanduser()
-    read = _read_mnist if spec == "mnist" else _read_cifar
+    read = _read_mnist if spec in MNIST_SHA256 else _read_cifar
     training, test, classes = read(spec, folder, download)
     n_training = len(training.labels)
     if n_training <= N_HELD_OUT:
@@ -55,11 +62,12 @@ def open_published(
 def _read_mnist(spec: str, root: Path, download: bool) -> tuple[Pool, Pool, tuple[str, ...]]:
     from torchvision.datasets import mnist  # noqa: PLC0415 - seconds that most data do without
 
-    raw = root / "MNIST" / "raw"
+    kind = mnist.MNIST if spec == "mnist" else mnist.FashionMNIST
+    raw = root / kind.__name__ / "raw"
     what = ("images-idx3", "labels-idx1")
     files = [[raw / f"{part}-{kind}-ubyte" for kind in what] for part in ("train", "t10k")]
     if not all(file.is_file() for pair in files for file in pair):
-        _fetch(spec, root, download, lambda: mnist.MNIST(root, download=True))
+        _fetch(spec, root, download, lambda: kind(root, download=True))
     pools = []
     for images, labels in files:
         try:
@@ -70,7 +78,15 @@ def _read_mnist(spec: str, root: Path, download: bool) -> tuple[Pool, Pool, tupl
         if len(pixels) != len(targets) or pixels.shape[1:] != (28, 28):
             raise _damaged(spec, images, f"{pixels.shape} images and {len(targets)} labels")
         pools.append(Pool(images=pixels[:, None], labels=targets.astype(np.int64)))
-    return pools[0], pools[1], tuple("0123456789")
+    first = files[0][0]
+    if hashlib.sha256(first.read_bytes()).hexdigest() != MNIST_SHA256[spec]:
+        raise InputError(
+            f"expected the published images of {spec!r} in {first}, found others of the same form."
+            "\nHint: mnist lies in MNIST/raw, fashion_mnist in FashionMNIST/raw; images of your "
+            "own go into a folder for each class: imagefolder:PATH."
+        )
+    names = tuple("0123456789") if spec == "mnist" else tuple(kind.classes)
+    return pools[0], pools[1], names
 
 
 def _read_cifar(spec: str, root: Path, download: bool) -> tuple[Pool, Pool, tuple[str, ...]]:

@@ -21,7 +21,15 @@ from core.training.epochs import (
 )
 from core.training.steps import PlainStep
 
-EPOCHS = {"digits": 12, "photos": 8, "mnist": 5, "cifar10": 30, "cifar100": 30, "imagefolder": 30}
+EPOCHS = {
+    "digits": 12,
+    "photos": 8,
+    "mnist": 5,
+    "fashion_mnist": 5,
+    "cifar10": 30,
+    "cifar100": 30,
+    "imagefolder": 30,
+}
 LEARNING_RATE = 0.1
 WARM_UP = 0.25  # share of all steps in which the learning rate rises
 
