@@ -4,7 +4,6 @@ import hashlib
 import pickle
 import struct
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -29,11 +28,14 @@ def write_mnist(root: Path, n_train: int, n_test: int) -> tuple[np.ndarray, np.n
     return images, labels
 
 
+def digest_of(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
 def test_mnist_holds_search_images_out_of_training(tmp_path, monkeypatch):
     images, labels = write_mnist(tmp_path, 30, 8)
-    written = (tmp_path / "MNIST/raw/train-images-idx3-ubyte").read_bytes()
-    digest = hashlib.sha256(written).hexdigest()
-    monkeypatch.setitem(published.MNIST_SHA256, "mnist", digest)
+    file = tmp_path / "MNIST/raw/train-images-idx3-ubyte"
+    monkeypatch.setitem(published.MNIST_SHA256, "mnist", digest_of(file))
     fault("--download", "mnist", root=tmp_path)
     monkeypatch.setattr(published, "N_HELD_OUT", 10)
     data = open_data("mnist", root=tmp_path)
@@ -59,8 +61,8 @@ def test_what_only_looks_like_mnist_is_refused_and_fashion_has_a_name_of_its_own
     fault("--data-root", "fashion_mnist", root=tmp_path)
     (tmp_path / "MNIST").rename(tmp_path / "FashionMNIST")
     fault("fashion_mnist in FashionMNIST/raw", "fashion_mnist", root=tmp_path)
-    monkeypatch.setattr(hashlib, "sha256", lambda _: SimpleNamespace(hexdigest=lambda: known))
-    known = published.MNIST_SHA256["fashion_mnist"]
+    file = tmp_path / "FashionMNIST/raw/train-images-idx3-ubyte"
+    monkeypatch.setitem(published.MNIST_SHA256, "fashion_mnist", digest_of(file))
     assert open_data("fashion_mnist", root=tmp_path).classes[0] == "T-shirt/top"
 
 
