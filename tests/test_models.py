@@ -15,6 +15,7 @@ from core.models import (
     Blueprint,
     Normalised,
     architecture,
+    folded,
     from_tensors,
     load_checkpoint,
     needs_training,
@@ -128,6 +129,50 @@ def test_small_networks_have_the_published_number_of_weights(name, side, n_weigh
     seen = network.train()(torch.rand(4, 1, side, side))
     assert seen.shape == (4, 10)
     assert seen.std(0).min() > 0  # no image is the other
+
+
+@pytest.mark.parametrize(
+    ("name", "n_weights"),
+    [
+        ("vgg11_small", 9_231_114),
+        ("vgg11_1", 1_555_466),
+        ("vgg11_2", 669_962),
+        ("vgg11_3", 299_274),  # printed: 300,554, with a last layer of 256 inputs, as vgg11_2 has
+        ("vgg11_4", 113_610),
+        ("vgg11_5", 48_426),
+        ("resnet18_small", 11_173_962),
+        ("resnet18_1", 4_903_242),
+        ("resnet18_2", 1_235_274),
+        ("resnet18_3", 326_474),  # printed: 326,374, one digit off
+        ("resnet18_4", 116_810),
+        ("resnet20", 269_722),
+    ],
+)
+def test_thin_networks_have_the_published_number_of_weights(name, n_weights):
+    for side in (32, 64):
+        network = architecture(name, n_classes=10, channels=3, side=side)
+        assert sum(weight.numel() for weight in network.parameters()) == n_weights
+    network = architecture(name, n_classes=7, channels=1, side=32)
+    seen, pixels = network(torch.rand(2, 1, 32, 32)), torch.rand(2, 1, 32, 32)
+    assert seen.shape == (2, 7)
+    torch.testing.assert_close(folded(network)(pixels), network(pixels), atol=1e-4, rtol=1e-4)
+
+
+def test_the_misprinted_count_is_that_of_a_last_layer_of_256_inputs():
+    network = architecture("vgg11_3", n_classes=10, channels=3, side=32)
+    network.classifier = nn.Linear(256, 10)
+    assert sum(weight.numel() for weight in network.parameters()) == 300_554
+
+
+def test_a_shortcut_of_resnet20_keeps_every_other_place_between_channels_of_zeros():
+    network = architecture("resnet20", n_classes=10, channels=3, side=32)
+    block, x = network.layer2[0], torch.rand(2, 16, 8, 8)
+    nn.init.zeros_(block.bn2.weight)  # the shortcut alone
+    out = block(x)
+    assert torch.equal(out[:, 8:24], x[:, :, ::2, ::2])
+    assert not out[:, :8].any()
+    assert not out[:, 24:].any()
+    assert list(network.state_dict())[:2] == ["conv1.weight", "bn1.weight"]  # as checkpoints say
 
 
 def test_the_activations_of_the_mnist_network_are_those_that_it_answers_from():

@@ -12,6 +12,7 @@ from core.errors import InputError
 from core.models.normalised import Blueprint
 from core.models.own import LeNet, LeNet5, MnistCNN, SmallResNet
 from core.models.spec import OWN, ModelSpec, parse_spec
+from core.models.thin import RESNET18, VGG11, ResNet20, ThinResNet18, ThinVGG
 
 
 def architecture(name: str, *, n_classes: int, channels: int, side: int) -> nn.Module:
@@ -102,9 +103,14 @@ def _build(name: str, n_classes: int, channels: int, side: int) -> nn.Module:
         "lenet5": lambda: LeNet5(**sizes, side=side),
         "mnist_cnn": lambda: MnistCNN(**sizes, side=side, normalise=False),
         "mnist_cnn_bn": lambda: MnistCNN(**sizes, side=side, normalise=True),
+        "resnet20": lambda: ResNet20(**sizes),
     }
     if name in own:
         return own[name]()
+    if name in VGG11:
+        return ThinVGG(name, **sizes)
+    if name in RESNET18:
+        return ThinResNet18(name, **sizes)
     if name.startswith("timm:"):
         plain = name.removeprefix("timm:")
         timm = timm_module(plain, pretrained=False)
