@@ -18,9 +18,9 @@ from core.errors import InputError
 NAMES = (
     "none", "jpeg75", "jpeg75-444", "jpeg1", "fd", "tvm", "shield", "smooth8", "k3-of16-af116",
     "k3-of16-af116@ycbcr", "k3-of16-af116@ycbcr420", "ijg75@ycbcr", "uniform30@rgb",
-    "mc0c0000000000000-of16-af50",
+    "mc0c0000000000000-of16-af50", "noise0.05", "blur3",
 )  # fmt: skip
-RANDOMISED = ("tvm", "shield", "smooth8")
+RANDOMISED = ("tvm", "shield", "smooth8", "noise0.05")
 
 
 @pytest.fixture(scope="module")
@@ -277,6 +277,8 @@ def test_a_defended_classifier_means_its_draws(pixels):
         (lambda: defences.defence_by_name("jpeg0"), "quality must lie in 1..100"),
         (lambda: defences.defence_by_name("k16-of16-af5"), "k must lie in 1..15"),
         (lambda: defences.defence_by_name("smooth0"), "deviation must lie in"),
+        (lambda: defences.defence_by_name("noise1.1"), "deviation must lie in"),
+        (lambda: defences.defence_by_name("blur4"), "side must be odd"),
         (lambda: defences.Table(qtable.uniform(3), space="lab"), "expected a colour space"),
         (lambda: defences.Shield([]), "a quality or more"),
         (lambda: defences.TotalVariation(dropped=1.0), "share of dropped pixels"),

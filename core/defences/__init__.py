@@ -4,7 +4,7 @@ from core.defences.base import Defence, Defended, Nothing
 from core.defences.compression import SPACES, Jpeg, Shield, Table
 from core.defences.ensemble import Ensemble
 from core.defences.names import defence_by_name
-from core.defences.smoothing import GaussianNoise
+from core.defences.smoothing import GaussianBlur, GaussianNoise
 from core.defences.transform import TableDefence
 from core.defences.tvm import TotalVariation
 
@@ -13,6 +13,7 @@ __all__ = [
     "Defence",
     "Defended",
     "Ensemble",
+    "GaussianBlur",
     "GaussianNoise",
     "Jpeg",
     "Nothing",

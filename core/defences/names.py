@@ -5,7 +5,7 @@ import re
 from core.codec import qtable
 from core.defences.base import Defence, Nothing
 from core.defences.compression import SPACES, Jpeg, Shield, Table
-from core.defences.smoothing import GaussianNoise
+from core.defences.smoothing import GaussianBlur, GaussianNoise
 from core.defences.tvm import TotalVariation
 from core.errors import InputError
 
@@ -22,7 +22,8 @@ def defence_by_name(name: str) -> Defence:
     - `fd`: Feature Distillation's table in YCbCr 4:4:4; `fd@rgb`: in RGB, as its authors' code;
     - TABLE, TABLE@SPACE: any table that `core.codec.qtable.by_name` knows, the same for all
       channels, in `rgb` (unless said else), `ycbcr` or `ycbcr420`;
-    - `tvm`, `shield`, `smoothS` (Gaussian noise of deviation S/255): randomised.
+    - `blurK`: Gaussian blur by a kernel of side K;
+    - `tvm`, `shield`, `smoothS` and `noiseS` (Gaussian noise of deviation S/255 or S): randomised.
     """
     plain: dict[str, type[Defence]] = {"none": Nothing, "tvm": TotalVariation, "shield": Shield}
     if name in plain:
@@ -31,13 +32,18 @@ def defence_by_name(name: str) -> Defence:
         return Jpeg(int(match[1]), sampling="444" if match[2] else "420")
     if match := re.fullmatch(r"smooth(\d{1,9}(?:\.\d{1,9})?)", name, re.ASCII):
         return GaussianNoise(float(match[1]))
+    if match := re.fullmatch(r"noise(\d{1,9}(?:\.\d{1,9})?)", name, re.ASCII):
+        return GaussianNoise(255 * float(match[1]))
+    if match := re.fullmatch(r"blur(\d{1,3})", name, re.ASCII):
+        return GaussianBlur(int(match[1]))
     head, _, tail = name.rpartition("@")
     table_name, space = (head, tail) if tail in SPACES else (name, "rgb")
     table = qtable.by_name(table_name) if _TABLE.fullmatch(table_name) else None
     if table is None:
         raise InputError(
             f"no defence is called {name!r}.\n"
-            "Hint: names are none, jpeg75, jpeg75-444, fd, tvm, shield, smooth8, or a table such "
+            "Hint: names are none, jpeg75, jpeg75-444, fd, tvm, shield, smooth8, noise0.05, blur3, "
+            "or a table such "
             f"as k3-of16-af51, alone or with a colour space: @{', @'.join(SPACES)}."
         )
     return Table(table, space="ycbcr" if name == "fd" else space)

@@ -1,0 +1,87 @@
+"""What is done to images of a training set or a test set, by name.
+
+- the name of any defence, as `core.defences.defence_by_name` reads it: `none`, `jpeg40`,
+  `noise0.05`, `blur3`, a table;
+- a corruption and its severity: `fog@3`;
+- `A+B`: the images after A, then the same after B, twice as many.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Generator
+
+from core import codec
+from core.corruptions import CORRUPTIONS, Textures, check, corrupted
+from core.defences import defence_by_name
+from core.errors import InputError
+from core.shapes import Images8
+
+
+def parts_of(name: str) -> tuple[str, ...]:
+    """What is joined: the names between plus signs. InputError where one is empty or twice there.
+
+    Joined copies are for training sets; what each is called is not looked at.
+    """
+    parts = tuple(name.split("+"))
+    if not all(parts) or len(set(parts)) < len(parts):
+        raise InputError(
+            f"expected different names of transforms with + between them, got {name!r}.\n"
+            "Hint: none+jpeg40 are the images as they are and the same after JPEG."
+        )
+    return parts
+
+
+def corruption_of(name: str) -> tuple[str, int] | None:
+    """The corruption and severity that a name such as `fog@3` means; None for other names.
+
+    InputError for a severity out of range.
+    """
+    stem, at, severity = name.partition("@")
+    if stem not in CORRUPTIONS:
+        return None
+    if not at or not (severity.isascii() and severity.isdigit()):
+        raise InputError(
+            f"expected {stem} with its severity, such as {stem}@3, got {name!r}.\n"
+            "Hint: severities are 1..5."
+        )
+    check(stem, int(severity))
+    return stem, int(severity)
+
+
+def check_transform(name: str, *, channels: int = 3, frost: bool = True) -> None:
+    """InputError unless `transformed` takes the name; `frost`: whether there are textures."""
+    if found := corruption_of(name):
+        check(*found, channels=channels, frost=frost)
+        return
+    try:
+        defence_by_name(name)
+    except InputError as cause:
+        if "no defence is called" not in str(cause):
+            raise
+        raise InputError(
+            f"no transform of images is called {name!r}.\n"
+            "Hint: none, jpeg40, noise0.05, blur3, any defence, or a corruption with its severity "
+            "such as fog@3."
+        ) from cause
+
+
+@torch.inference_mode()
+def transformed(
+    images: Images8,
+    name: str,
+    *,
+    generators: Sequence[Generator],
+    kind: str = "cifar10-c",
+    textures: Textures = (),
+) -> Images8:
+    """The images after what the name says, in whole levels; generators are one for each image.
+
+    Of a corruption `kind` and `textures` are as `corrupted` takes them, and levels are cut; of all
+    else they are rounded. InputError for a name that is none.
+    """
+    if found := corruption_of(name):
+        return corrupted(images, *found, generators=generators, kind=kind, textures=textures)
+    if name == "none":
+        return images
+    return codec.to_images8(defence_by_name(name)(codec.to_pixels(images), generators))
