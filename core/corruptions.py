@@ -239,15 +239,16 @@ def _frost(
 
     ice = _stack(crop, draws, x) / 255
     if channels == 1:
-        ice = _gray(ice)
+        ice = gray(ice)
     return of_image * x + of_texture * ice
 
 
-def _gray(x: Tensor) -> Tensor:
-    """Luma, one channel; gray images as they are."""
+def gray(x: Tensor) -> Tensor:
+    """BT.601 luma [n, 1, h, w]; gray images as they are."""
     if x.shape[1] == 1:
         return x
-    return (x * torch.tensor(LUMA).to(x)[:, None, None]).sum(1, keepdim=True)
+    weights = torch.tensor(LUMA, dtype=x.dtype, device=x.device)[:, None, None]
+    return (x * weights).sum(1, keepdim=True)
 
 
 def _snow(x: Tensor, settings: Sequence[float], draws: Sequence[Generator]) -> Tensor:
@@ -260,7 +261,7 @@ def _snow(x: Tensor, settings: Sequence[float], draws: Sequence[Generator]) -> T
     flakes = (255 * flakes).floor() / 255
     flakes = _motion_blurred(flakes, radius=int(radius), sigma=blur, degrees=angles)
     flakes = (255 * flakes).round() / 255
-    whiter = torch.maximum(x, 1.5 * _gray(x) + 0.5)
+    whiter = torch.maximum(x, 1.5 * gray(x) + 0.5)
     return kept * x + (1 - kept) * whiter + flakes + flakes.flip(2, 3)
 
 

@@ -245,14 +245,26 @@ def paired_difference(
 def _resampled(
     hits: NDArray[np.generic], trials: Counts, tail: float, n_resamples: int, seed: int
 ) -> tuple[Floats, Floats]:
-    """Quantiles `tail` and 1 - `tail` of sum(hits) / sum(trials), rows drawn with replacement."""
+    """Quantiles `tail` and 1 - `tail` of `resampled`."""
+    shares = resampled(hits, trials, n_resamples=n_resamples, seed=seed)
+    low, high = np.quantile(shares, [tail, 1 - tail], axis=0)
+    return low, high
+
+
+def resampled(
+    hits: NDArray[np.generic], trials: Counts, *, n_resamples: int = 2_000, seed: int = 0
+) -> Floats:
+    """sum(hits) / sum(trials) of rows drawn with replacement, [resamples, lines].
+
+    `hits` [rows, lines], `trials` [rows]; of one seed and number of rows, the same draws each time.
+    """
     # float32 counts exactly up to 2^24 images, and the product is what takes the time.
     values, sizes = hits.astype(np.float32), trials.astype(np.float32)
     resamples = _resamples(len(trials), n_resamples, np.random.default_rng(seed))
     parts = [(drawn @ values, drawn @ sizes) for drawn in resamples]
     sums, n = (np.concatenate(part).astype(np.float64) for part in zip(*parts, strict=True))
-    low, high = np.quantile(sums / n[:, None], [tail, 1 - tail], axis=0)
-    return low, high
+    shares: Floats = sums / n[:, None]
+    return shares
 
 
 def _expanded_tail(level: float, n_groups: int) -> float:

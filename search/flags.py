@@ -276,6 +276,31 @@ class Tried(Attacked, Chained):
 Asked = TypeVar("Asked", bound=Flags)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Augmented(Flags):
+    """Networks trained by plain momentum at a constant rate, on transformed images too."""
+
+    runs: int = flag(1, "trainings of each network on each set; the source's are 3")
+    epochs: int | None = flag(4, "of each training; the source's are 30")
+    learning_rate: float = flag(0.01, "constant", "RATE", parse=positive)
+    batch: int = flag(64, "images a step; the source's are 128, or 200 and 300 of Tiny ImageNet")
+    shift: int = flag(
+        0,
+        "pixels that half of the training images are moved by; CIFAR's all are, by 4",
+        "PX",
+        parse=between(0, 32, int),
+    )
+
+
+def no_classifier(asked: Flags, hint: str) -> None:
+    """InputError for flags of a classifier where a study trains its own networks."""
+    if (asked.model, asked.precision) != (Flags.model, Flags.precision):
+        raise InputError(
+            "no classifier of --model takes part in this study, so neither --model nor --precision "
+            f"matters.\nHint: leave them out; {hint}."
+        )
+
+
 def parse(
     asked: type[Asked],
     *,

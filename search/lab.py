@@ -24,6 +24,7 @@ from core.errors import InputError
 from core.models import needs_training
 from core.seeds import derived
 from core.training.recipes import Recipe
+from core.transforms import check_transform, parts_of
 from results import schema
 from results.shown import redacted, scrubbed
 from search import flags, scores
@@ -37,7 +38,11 @@ from search.inputs.loading import Inputs, Victim, images_of
 from search.inputs.making import make, sweep_name
 from search.inputs.pictures import Pictures, Threat
 from search.inputs.trainings import Trained
+from search.measures import augmented, transformed
+from search.measures.transformed import Sources
 from search.progress import say
+
+TRAIN_BLOCK = 5000  # transformed images in one piece
 
 
 @dataclass
@@ -312,6 +317,47 @@ class Lab:
         """The rows of a study's cells whose outcome is a piece of the bank; `words` name all."""
         sweep = networks.shared_sweep(self.inputs, *words)
         return make(self.engine, study, cells, sweep, label=label)
+
+    def images_after(
+        self, sources: Sources, wanted: Sequence[tuple[str, str, int]], *, block: int
+    ) -> dict[transformed.Cell, schema.Table]:
+        """Images after transforms, in blocks: for each of (transform, split, how many)."""
+        cells = [
+            cell
+            for name, split, n in wanted
+            for cell in transformed.cells(self.inputs, sources, name, split, n=n, block=block)
+        ]
+        study = transformed.study(self.source, sources)
+        made = self.made(study, cells, "transformed", label="transformed images")
+        return dict(zip(cells, made, strict=True))
+
+    def training_images(
+        self, sets: Sequence[str], *, same: bool = False
+    ) -> dict[transformed.Cell, schema.Table]:
+        """The training images of all sets, where they are not as they are.
+
+        `same`: and held-out images after the same. InputError for a name that is no transform.
+        """
+        parts = dict.fromkeys(part for name in sets for part in parts_of(name) if part != "none")
+        for part in parts:
+            check_transform(part, channels=self.data.channels, frost=False)
+        wanted = [(part, "train", self.data.size("train")) for part in parts]
+        tested = [part for part in parts if same and part in sets]
+        wanted += [(part, "report", self.data.size("report")) for part in tested]
+        return self.images_after(Sources(), wanted, block=TRAIN_BLOCK)
+
+    def trained_on(
+        self,
+        networks: Sequence[str],
+        sets: Sequence[str],
+        images: augmented.Images,
+        asked: flags.Augmented,
+    ) -> dict[augmented.TrainCell, schema.Table]:
+        """Every network trained on every set of training images, several times; their epochs."""
+        cells = list(augmented.train_cells(self.inputs, networks, sets, images, asked))
+        study = augmented.train_study(self.source)
+        made = self.made(study, cells, "augmented", label="training")
+        return dict(zip(cells, made, strict=True))
 
     def tensors(self, piece: str) -> dict[str, Tensor]:
         """What a piece of the bank holds, such as a figure's images."""

@@ -80,6 +80,25 @@ KINDS = {  # what a row is; the studies, the module, its cell and row
     "one image made for a class": (("fooling_images",), "measures.fooling", "Cell", "Row"),
     "one epoch of a denoiser": (("denoiser",), "measures.denoised", "TrainCell", "TrainRow"),
     "one image, noisy or denoised": (("denoise",), "measures.denoised", "Cell", "Row"),
+    "one image before a network of transformed training images": (
+        ("compressed_training", "corruption_robustness"),
+        "measures.augmented",
+        "Cell",
+        "Row",
+    ),
+    "one frequency of images after a transform": (
+        ("augmentation_spectrum",),
+        "measures.spectrum",
+        "Cell",
+        "Row",
+    ),
+    "bank: one image after a transform": (("transformed",), "measures.transformed", "Cell", "Row"),
+    "bank: one epoch of a network of transformed training images": (
+        ("augmented",),
+        "measures.augmented",
+        "TrainCell",
+        "TrainRow",
+    ),
     "bank: one epoch of a classifier's training": (
         ("classifier",),
         "inputs.networks",

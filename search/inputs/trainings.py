@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from core import models, training
 from core.errors import InputError
@@ -68,20 +68,32 @@ def _train(source: Source, cell: TrainCell, place: Place) -> Made:
 
 
 def finished(
-    begin: Callable[[], Training], epochs: int, place: Place, name: str
+    begin: Callable[[], Training],
+    epochs: int,
+    place: Place,
+    name: str,
+    *,
+    look: Callable[[Training], Any] = lambda _: None,
+    seen: list[Any] | None = None,
 ) -> tuple[Training, Unfinished]:
-    """Training after so many epochs, from where an earlier attempt left it; and what it keeps."""
+    """Training after so many epochs, from where an earlier attempt left it; and what it keeps.
+
+    What `look` sees after each epoch (JSON) is added to `seen`.
+    """
     kept, run = place.kept, begin()
+    seen = [] if seen is None else seen
     found = kept.read()
     if found is not None:
         try:
             run.restore(found[0])
+            seen += found[1].get("seen", [])
         except InputError as cause:
             kept.set_aside(str(cause).splitlines()[0])
             run = begin()
     while len(run.records) < epochs:
         record = run.epoch()
-        kept.write(run.state(), {})
+        seen.append(look(run))
+        kept.write(run.state(), {"seen": seen})
         right = f"{record.n_correct} of {record.n_images} right, " if record.n_correct else ""
         place.say(
             f"{name}: epoch {record.epoch}/{epochs}: loss {record.loss:.3g}, {right}"

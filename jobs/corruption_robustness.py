@@ -1,0 +1,123 @@
+"""Which compressed, noisy or blurred training images make a network sturdy against corruptions?
+
+    python jobs/corruption_robustness.py --smoke
+    python jobs/corruption_robustness.py              # photos, a thin network
+    python jobs/corruption_robustness.py --data cifar10 --network vgg11_small --epochs 30 --runs 3
+    python jobs/corruption_robustness.py --figure     # from stored rows
+
+A network is trained on each set of training images: as they are, after JPEG, noise or blur, or
+several of these joined. All classify clean images and the same after ten corruptions in five
+severities. Settings of a family are chosen by three rules (BDA, BDAD, BDADS) on the search split
+and reported on held-out images; beside it the source's way, which chooses and reports on the same.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from core.corruptions import CORRUPTIONS, N_SEVERITIES, check
+from core.data.corrupted import check_published
+from core.errors import InputError
+from core.frost import frost_folder
+from core.models import check_name
+from results import Answer, robust, robust_picture
+from results.robust_text import text
+from search import Job, Lab, flag, flags, main
+from search.measures import augmented
+from search.measures.transformed import Sources
+from search.progress import say
+
+STUDY = augmented.study("corruption_robustness")
+SETS = (
+    *("none", "jpeg5", "jpeg10", "jpeg20", "jpeg40", "jpeg80"),
+    *("noise0.01", "noise0.05", "noise0.1", "blur3", "blur5", "none+jpeg40"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked(flags.Augmented):
+    """The study's own flags."""
+
+    data: str = flag("photos", flags.DATA, "NAME")
+    network: str = flag("vgg11_5", "that is trained on each set", "NAME")
+    sets: tuple[str, ...] = flag(
+        SETS, "training images: none, jpeg40, noise0.05, blur3, none+jpeg40, ...", "NAME"
+    )
+    corruptions: tuple[str, ...] = flag(CORRUPTIONS, "of the test images", "NAME")
+    severities: Literal["cifar10-c", "imagenet-c"] = flag(
+        "cifar10-c", "whose: ImageNet-C's are meant for 224 pixels"
+    )
+    frost: str | None = flag(
+        None, "folder of frost's photographs [that of the package imagecorruptions]", "DIR"
+    )
+    corrupted_root: str | None = flag(
+        None, "folder of the published CIFAR-10-C, for held-out images of cifar10", "DIR"
+    )
+    benign: int | None = flag(300, "search images that settings are chosen on")
+    report_benign: int | None = flag(300, "held-out images")
+    block: int = flag(500, "images per cell")
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """With the folders that corruptions come from."""
+        return (*super().paths, *filter(None, (self.frost, self.corrupted_root)))
+
+
+def run(lab: Lab, asked: Asked) -> Answer:
+    """Train on every set, corrupt, classify, choose."""
+    flags.no_classifier(asked, "--network says what is trained")
+    check_name(asked.network)
+    left_out = {}
+    frosted = frost_folder(asked.frost) is not None or asked.corrupted_root is not None
+    for name in asked.corruptions:
+        try:
+            check(name, 1, channels=lab.data.channels, frost=frosted)
+        except InputError as cause:
+            if name not in CORRUPTIONS or asked.corruptions is not CORRUPTIONS:
+                raise
+            left_out[name] = str(cause).partition("\n")[0]
+            say(f"note: {name} is left out. {cause}")
+    corruptions = [name for name in asked.corruptions if name not in left_out]
+    if asked.corrupted_root is not None:
+        check_published(lab.data, asked.corrupted_root, corruptions)
+    tests = [f"{name}@{level}" for name in corruptions for level in range(1, N_SEVERITIES + 1)]
+    n = lab.count(search=asked.benign, report=asked.report_benign)
+    images = lab.training_images(asked.sets)
+    trained = lab.trained_on([asked.network], asked.sets, images, asked)
+    sources = Sources(kind=asked.severities, frost=asked.frost, published=asked.corrupted_root)
+    wanted = [(test, split, n[split]) for split in n for test in ("none", *tests)]
+    shown = lab.images_after(sources, wanted, block=1000)
+    cells = list(augmented.cells(trained, shown, block=asked.block))
+    rows = lab.grouped(lab.sweep(STUDY, cells, asked.network, label="scores"))
+    found = robust.answered(rows, asked.sets, tests)
+    title = f"{lab.inputs.data} {lab.inputs.side} px, {asked.network}, {asked.epochs} epochs"
+    source = f"severities of {asked.severities}"
+    if asked.corrupted_root is not None:
+        source = f"published images of CIFAR-10-C (report), {source} (search)"
+    said = [f"{title}; {source}", *(f"left out: {name}: {why}" for name, why in left_out.items())]
+    ranked = found.ranking()
+    figures = {"corruption_clean": robust_picture.against_clean(ranked, title=title)}
+    for rule in robust.RULES:
+        names = {family: found.called(family, rule) for family in found.families}
+        figures[f"corruption_{rule.lower()}"] = robust_picture.over_severity(
+            found.severities(rule), names, title=f"{title}: {rule}, chosen on the search split"
+        )
+    return Answer(
+        text="\n".join([*said, text(found, clean=robust.runs_bias(rows))]),
+        frames={
+            "ranking": ranked,
+            "best": found.best("BDAD"),
+            "optimism": found.optimism(),
+            "gains": found.gains(),
+        },
+        figures=figures,
+    )
+
+
+SMOKE = (
+    "--data digits --network lenet5 --epochs 1 --sets none jpeg20 jpeg80 --benign 40 "
+    "--report-benign 40 --corruptions gaussian_noise fog"
+)
+JOB = Job(__file__, __doc__, Asked, run, smoke=SMOKE)
+
+if __name__ == "__main__":
+    raise SystemExit(main(JOB))

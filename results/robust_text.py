@@ -1,0 +1,76 @@
+"""What is said of training sets against corruptions."""
+
+from typing import Any
+
+import numpy as np
+
+from results.counts import Rows
+from results.robust import Answered
+from results.words import interval, text_table
+
+
+def text(found: Answered, *, clean: str = "") -> str:
+    """Ranking, settings, rules and their optimism, gains over originals."""
+    ranked, n_units = found.ranking(), len(found.report.trials)
+    searched, told = (split.trials.sum() for split in (found.search, found.report))
+    unit = f"{n_units:,} {'images' if n_units == told else 'groups of images'}"
+    head = f"{'family':<10}{'setting':<16}{'search':>8}  {'held out':<24}{'clean':>6}"
+    asked = f"{len(found.search.tests)} corrupted test sets; choices on {searched:,} search images"
+    said = [f"{asked}, numbers of {told:,} held-out ones [95 %, {unit} resampled]"]
+    said.append("")
+    said += ["ranking by BDA: mean accuracy over all corruptions and severities, %"]
+    said += [f"{head}{'BDA picks':>11}{'printed rank':>14}"]
+    for _, line in ranked.iterrows():
+        printed = str(line["printed"]) if line["printed"] else "-"
+        said.append(
+            f"{line['family']:<10}{line['setting']:<16}{line['search']:>8.1f}  "
+            f"{interval(line):<24}{line['clean']:>6.1f}{line['wins']:>9.0f} %{printed:>14}"
+        )
+    said += [f"rank correlation with the printed order: {correlations(ranked)}", ""]
+    said += ["BDAD: the setting for each corruption (share of resamples that choose it; printed)"]
+    best = found.best("BDAD")
+    best = best[best["family"] != "original"]
+    said.append(text_table(best, "corruption", "family", cell=_setting))
+    costs = found.optimism()
+    if not costs.empty:
+        said.append(
+            "\nmean accuracy over all corruptions, chosen on search; chosen where it is reported, "
+            "as the source does; optimism of that [95 % of resamples, in which chance chooses more]"
+        )
+        said += [_optimism(line) for _, line in costs.iterrows()]
+    gained = found.gains()
+    if not gained.empty:
+        said.append(
+            "\npoints that each family's BDA setting gains over originals, all severities "
+            f"(p: exchange of images or groups, Holm's of {len(gained)})"
+        )
+        said.append(text_table(gained, "corruption", "family", cell=_gain))
+    return "\n".join([*said, *([clean] if clean else [])])
+
+
+def correlations(ranked: Rows) -> str:
+    """Spearman's, of every family with three printed settings or more."""
+    said = []
+    for family, own in ranked[ranked["printed"] > 0].groupby("family", sort=False):
+        if len(own) > 2:
+            ranks = own[["rank", "printed"]].rank()
+            rho = float(np.corrcoef(ranks["rank"], ranks["printed"])[0, 1])
+            said.append(f"{family} {rho:+.2f} (n {len(own)})")
+    return ", ".join(said) or "-"
+
+
+def _setting(line: Any) -> str:
+    printed = f"; {line['printed']}" if line["printed"] else ""
+    return f"{line['setting']} ({line['wins']:.0f} %{printed})"
+
+
+def _gain(line: Any) -> str:
+    return f"{line['gain']:+.1f} [{line['low']:+.1f}, {line['high']:+.1f}] p {line['p']:.2g}"
+
+
+def _optimism(line: Any) -> str:
+    return (
+        f"{line['family']:<10}{line['rule']:<7}{interval(line):<24}{line['same']:>6.1f}  "
+        f"{line['optimism']:+.2f} [{line['optimism_low']:+.2f}, {line['optimism_high']:+.2f}]  "
+        f"training sets: {line['n_sets']}"
+    )
