@@ -3,6 +3,7 @@
 from core.defences.base import Defence, Defended, Nothing
 from core.defences.compression import SPACES, Jpeg, Shield, Table
 from core.defences.ensemble import Ensemble
+from core.defences.learned import Learned
 from core.defences.names import defence_by_name
 from core.defences.smoothing import GaussianBlur, GaussianNoise
 from core.defences.transform import TableDefence
@@ -16,6 +17,7 @@ __all__ = [
     "GaussianBlur",
     "GaussianNoise",
     "Jpeg",
+    "Learned",
     "Nothing",
     "Shield",
     "Table",

@@ -1,20 +1,31 @@
 """Defences by name, as flags and rows call them."""
 
 import re
+from collections.abc import Callable
 
+from core import learned
 from core.codec import qtable
 from core.defences.base import Defence, Nothing
 from core.defences.compression import SPACES, Jpeg, Shield, Table
+from core.defences.learned import Learned
 from core.defences.smoothing import GaussianBlur, GaussianNoise
 from core.defences.tvm import TotalVariation
 from core.errors import InputError
+from core.learned.names import kind_of
 
 _TABLE = re.compile(
     r"(fd|ijg\d+|uniform\d+|k\d+-of\d+-af\d+|m[0-9a-f]{16}-of\d+-af\d+)(@q\d+)?", re.ASCII
 )
 
 
-def defence_by_name(name: str) -> Defence:
+def _no_codec(name: str) -> learned.Codec:
+    raise InputError(
+        f"{name!r} is a learned codec, and its weights are not at hand here.\n"
+        "Hint: jobs/rate_distortion.py trains codecs; studies of the same store and data know them."
+    )
+
+
+def defence_by_name(name: str, codec_of: Callable[[str], learned.Codec] = _no_codec) -> Defence:
     """The defence called `name`; InputError for any other.
 
     - `none`;
@@ -23,11 +34,14 @@ def defence_by_name(name: str) -> Defence:
     - TABLE, TABLE@SPACE: any table that `core.codec.qtable.by_name` knows, the same for all
       channels, in `rgb` (unless said else), `ycbcr` or `ycbcr420`;
     - `blurK`: Gaussian blur by a kernel of side K;
+    - `bls...`, `bmhj...`: a learned codec, which `codec_of` finds by the whole name;
     - `tvm`, `shield`, `smoothS` and `noiseS` (Gaussian noise of deviation S/255 or S): randomised.
     """
     plain: dict[str, type[Defence]] = {"none": Nothing, "tvm": TotalVariation, "shield": Shield}
     if name in plain:
         return plain[name]()
+    if kind_of(name):
+        return Learned(codec_of(name))
     if match := re.fullmatch(r"jpeg(\d{1,3})(-444)?", name, re.ASCII):
         return Jpeg(int(match[1]), sampling="444" if match[2] else "420")
     if match := re.fullmatch(r"smooth(\d{1,9}(?:\.\d{1,9})?)", name, re.ASCII):
