@@ -16,18 +16,84 @@ def photos(n=64):
     return open_data("photos").batch("search", range(n))[0]
 
 
-def test_two_pictures_of_one_table_differ_by_their_scans_alone():
+def file_of(image, **how):
+    out = io.BytesIO()
+    Image.fromarray(image.permute(1, 2, 0).numpy()).save(out, "JPEG", **how)
+    return out.getvalue()
+
+
+def test_two_pictures_of_one_table_differ_by_what_follows_the_marker_alone():
     images = photos(8)
-
-    def file(image):
-        out = io.BytesIO()
-        Image.fromarray(image.permute(1, 2, 0).numpy()).save(out, "JPEG", quality=40)
-        return 8 * len(out.getvalue())
-
-    whole = np.array([file(image) for image in images])
-    bits = rate.bits_of("jpeg40", images).numpy()
+    whole = np.array([8 * len(file_of(image, quality=40)) for image in images])
+    bits = rate.bits_of("jpeg40", images, marked=True).numpy()
     assert len(set(whole - bits)) == 1  # headers and tables
     assert len(set(bits)) > 4
+
+
+def huffman(data):
+    """Codes of each table of a file: its class and number to code (a text of bits) to value."""
+    tables, at = {}, 0
+    while (at := data.find(b"\xff\xc4", at)) >= 0:
+        end, at = at + 2 + int.from_bytes(data[at + 2 : at + 4]), at + 4
+        while at < end:
+            counts, values, code, codes = data[at + 1 : at + 17], at + 17, 0, {}
+            for length, count in enumerate(counts, start=1):
+                for _ in range(count):
+                    codes[f"{code:0{length}b}"] = data[values]
+                    code, values = code + 1, values + 1
+                code <<= 1
+            tables[data[at]] = codes
+            at = values
+    return tables
+
+
+def read_blocks(bits, tables, components):
+    """How many bits the blocks of so many units take; a component a block, each in its order."""
+
+    def value(codes, at):
+        end = next(e for e in range(at + 1, at + 17) if bits[at:e] in codes)
+        return codes[bits[at:end]], end
+
+    at = 0
+    for chroma in components:
+        size, at = value(tables[int(chroma)], at)
+        at, n = at + size, 1
+        while n < 64:
+            symbol, at = value(tables[16 + int(chroma)], at)
+            run, size = symbol >> 4, symbol & 15
+            if not size and run < 15:
+                break
+            at, n = at + size, n + run + 1
+    return at
+
+
+@pytest.mark.parametrize(
+    ("name", "unit"), [("jpeg80", [0] * 4 + [1] * 2), ("jpeg80-444", [0, 1, 1])]
+)
+def test_a_scan_is_what_a_full_decode_reads_but_for_padding(name, unit):
+    images = photos(6)
+    scans = zip(
+        images, rate.bits_of(name, images), rate.bits_of(name, images, marked=True), strict=True
+    )
+    stuffed = 0
+    for image, scan, marked in scans:
+        data = file_of(image, quality=80, subsampling=0 if "444" in name else 2)
+        coded = data[data.index(b"\xff\xda") + 14 : -2]
+        stuffed += coded.count(b"\xff\x00")
+        assert marked == scan + 8 * (16 + coded.count(b"\xff\x00"))
+        bits = "".join(f"{byte:08b}" for byte in coded.replace(b"\xff\x00", b"\xff"))
+        units = 4 if len(unit) == 6 else 16
+        assert 0 <= scan - read_blocks(bits, huffman(data), unit * units) < 8
+    assert stuffed
+
+
+def test_every_space_costs_its_own():
+    images = photos(16)
+    names = ("ijg50", "ijg50@ycbcr", "ijg50@ycbcr420", "jpeg50-444", "jpeg50")
+    mean = {name: rate.bits_of(name, images).double().mean() for name in names}
+    assert mean["ijg50"] > mean["ijg50@ycbcr"] > mean["ijg50@ycbcr420"] > mean["jpeg50"]
+    assert mean["ijg50@ycbcr"] > mean["jpeg50-444"] > mean["jpeg50"]  # coarser in chroma
+    assert torch.equal(rate.bits_of("fd", images), rate.bits_of("fd@ycbcr", images))
 
 
 def test_an_even_picture_costs_a_code_for_each_block_and_table():

@@ -26,7 +26,7 @@ class Row:
     """One image."""
 
     image: int  # id within the split
-    bits: int  # of the entropy-coded scan, whole bytes
+    bits: int  # of the entropy-coded scan, whole bytes without the zeros stuffed between them
 
 
 def load(cell: Cell, place: Place) -> loading.Images:
@@ -45,7 +45,7 @@ def n_images(cell: Cell) -> int:
     return cell.count
 
 
-STUDY = Study("rates", 1, Cell, Row, load, evaluate, sample=loading.first_images, n_rows=n_images)
+STUDY = Study("rates", 2, Cell, Row, load, evaluate, sample=loading.first_images, n_rows=n_images)
 
 
 def cells(
