@@ -18,7 +18,7 @@ least cost; the noise-trained ensemble no better than its table. In the white bo
 (benchmarks/white_box.py) every deterministic codec is worth less than no defence.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from core.defences import defence_by_name
@@ -81,7 +81,7 @@ def run(lab: Lab, asked: Asked) -> Answer:
     gray, black, white = map(lab.attacks, (asked.gray, asked.black, asked.white))
     fronts = [asked.table if name == TABLE else name for name in asked.defences]
     members = asked.members.split("+")
-    check_names(fronts, members)
+    check_names(fronts, members, lab.front)
     n = lab.count(report=asked.report_benign)
     if asked.surrogate and not black:
         raise InputError("--surrogate is the black box's.\nHint: leave it out, or name --black.")
@@ -121,7 +121,11 @@ def victim(lab: Lab, asked: Asked, name: str, members: Sequence[str]) -> Victim:
     return Victim(networks, ("",) * len(networks), "shield")
 
 
-def check_names(fronts: Sequence[str], members: Sequence[str]) -> None:
+def check_names(
+    fronts: Sequence[str],
+    members: Sequence[str],
+    check_front: Callable[[str], object] = defence_by_name,
+) -> None:
     """InputError for names that nothing can be made of, before anything is trained."""
     if not fronts or len(set(fronts)) < len(fronts):
         raise InputError(
@@ -130,7 +134,7 @@ def check_names(fronts: Sequence[str], members: Sequence[str]) -> None:
         )
     for front in fronts:
         if front not in (OURS, VACCINATED):
-            defence_by_name(front)
+            check_front(front)
     if set(members) - set(MEMBERS) or len(set(members)) < len(members):
         raise InputError(
             f"expected members among {', '.join(MEMBERS)}, each once, got {', '.join(members)}.\n"

@@ -91,9 +91,9 @@ def whole_numbers(low: int = 0, high: int = MOST) -> Parse:
     return parse
 
 
-def levels(text: str) -> tuple[float, ...]:
-    """Parse "8" or "0,4,8" into rising numbers of 0..255, in 1/255."""
-    return tuple(sorted({level(part) for part in text.split(",")}))
+def many(one: Parse) -> Parse:
+    """A parser of "8" or "0,4,8" into rising numbers, each parsed by `one`."""
+    return lambda text: tuple(sorted({one(part) for part in text.split(",")}))
 
 
 def words(text: str) -> str:
@@ -126,6 +126,7 @@ positive = between(0, MOST, above=True)
 at_least_zero = between(0, MOST)
 count = between(0, MOST, int, above=True)
 level = between(0, 255)  # of noise or a budget, in 1/255
+levels = many(level)
 points = between(0, 100, above=True)
 seed = between(0, 2**31 - 1, int)  # of 31 bits, for every generator takes it
 

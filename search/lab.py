@@ -21,6 +21,7 @@ from core.data import Data, near
 from core.data.folder import FolderData
 from core.defences import defence_by_name
 from core.errors import InputError
+from core.learned import names
 from core.models import needs_training
 from core.seeds import derived
 from core.training.recipes import Recipe
@@ -32,9 +33,9 @@ from search.engine.bank import Bank
 from search.engine.plan import Grid, Plan
 from search.engine.study import CellsFailed, Study
 from search.engine.sweep import Sweeper
-from search.inputs import chains, networks, pictures, trainings
+from search.inputs import chains, codecs, networks, pictures, trainings
 from search.inputs.chains import Chain, ChainCell, Member
-from search.inputs.loading import Inputs, Victim, images_of
+from search.inputs.loading import Inputs, Victim, defence_of, images_of
 from search.inputs.making import make, sweep_name
 from search.inputs.pictures import Pictures, Threat
 from search.inputs.trainings import Trained
@@ -252,7 +253,7 @@ class Lab:
         Of a randomised victim the mean over so many draws, for each number of them. What cannot
         matter is left out: the quantiser's derivative, how draws are made, their number.
         """
-        front = defence_by_name(victim.front)
+        front = defence_of(Bank(self.engine.store.root), victim.front)
         if not (any(victim.tables) or front.quantises):
             wanted = [attack.without("through") for attack in wanted]
         if not front.randomised:
@@ -295,17 +296,38 @@ class Lab:
 
     def victim(self, front: str = "none", members: Sequence[Member] = ()) -> Victim:
         """The network, or members of a chain, behind a defence."""
+        front = self.front(front)
         if not members:
             return Victim((self.classifier,), ("",), front)
         networks, tables = zip(*((m.weights, m.table) for m in members), strict=True)
         return Victim(networks, tables, front)
 
+    def front(self, name: str) -> str:
+        """A defence as cells name it: a learned codec by its piece, all others as they are.
+
+        InputError for no defence, or for a codec that the store does not hold for these data.
+        """
+        if not (kind := names.kind_of(name)):
+            defence_by_name(name)
+            return name
+        piece = names.piece_of(name) or codecs.piece_of(name, self._stored_codecs)
+        return f"{kind}@{piece}"
+
+    @cached_property
+    def _stored_codecs(self) -> results.Rows | None:
+        root, sweep = self.engine.store.root, networks.shared_sweep(self.inputs, codecs.SWEEP)
+        if f"sweep={sweep}" not in root.folders(f"rows/study={codecs.STUDY}"):
+            return None
+        return results.load(codecs.STUDY, sweep=sweep, store=root)
+
+    def codecs(self, cells: Sequence[codecs.CodecCell]) -> list[schema.Table]:
+        """The rows of learned codecs, trained where they are not in the bank."""
+        return self.made(codecs.codec_study(self.source), cells, codecs.SWEEP, label="codecs")
+
     def victims(self, fronts: Iterable[str]) -> dict[str, Victim]:
         """The network behind each of some defences; an unknown one is said before all training."""
-        names = list(fronts)
-        for name in names:
-            defence_by_name(name)
-        return {name: self.victim(name) for name in names}
+        found = {name: self.front(name) for name in fronts}
+        return {name: self.victim(front) for name, front in found.items()}
 
     def network(self, weights: str) -> Victim:
         """Another network of the bank, without a defence."""

@@ -79,6 +79,8 @@ KINDS = {  # what a row is; the studies, the module, its cell and row
     "one image of occlusion maps": (("occlusion",), "measures.occlusion", "Cell", "Row"),
     "one image made for a class": (("fooling_images",), "measures.fooling", "Cell", "Row"),
     "one epoch of a denoiser": (("denoiser",), "measures.denoised", "TrainCell", "TrainRow"),
+    "one epoch of a learned codec": (("codec",), "inputs.codecs", "CodecCell", "CodecRow"),
+    "one image behind a codec": (("rate_distortion",), "measures.compressed", "Cell", "Row"),
     "one image, noisy or denoised": (("denoise",), "measures.denoised", "Cell", "Row"),
     "one image before a network of transformed training images": (
         ("compressed_training", "corruption_robustness"),

@@ -73,6 +73,11 @@ def test_strings_are_latents_exactly_and_cost_what_the_density_says(codec):
     assert over.max() < 4
     # BMHJ's strings are coded by the nearest of 64 scales, which may fit an image better.
     assert over.min() > (-4 if isinstance(codec, learned.BMHJ) else -0.1)
+    if isinstance(codec, learned.BMHJ):
+        hyper = codec.hyper_analysis(latents.abs()).round()
+        rows = torch.arange(6).repeat_interleave(hyper[0, 0].numel()).tolist()
+        first = coder.Decoder(data[0]).get(rows, density.tables_of(codec.tables))
+        assert first == hyper[0].flatten().tolist()
     assert [len(string.data) for string in strings] == [-(-s.n_bits // 8) for s in strings]
     alone = [codec.encode(codec.latents(pixels[i : i + 1]))[0] for i in range(6)]
     assert alone == strings

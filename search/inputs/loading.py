@@ -2,17 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, TypedDict, cast
 
 import torch
 from torch import Tensor, nn
 
-from core import models
+from core import learned, models
 from core.codec import qtable
-from core.defences import Ensemble, defence_by_name
+from core.defences import Defence, Ensemble, defence_by_name
 from core.defences.ensemble import Guarded
 from core.defences.ensemble import Member as Behind
+from core.errors import InputError
+from core.learned import names
 from search.engine.bank import Bank
 from search.engine.study import Place
 
@@ -79,7 +81,7 @@ class Victim:
 
     networks: tuple[str, ...]  # pieces of the bank
     tables: tuple[str, ...]  # each network's own, as qtable.by_name reads it, "" for none
-    front: str = "none"  # the defence before all, as core.defences.defence_by_name reads it
+    front: str = "none"  # the defence before all, as `defence_of` reads it
 
     def fields(self) -> VictimFields:
         """As a cell takes them."""
@@ -139,8 +141,31 @@ def victim_of(bank: Bank, victim: Victim, device: str, precision: str) -> Guarde
         )
         for piece, table in zip(victim.networks, victim.tables, strict=True)
     ]
-    guarded = Guarded(defence_by_name(victim.front), Ensemble(ready))
+    guarded = Guarded(defence_of(bank, victim.front), Ensemble(ready))
     return guarded.eval().to(device)
+
+
+def defence_of(bank: Bank, name: str) -> Defence:
+    """As `defence_by_name`, learned codecs by their pieces: `bls@PIECE`."""
+    return defence_by_name(name, partial(codec_of, bank))
+
+
+def codec_of(bank: Bank, name: str) -> learned.Codec:
+    """The learned codec that a name as `bls@PIECE` says; InputError for a piece of another kind.
+
+    `search.inputs.codecs.piece_of` finds the piece of `bls:lambda=0.012` among a store's rows.
+    """
+    piece, kind = names.piece_of(name), names.kind_of(name)
+    if not piece:
+        raise InputError(
+            f"expected a learned codec as bls@PIECE, got {name!r}.\n"
+            "Hint: names such as bls:lambda=0.012 are looked up before cells are made."
+        )
+    tensors, metadata = bank.get(piece)
+    codec = learned.from_tensors(tensors, metadata)
+    if metadata["kind"] != kind:
+        raise InputError(f"{name} is a codec of another kind.\nHint: {metadata['kind']}@{piece}.")
+    return codec
 
 
 def members_of(
