@@ -30,7 +30,7 @@ from search.measures import compressed
 from search.measures.compressed import Cell
 
 N_SHOWN = 2
-EPOCHS = 4
+EPOCHS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
