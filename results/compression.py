@@ -184,9 +184,11 @@ def figure(lines: Rows, *, title: str) -> Figure:
             axes.set_xlim(0.8 * lines["bpp"].min(), 1.25 * lines["bpp"].max())
             axes.set(xlabel="bits per pixel", ylabel=label)
             axes.grid(color="0.92")
-        handles, labels = axes.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", frameon=False, ncols=3)
-        figure.suptitle(title, fontsize=10)
+        named = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+        names = sorted(named)  # a family's two readings beside each other
+        handles = [named[name] for name in names]
+        figure.legend(handles, names, loc="outside lower center", frameon=False, ncols=3)
+        figure.suptitle(f"{title}; bars: one standard deviation over images", fontsize=10)
     return figure
 
 

@@ -18,7 +18,7 @@ from core.training.epochs import Training
 from core.training.steps import Step
 
 LAMBDAS = (0.001, 0.003, 0.005, 0.012, 0.033, 0.05, 0.1)  # of the thesis
-LEARNING_RATE, BATCH_SIZE = 1e-3, 16
+LEARNING_RATE, BATCH_SIZE, CLIP = 3e-3, 8, 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +32,7 @@ class RateStep(Step):
 
     distortion_weight: float  # lambda
     generator: torch.Generator  # of the noise, on the CPU
+    clip: float = CLIP
     stream: ClassVar[str] = "noise"
 
     def loss(self, model: nn.Module, pixels: Pixels, labels: Labels) -> tuple[Tensor, Tensor]:
