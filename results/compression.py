@@ -59,9 +59,9 @@ def counted(rows: Rows) -> Rows:
     deviations = {f"{name}_sd": (name, "std") for name in ("psnr", "ssim")}
     groups = measured(rows).groupby("codec", observed=True, sort=False)
     lines = groups.agg(n=("image", "nunique"), **means, **deviations).reset_index()
-    lines = lines.assign(codec=lines["codec"].astype(str))
-    families = [family(name) for name in lines["codec"]]
-    lines.insert(0, "family", pd.Categorical(families, FAMILIES, ordered=True))
+    names = lines["codec"].astype(str)
+    families = pd.Categorical([family(name) for name in names], FAMILIES, ordered=True)
+    lines = lines.assign(codec=names, family=families)
     return lines.sort_values(["family", "bpp"], ignore_index=True)
 
 

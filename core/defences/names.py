@@ -44,10 +44,8 @@ def defence_by_name(name: str, codec_of: Callable[[str], learned.Codec] = _no_co
         return Learned(codec_of(name))
     if match := re.fullmatch(r"jpeg(\d{1,3})(-444)?", name, re.ASCII):
         return Jpeg(int(match[1]), sampling="444" if match[2] else "420")
-    if match := re.fullmatch(r"smooth(\d{1,9}(?:\.\d{1,9})?)", name, re.ASCII):
-        return GaussianNoise(float(match[1]))
-    if match := re.fullmatch(r"noise(\d{1,9}(?:\.\d{1,9})?)", name, re.ASCII):
-        return GaussianNoise(255 * float(match[1]))
+    if match := re.fullmatch(r"(smooth|noise)(\d{1,9}(?:\.\d{1,9})?)", name, re.ASCII):
+        return GaussianNoise(float(match[2]) * (255 if match[1] == "noise" else 1))
     if match := re.fullmatch(r"blur(\d{1,3})", name, re.ASCII):
         return GaussianBlur(int(match[1]))
     head, _, tail = name.rpartition("@")
