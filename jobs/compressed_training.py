@@ -18,7 +18,7 @@ from typing import Literal
 import pandas as pd
 
 from core.errors import InputError
-from core.models import architecture, check_name, parse_spec
+from core.models import architecture, parse_spec
 from results import Answer, compressed
 from results import compressed_picture as picture
 from results.robust import ORIGINAL
@@ -36,7 +36,9 @@ class Asked(flags.Augmented):
     data: str = flag("photos", flags.DATA, "NAME")
     networks: tuple[str, ...] = flag(("vgg11_5", "vgg11_4"), "the largest first", "NAME")
     sets: tuple[str, ...] = flag(
-        ("none", "jpeg5", "jpeg20", "jpeg60"), "training images: none, jpeg40, blur3, ...", "NAME"
+        ("none", "jpeg5", "jpeg10", "jpeg20", "jpeg60"),
+        "training images: none, jpeg40, blur3, ...",
+        "NAME",
     )
     test: Literal["original", "same", "both"] = flag(
         "both", "held-out images as they are, or after the transform of training, or both"
@@ -50,9 +52,9 @@ def run(lab: Lab, asked: Asked) -> Answer:
     flags.no_classifier(asked, "--networks says what is trained")
     data = lab.data
     shape = {"n_classes": len(data.classes), "channels": data.channels, "side": data.side}
+    augmented.check(asked.networks, asked.sets)
     weights = {}
     for name in asked.networks:
-        check_name(name)
         network = architecture(parse_spec(name).name, **shape)
         weights[name] = sum(weight.numel() for weight in network.parameters())
     if ORIGINAL not in asked.sets:

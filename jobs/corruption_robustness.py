@@ -12,13 +12,13 @@ and reported on held-out images; beside it the source's way, which chooses and r
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from core.corruptions import CORRUPTIONS, N_SEVERITIES, check
 from core.data.corrupted import check_published
 from core.errors import InputError
 from core.frost import frost_folder
-from core.models import check_name
 from results import Answer, robust, robust_picture
 from results.robust_text import text
 from search import Job, Lab, flag, flags, main
@@ -59,15 +59,23 @@ class Asked(flags.Augmented):
     @property
     def paths(self) -> tuple[str, ...]:
         """With the folders that corruptions come from."""
-        return (*super().paths, *filter(None, (self.frost, self.corrupted_root)))
+        return (*super().paths, *filter(None, self.folders))
+
+    @property
+    def folders(self) -> tuple[str | None, str | None]:
+        """Frost's, and that of published files, as they are called from everywhere."""
+        given = (self.frost, self.corrupted_root)
+        frost, published = (str(Path(f).expanduser().absolute()) if f else None for f in given)
+        return frost, published
 
 
 def run(lab: Lab, asked: Asked) -> Answer:
     """Train on every set, corrupt, classify, choose."""
     flags.no_classifier(asked, "--network says what is trained")
-    check_name(asked.network)
+    augmented.check([asked.network], asked.sets)
     left_out = {}
-    frosted = frost_folder(asked.frost) is not None or asked.corrupted_root is not None
+    frost, published = asked.folders
+    frosted = frost_folder(frost) is not None  # the search split's is always made here
     for name in asked.corruptions:
         try:
             check(name, 1, channels=lab.data.channels, frost=frosted)
@@ -76,14 +84,16 @@ def run(lab: Lab, asked: Asked) -> Answer:
                 raise
             left_out[name] = str(cause).partition("\n")[0]
             say(f"note: {name} is left out. {cause}")
-    corruptions = [name for name in asked.corruptions if name not in left_out]
-    if asked.corrupted_root is not None:
-        check_published(lab.data, asked.corrupted_root, corruptions)
+    corruptions = [name for name in dict.fromkeys(asked.corruptions) if name not in left_out]
+    if not corruptions:
+        raise InputError("no corruption is left to test on.\nHint: leave --corruptions out.")
+    if published:
+        check_published(lab.data, published, corruptions)
     tests = [f"{name}@{level}" for name in corruptions for level in range(1, N_SEVERITIES + 1)]
     n = lab.count(search=asked.benign, report=asked.report_benign)
     images = lab.training_images(asked.sets)
     trained = lab.trained_on([asked.network], asked.sets, images, asked)
-    sources = Sources(kind=asked.severities, frost=asked.frost, published=asked.corrupted_root)
+    sources = Sources(kind=asked.severities, frost=frost, published=published)
     wanted = [(test, split, n[split]) for split in n for test in ("none", *tests)]
     shown = lab.images_after(sources, wanted, block=1000)
     cells = list(augmented.cells(trained, shown, block=asked.block))
@@ -91,7 +101,7 @@ def run(lab: Lab, asked: Asked) -> Answer:
     found = robust.answered(rows, asked.sets, tests)
     title = f"{lab.inputs.data} {lab.inputs.side} px, {asked.network}, {asked.epochs} epochs"
     source = f"severities of {asked.severities}"
-    if asked.corrupted_root is not None:
+    if published:
         source = f"published images of CIFAR-10-C (report), {source} (search)"
     said = [f"{title}; {source}", *(f"left out: {name}: {why}" for name, why in left_out.items())]
     ranked = found.ranking()

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from results.counts import Rows
-from results.robust import ORIGINAL, percent
-from results.stats import holm, sign_flip
+from results.robust import ORIGINAL, family_of, percent
+from results.stats import holm, sign_flip, slope_interval
 from results.words import text_table
 
 SOURCE_HEADER_BITS = 128  # from the SOS marker to the end of the file, which the source counts too
@@ -71,6 +71,23 @@ def tested_on(lines: Rows, test: str) -> Rows:
     return lines[same if test == "same" else lines["test"] == ORIGINAL]
 
 
+def fits(lines: Rows, measured: Rows) -> Rows:
+    """Points of accuracy for each doubling of the rate, of each network and family.
+
+    Images as they are; the line of least squares over log2 of bits per pixel, Student's limits.
+    Families of fewer than four rates have none.
+    """
+    own = tested_on(lines, "original").merge(measured, left_on="training", right_on="transform")
+    own = own.assign(family=own["training"].map(family_of)).dropna(subset=["bpp"])
+    found = []
+    for (network, family), each in own.groupby(["network", "family"], sort=False):
+        if len(each) > 3:
+            gain, low, high = slope_interval(np.log2(each["bpp"]), each["last"])
+            line = {"network": network, "family": family, "n": len(each)}
+            found.append(line | {"gain": gain, "low": low, "high": high})
+    return pd.DataFrame(found)
+
+
 def gains(rows: Rows) -> Rows:
     """Points gained over originals, for each network and training set, all runs together.
 
@@ -112,6 +129,11 @@ def text(lines: Rows, fives: Rows, measured: Rows, gained: Rows) -> str:
     if not measured.empty:
         said += ["training images: PSNR, SSIM, bits per pixel of the scan (and 16 bytes more)"]
         said += [_quality(line) for _, line in measured.iterrows()]
+        said += [
+            f"{line['network']}, {line['family']}: {line['gain']:+.2f} points for each doubling of "
+            f"the rate [{line['low']:+.2f}, {line['high']:+.2f}, Student, {line['n']} rates]"
+            for _, line in fits(lines, measured).iterrows()
+        ]
     if not gained.empty:
         said += [
             f"points gained over originals as training images, all runs (Holm's of {len(gained)})",

@@ -196,6 +196,19 @@ def mean_interval(
     return mean, float(mean - half), float(mean + half)
 
 
+def slope_interval(
+    x: ArrayLike, y: ArrayLike, *, level: float = 0.95
+) -> tuple[float, float, float]:
+    """The slope of the line of least squares through 4 points or more, and Student's limits."""
+    values = (np.asarray(v, dtype=np.float64) for v in (x, y))
+    across, up = (v - v.mean() for v in values)
+    slope = float(across @ up / (across @ across))
+    n = len(across) - 2
+    error = math.sqrt(np.square(up - slope * across).sum() / n / (across @ across))
+    half = _student(level, n) * error
+    return slope, slope - half, slope + half
+
+
 def paired_difference(
     correct: NDArray[np.bool_],
     reference: int,

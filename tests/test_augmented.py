@@ -17,8 +17,10 @@ from core.data.corrupted import PUBLISHED, check_published
 from core.errors import InputError
 from core.spectrum import log_spectra
 from core.transforms import transformed as after
+from jobs.corruption_robustness import JOB
 from results.files import Root
 from results.spectrum import bands, means, text
+from search import main
 from search.engine.bank import Bank
 from search.engine.study import Place
 from search.measures import augmented, spectrum, transformed
@@ -230,3 +232,28 @@ def test_spectra_of_blocks_add_up_to_their_mean(place):
     said = text(both).splitlines()
     assert [line.split()[0] for line in said[2:]] == ["none", "a"]
     assert [float(x) for x in said[2].split()[1:]] == pytest.approx(rising, abs=5e-4)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--network", "resnet18"], "trained here, got 'resnet18'"),
+        (["--network", "vgg11_9"], "got 'vgg11_9'"),
+        (["--sets", "none", "none"], "different training sets"),
+        (["--sets"], "different training sets"),
+        (["--sets", "none", "jpg5"], "no transform of images is called 'jpg5'"),
+        (["--corruptions", "fogg"], "expected a corruption among"),
+        (["--corruptions", "saturate"], "saturation needs colour"),
+        (["--corruptions", "frost", "--frost", "nowhere"], "photographs of frost"),
+        (["--corruptions"], "no corruption is left"),
+        (["--corrupted-root", "nowhere"], "--data cifar10"),
+        (["--model", "lenet5"], "neither --model nor --precision"),
+    ],
+)
+def test_what_the_study_cannot_ask_is_said_before_all_work(words, message, tmp_path, capsys):
+    smoke = ["--smoke", "--here", "--store", str(tmp_path)]
+    assert main(JOB, [*smoke, *words]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert "\nHint: " in said
+    assert "run in" not in said

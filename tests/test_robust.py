@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 
 from results import compressed, robust
 from results.robust_text import text
@@ -63,6 +64,20 @@ def test_every_rule_is_the_plain_loop_over_settings(right, found):
     for rule, each in expected.items():
         chosen = [SETS[i] for i in found.chosen("JPEG", rule)]
         assert chosen == list(each.values()), rule
+
+
+def test_rules_choose_for_all_for_each_corruption_and_for_each_severity():
+    fog, snow = [1, 0, 0], [0, 1, 1]  # right answers of two settings over severities
+    shares = np.array([[*fog, *fog], [*snow, 0, 0, 0.4]], dtype=float)
+    corruptions = [test.partition("@")[0] for test in TESTS]
+    found = {r: robust.choices(shares, corruptions, r).tolist() for r in robust.RULES}
+    assert found == {
+        "BDA": [1] * 6,  # 2.4 against 2
+        "BDAD": [1, 1, 1, 0, 0, 0],
+        "BDADS": [0, 1, 1, 0, 0, 1],
+    }
+    many = robust.choices(np.stack([shares, shares[::-1]]), corruptions, "BDAD")
+    assert many.tolist() == [found["BDAD"], [1 - i for i in found["BDAD"]]]
 
 
 def test_what_is_chosen_on_search_is_reported_on_held_out_images(right, found):
@@ -189,3 +204,16 @@ def test_quality_is_of_the_images_it_was_measured_on():
     assert found.loc["jpeg5", "bpp_source"] == pytest.approx(2 + 1.28)
     assert found.loc["blur3", ["psnr", "ssim"]].tolist() == pytest.approx([30, 0.25])
     assert np.isnan(found.loc["blur3", "bpp"])
+
+
+def test_points_for_each_doubling_of_the_rate_are_the_slope_of_least_squares():
+    rates, accuracy = [0.3, 0.5, 1.0, 2.0, 2.5], [60.0, 66.0, 69.0, 74.0, 74.5]
+    names = [f"jpeg{q}" for q in (5, 10, 20, 40, 60)]
+    lines = pd.DataFrame({"network": "a", "training": names, "test": "none", "last": accuracy})
+    measured = pd.DataFrame({"transform": names, "bpp": rates})
+    (line,) = compressed.fits(lines, measured).to_dict("records")
+    theirs = scipy.stats.linregress(np.log2(rates), accuracy)
+    assert line["gain"] == pytest.approx(theirs.slope)
+    half = scipy.stats.t.ppf(0.975, 3) * theirs.stderr
+    assert line["high"] - line["gain"] == pytest.approx(half, rel=0.01)  # of the expansion
+    assert compressed.fits(lines[:3], measured).empty

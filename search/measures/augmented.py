@@ -13,6 +13,7 @@ from torch.nn import functional
 from core import codec, models, training
 from core.data import Data
 from core.data.arrays import ArrayData, Pool
+from core.errors import InputError
 from core.parts import in_parts
 from core.training.epochs import MOMENTUM, WEIGHT_DECAY, Training
 from core.training.steps import PlainStep
@@ -112,6 +113,22 @@ def study(name: str) -> Study[Cell, Loaded]:
 
 def _here(_: TrainCell, place: Place) -> Place:
     return place
+
+
+def check(networks: Sequence[str], sets: Sequence[str]) -> None:
+    """InputError unless there are networks to train, and different sets to train them on."""
+    for name in networks:
+        if models.check_name(name).source != "train":
+            raise InputError(
+                f"expected a network that is trained here, got {name!r}, which has weights.\n"
+                "Hint: vgg11_5, small_resnet, or train:NAME for any of torchvision's."
+            )
+    for what, given in (("networks", networks), ("training sets", sets)):
+        if not given or len(set(given)) < len(given):
+            raise InputError(
+                f"expected different {what}, at least one, got {' '.join(given) or 'none'}.\n"
+                "Hint: --sets none jpeg20 noise0.05."
+            )
 
 
 def data_of(data: Data, transform: str, pieces: Sequence[Mapping[str, Tensor]]) -> Data:
