@@ -68,7 +68,7 @@ def _report(engine: Engine, given: argparse.Namespace, defences: list[str]) -> i
     words += ["--black", "--white", *white]
     asked = parse(threat_table.Asked, name="white_box", question="", argv=words)
     lab = Lab(engine, asked)
-    threat_table.run(lab, asked)
+    threat_table.JOB.answer(lab, asked)
     assert lab.swept is not None
     rows = results.load(lab.swept[0], sweep=lab.swept[1], store=engine.store.root)
     names = list(dict.fromkeys(rows["defence"]))

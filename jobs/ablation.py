@@ -14,20 +14,21 @@ to 7 points; the searched table is no better than JPEG's at quality 75.
 
 from dataclasses import dataclass
 
-from results import (
-    Answer,
-    accuracies,
-    bars,
-    compared,
-    gained,
-    group_note,
-    test_of,
-    text_table,
-    whole,
-)
-from search import Job, Lab, Threat, flag, flags, main, scores
+from search import Job, flag, flags, later, main
 
-STUDY = scores.study("ablation", 2)
+with later():
+    from results import (
+        Answer,
+        accuracies,
+        bars,
+        compared,
+        gained,
+        group_note,
+        test_of,
+        text_table,
+        whole,
+    )
+    from search import Lab, Threat, scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +55,9 @@ def run(lab: Lab, asked: Asked) -> Answer:
     threats = [Threat("gray", attack, victims["none"]) for attack in attacks]
     gray = lab.threatened(benign, threats, block=asked.block)
     words = f"{len(victims)}-defences"
-    rows = lab.score(STUDY, victims, [benign, *gray], words, block=asked.block)
+    rows = lab.score(
+        scores.study("ablation", 2), victims, [benign, *gray], words, block=asked.block
+    )
     said = rows["attack"].astype(str).str.cat(rows["eps_255"].map("{:g}".format), sep=" ")
     said = said.where(rows["eps_255"] < 1e6, rows["attack"].astype(str))
     rows = rows.assign(attacked=said.where(rows["threat"] != "none", "benign"))

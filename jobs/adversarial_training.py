@@ -16,15 +16,16 @@ of Fast and half of that of Free.
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
+from core.known import PAPER_MEMBERS
+from search import Job, flag, flags, later, main
 
-from core.training.adversarial import METHODS
-from results import Answer, Rows, accuracies, text_table
-from results.threats import worst_cases
-from search import Job, Lab, Threat, flag, flags, main, scores
-from search.inputs.chains import PAPER_MEMBERS
+with later():
+    import pandas as pd
 
-STUDY = scores.study("adversarial_training_2")
+    from core.training.adversarial import METHODS
+    from results import Answer, Rows, accuracies, text_table
+    from results.threats import worst_cases
+    from search import Lab, Threat, scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +68,13 @@ def run(lab: Lab, asked: Asked) -> Answer:
         for name in ("ours", *(f"{method} eps {eps:g}" for method in METHODS)):
             threats += lab.white(name, victims[name], white[eps])
     attacked = lab.threatened(benign, threats, block=asked.block)
-    rows = lab.score(STUDY, victims, [benign, *attacked], "robustness", block=asked.block)
+    rows = lab.score(
+        scores.study("adversarial_training_2"),
+        victims,
+        [benign, *attacked],
+        "robustness",
+        block=asked.block,
+    )
     pgd_rows = rows[rows["attack"].isin(("none", "pgd"))]
     under = pgd_rows["n_restarts"].map("PGD, restarts: {}".format)
     tried = [pgd_rows.assign(under=under.where(pgd_rows["threat"] != "none", "standard"))]

@@ -15,21 +15,22 @@ the spaces defend alike (best below 1 point: 68.5, 68.5, 66.0 %).
 import itertools
 from dataclasses import dataclass
 
-from core.defences import SPACES
-from results import (
-    Answer,
-    Rows,
-    accuracies,
-    compared,
-    curves,
-    gained,
-    group_note,
-    interval,
-    test_of,
-)
-from search import Job, Lab, flag, flags, main, scores
+from search import Job, flag, flags, later, main
 
-STUDY = scores.study("color_space_2")
+with later():
+    from core.defences import SPACES
+    from results import (
+        Answer,
+        Rows,
+        accuracies,
+        compared,
+        curves,
+        gained,
+        group_note,
+        interval,
+        test_of,
+    )
+    from search import Lab, scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +57,9 @@ def run(lab: Lab, asked: Asked) -> Answer:
     benign = lab.benign(**n)
     gray = lab.attacked(benign, attack, first_right=asked.adversarial)
     words = (attack.name, f"eps{attack.eps_255:g}")
-    rows = lab.score(STUDY, victims, [benign, *gray], *words, block=asked.block)
+    rows = lab.score(
+        scores.study("color_space_2"), victims, [benign, *gray], *words, block=asked.block
+    )
     lines = accuracies(rows, ["defence", "subject"])
     lines["space"], lines["step"] = zip(
         *(names.get(name, ("none", 0)) for name in lines["defence"]), strict=True

@@ -14,17 +14,20 @@ Last answer, photos 32 px, 200 images, one epoch: 27.5 dB with both kinds of ski
 
 from dataclasses import asdict, dataclass, replace
 
-import pandas as pd
-
-from core.denoising import BASELINES
 from core.errors import InputError
-from core.models.denoiser import SKIPS, Skips
-from results import Answer, Picture, Rows, gallery
-from results import denoise as answers
-from search import Job, Lab, flag, flags, main
-from search.inputs.making import piece_of
-from search.measures import denoised
-from search.measures.denoised import Cell, TrainCell
+from core.known import SKIPS, Skips
+from search import Job, flag, flags, later, main
+
+with later():
+    import pandas as pd
+
+    from core.denoising import BASELINES
+    from results import Answer, Picture, Rows, gallery
+    from results import denoise as answers
+    from search import Lab
+    from search.inputs.making import piece_of
+    from search.measures import denoised
+    from search.measures.denoised import Cell, TrainCell
 
 CLIPPED = (1.0, 1.1, 1.2, 1.3)  # times sigma, to find where clipped noise has 20 dB
 N_SHOWN = 4

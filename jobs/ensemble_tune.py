@@ -19,23 +19,27 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
-from core.attacks import LINF
-from core.codec import qtable
 from core.errors import InputError
-from results import Answer
-from results.threats import white_text
-from search import Job, Lab, flag, flags, main, scores
-from search.engine.record import Record
-from search.engine.study import NotStoredError
-from search.inputs.chains import MEMBERS, Member
-from search.inputs.making import sweep_name
-from search.inputs.pictures import n_of
-from search.tuning.answer import answer, starts, tune
-from search.tuning.driver import Flags, Tuning
-from search.tuning.ensembles import STUDY, Ensembles, Recipe
-from search.tuning.space import Axis, Space
+from core.known import MEMBERS
+from search import Job, flag, flags, later, main
+from search.tuning.asked import Flags
 
-WHITE = scores.study("ensemble_white")
+with later():
+    from core.attacks import LINF
+    from core.codec import qtable
+    from results import Answer
+    from results.threats import white_text
+    from search import Lab, scores
+    from search.engine.record import Record
+    from search.engine.study import NotStoredError
+    from search.inputs.chains import Member
+    from search.inputs.making import sweep_name
+    from search.inputs.pictures import n_of
+    from search.tuning.answer import answer, starts, tune
+    from search.tuning.driver import Tuning
+    from search.tuning.ensembles import STUDY, Ensembles, Recipe
+    from search.tuning.space import Axis, Space
+
 SIGMAS_255, QS_AF = tuple(range(0, 65, 2)), tuple(range(16, 117, 20))
 USUAL_255 = 8.0  # the budget on digits, where no other is given
 
@@ -128,7 +132,11 @@ def through_all(lab: Lab, asked: Asked, members: Sequence[Member]) -> list[str]:
     threats = [t for name, victim in victims.items() for t in lab.white(name, victim, wanted)]
     try:
         attacked = lab.threatened(lab.benign(report=asked.white_images), threats, block=50)
-        return white_text(lab.score(WHITE, victims, attacked, asked.study, "white", block=50))
+        return white_text(
+            lab.score(
+                scores.study("ensemble_white"), victims, attacked, asked.study, "white", block=50
+            )
+        )
     except NotStoredError:
         return ["white box: not measured; the command without --figure does it"]
 

@@ -13,13 +13,16 @@ shown to another network too. Beside the plain network one that was trained adve
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from core.errors import InputError
-from core.models import needs_training
-from results import Answer, Picture, Rows, fooling, gallery
-from search import Job, Lab, Pictures, flag, flags, main
-from search.measures import fooling as made
+from search import Job, flag, flags, later, main
+
+with later():
+    import numpy as np
+
+    from core.models import needs_training
+    from results import Answer, Picture, Rows, fooling, gallery
+    from search import Lab, Pictures
+    from search.measures import fooling as made
 
 PLAIN = "plain"
 

@@ -14,11 +14,14 @@ adversary-favoured throughout.
 
 from dataclasses import dataclass
 
-from core.codec import frequency, qtable
-from results import Answer
-from results import frequency as answers
-from search import Job, Lab, flag, flags, main
-from search.measures import frequencies
+from search import Job, flag, flags, later, main
+
+with later():
+    from core.codec import frequency, qtable
+    from results import Answer
+    from results import frequency as answers
+    from search import Lab
+    from search.measures import frequencies
 
 PATTERNS = (2, 3, 4, 6, 8)
 

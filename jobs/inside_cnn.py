@@ -14,15 +14,18 @@ the network does, so a gray one stands beside it.
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from core import training
 from core.errors import InputError
-from core.models import architecture
-from core.models.layers import layers
-from results import Answer, Picture, Rows, gallery, inside
-from search import Job, Lab, Pictures, flag, flags, main
-from search.measures import activations, curves, occlusion
+from search import Job, flag, flags, later, main
+
+with later():
+    import numpy as np
+
+    from core import training
+    from core.models import architecture
+    from core.models.layers import layers
+    from results import Answer, Picture, Rows, gallery, inside
+    from search import Lab, Pictures
+    from search.measures import activations, curves, occlusion
 
 GRAY = 128.0
 

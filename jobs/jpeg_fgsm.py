@@ -16,24 +16,25 @@ MNIST, lenet5 of 3 epochs, 2000 images: at 38/255 quality 5 gains 30 points for 
 
 from dataclasses import dataclass
 
-import pandas as pd
+from search import Job, flag, flags, later, main
 
-from results import (
-    Answer,
-    Rows,
-    accuracies,
-    compared,
-    gained,
-    group_note,
-    heat,
-    test_of,
-    text_table,
-)
-from results.priced import best
-from search import Job, Lab, Threat, flag, flags, main, scores
-from search.measures import rates
+with later():
+    import pandas as pd
 
-STUDY = scores.study("jpeg_fgsm")
+    from results import (
+        Answer,
+        Rows,
+        accuracies,
+        compared,
+        gained,
+        group_note,
+        heat,
+        test_of,
+        text_table,
+    )
+    from results.priced import best
+    from search import Lab, Threat, scores
+    from search.measures import rates
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +69,9 @@ def run(lab: Lab, asked: Asked) -> Answer:
     def scored(threats: list[Threat], *words: str, **splits: int) -> Rows:
         benign = lab.benign(**splits)
         attacked = lab.threatened(benign, threats, block=asked.block)
-        return lab.score(STUDY, victims, [benign, *attacked], *words, block=asked.block)
+        return lab.score(
+            scores.study("jpeg_fgsm"), victims, [benign, *attacked], *words, block=asked.block
+        )
 
     rows = scored(gray, "fgsm", **told)
     through = scored(white, "adaptive", **told)

@@ -13,20 +13,21 @@ member.
 
 from dataclasses import dataclass, replace
 
-from results import (
-    Answer,
-    Rows,
-    accuracies,
-    compared,
-    gained,
-    group_note,
-    heat,
-    test_of,
-    text_table,
-)
-from search import Job, Lab, flag, flags, main, scores
+from search import Job, flag, flags, later, main
 
-STUDY = scores.study("member_matrix")
+with later():
+    from results import (
+        Answer,
+        Rows,
+        accuracies,
+        compared,
+        gained,
+        group_note,
+        heat,
+        test_of,
+        text_table,
+    )
+    from search import Lab, scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +52,7 @@ def run(lab: Lab, asked: Asked) -> Answer:
         for member in chain.members
         for at in chain.members
     }
-    rows = lab.score(STUDY, victims, tried, "matrix", block=asked.block)
+    rows = lab.score(scores.study("member_matrix"), victims, tried, "matrix", block=asked.block)
     lines = accuracies(rows, ["defence", "subject"])
     lines["member"], lines["quality"] = zip(*lines["defence"].str.split(" "), strict=True)
     title = f"{lab.title}, table {asked.table} ({asked.codec}), {attack.name} {attack.budget} on M"

@@ -17,17 +17,21 @@ Last answer, digits, FGSM 8/255: k 3, QS_AF 116 (held out: 84.0 to 96.5 %, benig
 
 from dataclasses import dataclass, replace
 
-from core.codec import qtable
-from results import Answer, summary
-from results import frequency as deviations
-from results.tables.answer import table_answer
-from results.tables.flat import best_flat
-from results.tables.winner import BASELINES
-from search import Job, Lab, flag, main
-from search.engine.plan import Grid
-from search.measures import frequencies
-from search.tables.plan import REPORT, SEARCH, Flags, Question
-from search.tables.tally import grid
+from search import Job, flag, later, main
+from search.tables.asked import Flags
+
+with later():
+    from core.codec import qtable
+    from results import Answer, summary
+    from results import frequency as deviations
+    from results.tables.answer import table_answer
+    from results.tables.flat import best_flat
+    from results.tables.winner import BASELINES
+    from search import Lab
+    from search.engine.plan import Grid
+    from search.measures import frequencies
+    from search.tables.plan import REPORT, SEARCH, Question
+    from search.tables.tally import grid
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,16 +21,18 @@ least cost; the noise-trained ensemble no better than its table. In the white bo
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from core.defences import defence_by_name
-from core.defences.compression import SHIELD_QUALITIES
 from core.errors import InputError
-from results import Answer
-from results.threats import threat_answer
-from search import Job, Lab, Threat, flag, flags, main, scores
-from search.inputs.chains import MEMBERS, PAPER_MEMBERS
-from search.inputs.loading import Victim
+from core.known import MEMBERS, PAPER_MEMBERS
+from search import Job, flag, flags, later, main
 
-STUDY = scores.study("threat_table", 2)
+with later():
+    from core.defences import defence_by_name
+    from core.defences.compression import SHIELD_QUALITIES
+    from results import Answer
+    from results.threats import threat_answer
+    from search import Lab, Threat, scores
+    from search.inputs.loading import Victim
+
 OURS, TABLE, VACCINATED = "ours", "table", "vaccinated"
 STRENGTHS = "fgsm@2 fgsm@4 fgsm@8 ifgsm@2 ifgsm@3 ifgsm@4"
 
@@ -97,7 +99,9 @@ def run(lab: Lab, asked: Asked) -> Answer:
     benign = lab.benign(**n)
     attacked = lab.threatened(benign, threats, block=asked.block)
     words = f"{len(victims)}-defences"
-    rows = lab.score(STUDY, victims, [benign, *attacked], words, block=asked.block)
+    rows = lab.score(
+        scores.study("threat_table", 2), victims, [benign, *attacked], words, block=asked.block
+    )
     title = f"{lab.title}, table {asked.table}, sigma {asked.sigma_255:g}/255"
     return threat_answer(rows, list(victims), title=title, judged=not asked.smoke)
 

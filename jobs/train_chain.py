@@ -14,10 +14,11 @@ falls (44.5 % for M, 56.5 % for M30), at a benign price, whatever the noise.
 
 from dataclasses import dataclass
 
-from results import Answer, accuracies, curves, text_table
-from search import Job, Lab, flag, flags, main, scores
+from search import Job, flag, flags, later, main
 
-STUDY = scores.study("train_chain")
+with later():
+    from results import Answer, accuracies, curves, text_table
+    from search import Lab, scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +41,7 @@ def run(lab: Lab, asked: Asked) -> Answer:
         for member in chain.members:
             name = f"{member.name} sigma {cell.sigma_255:g}"
             victims[name], at[name] = lab.victim(members=[member]), (cell.sigma_255, member.name)
-    rows = lab.score(STUDY, victims, tried, "chain", block=asked.block)
+    rows = lab.score(scores.study("train_chain"), victims, tried, "chain", block=asked.block)
     lines = accuracies(rows, ["defence", "subject"])
     lines["noise sigma"], lines["member"] = zip(
         *((f"{at[d][0]:g}/255", at[d][1]) for d in lines["defence"]), strict=True

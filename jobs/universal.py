@@ -13,14 +13,17 @@ class changes; "wrong": it is not the label. The attacker knows the network alon
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
+from search import Job, flag, flags, later, main
 
-from results import Answer, Picture, Rows, gallery
-from results import universal as answers
-from search import Job, Lab, Pictures, flag, flags, main
-from search.inputs.making import piece_of
-from search.measures import universal
-from search.measures.universal import MakeCell
+with later():
+    import torch
+
+    from results import Answer, Picture, Rows, gallery
+    from results import universal as answers
+    from search import Lab, Pictures
+    from search.inputs.making import piece_of
+    from search.measures import universal
+    from search.measures.universal import MakeCell
 
 N_SHOWN = 4
 

@@ -14,17 +14,17 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-import pandas as pd
-
+import results
 from results.files import Root
 from results.page.listing import current, left, listing, rate
-from results.page.page import write_report
-from results.query import DEFAULT_STORE, STORE_VARIABLE, default_store, load
 from results.shown import fault, forgiving, plain, remember, scrubbed, show
 from results.store import Store
-from results.tables.surface import summary
+from results.where import DEFAULT_STORE, STORE_VARIABLE, default_store
+
+if TYPE_CHECKING:
+    from results import Rows
 
 State = dict[str, Any]
 
@@ -97,6 +97,8 @@ def _check(words: Sequence[str]) -> None:
 def _run(options: Asked) -> None:
     store = Store(_root(options.store))
     if options.command == "report":
+        from results.page.page import write_report  # noqa: PLC0415 - the others need no pandas
+
         show(f"{'report':>9}  {write_report(store, options.out)}")
         return
     states = store.states()
@@ -122,7 +124,7 @@ def _run(options: Asked) -> None:
             )
         show(f"{store.compact(study, sweep)} files of {study} {sweep} merged into one")
     else:
-        _export(load(study, sweep=sweep, store=store.root), options.to)
+        _export(results.load(study, sweep=sweep, store=store.root), options.to)
 
 
 def _root(uri: str | None) -> Root:
@@ -166,16 +168,16 @@ def _show(store: Store, state: State) -> None:
         show(f"{name:>12}  {value}")
     for cell, error in state["failed"].items():
         show(f"      failed  {cell}: {error}")
-    rows = load(state["study"], sweep=state["sweep"], store=store.root)
+    rows = results.load(state["study"], sweep=state["sweep"], store=store.root)
     work_s = rows.groupby("cell_id", observed=True)["wall_s"].first().sum()
     show(f"        rows  {len(rows)}, from {work_s:.1f} s of work")
     if state["study"].startswith("qtable_"):
-        lines = summary(rows, partial=True).sort_values("def_all", ascending=False)
+        lines = results.summary(rows, partial=True).sort_values("def_all", ascending=False)
         shown = ["table", "acc_benign", "acc_dec", "def_all", "def_successful"]
         show(lines[shown].head(10).round(1).to_string(index=False))
 
 
-def _export(rows: pd.DataFrame, to: Path) -> None:
+def _export(rows: "Rows", to: Path) -> None:
     """Written aside and renamed: what has the name is whole."""
     writers: dict[str, Any] = {".csv": rows.to_csv, ".parquet": rows.to_parquet}
     if to.suffix not in writers:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import fsspec
 from pyarrow import fs
 
 from results.shown import redacted, scrubbed
@@ -177,6 +176,8 @@ def _open(uri: str) -> tuple[fs.FileSystem, str]:
         try:
             if uri.startswith(("s3://", "gs://")):  # fsspec would take a password for a bucket
                 raise
+            import fsspec  # noqa: PLC0415 - nobody else needs it
+
             theirs, base = fsspec.core.url_to_fs(uri)
         except (ValueError, ImportError, OSError) as error:
             raise ValueError(

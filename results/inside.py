@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from results.counts import Rows
 from results.draw import curves
-from results.gallery import Picture, gallery, sheet
+from results.sheets import Picture, gallery, sheet
 from results.stats import mean_interval, sign_flip
 from results.words import text_table
 

@@ -4,7 +4,6 @@ pd.read_parquet("results/out/rows/study=qtable_search")     # works as it is
 qtable_sweeps.load("qtable_search", sweep="digits-...")     # whole numbers stay whole
 """
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,17 +14,10 @@ import pyarrow as pa
 
 from results.files import Root
 from results.rowfile import read_rows, row_files
-
-DEFAULT_STORE = "results/out"
-STORE_VARIABLE = "QSWEEP_STORE"
+from results.where import default_store
 
 _READERS = 16
 _WHOLE: dict[Any, Any] = {pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype()}
-
-
-def default_store() -> str:
-    """What the environment variable QSWEEP_STORE names, else `results/out`."""
-    return os.environ.get(STORE_VARIABLE) or DEFAULT_STORE
 
 
 def load(

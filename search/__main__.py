@@ -11,16 +11,19 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
-from core.data import KNOWN
-from core.models import convert
-from results.query import default_store
+from core.known import DATA
 from results.shown import show
-from search.cluster.doctor import Questions, findings
-from search.cluster.file import check_files
-from search.cluster.submit import submit
+from results.where import default_store
 from search.flags import Parser, gpu_share, paths_of, words
 from search.job import EXIT_FAILED_CELLS, EXIT_INPUT, in_words, keep_secret
+from search.later import later
 from search.progress import say
+
+with later():
+    from core.models import convert
+    from search.cluster.doctor import Questions, findings
+    from search.cluster.file import check_files
+    from search.cluster.submit import submit
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -65,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _doctor_flags(parser: argparse.ArgumentParser) -> None:
     add = partial(parser.add_argument, type=words)
     add("--store", metavar="URI", help="[QSWEEP_STORE, else results/out]")
-    add("--data", default="digits", metavar="NAME", help=f"data set: {', '.join(KNOWN)}")
+    add("--data", default="digits", metavar="NAME", help=f"data set: {', '.join(DATA)}")
     add("--data-root", metavar="DIR", help="where mnist and cifar lie")
     add("--model", default="small_resnet", metavar="NAME", help="checkpoint:PATH is looked for")
     add("--gpus", type=gpu_share, metavar="N", help="GPUs per task that you mean to ask for")

@@ -17,18 +17,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar
 
-from core import models
-from core.attacks import NAMES
-from core.data import KNOWN, is_uri
+from core import known
 from core.errors import InputError
-from core.training import noisy
 from results.shown import fault, plain, scrubbed
+from search.later import later
+
+with later():
+    from core.models import needs_training
+    from core.training import noisy
 
 T = TypeVar("T")
 Parse = Callable[[str], Any]
 SMOKE_NETWORK = "--model lenet5 --epochs 4"  # quick to train, and not by chance
 SMOKE_TRIED = f"{SMOKE_NETWORK} --chain-epochs 1 --report-benign 60 --report-adversarial 20"
-DATA = f"data set: {', '.join(KNOWN)}"
+DATA = f"data set: {', '.join(known.DATA)}"
 ATTACK = "NAME[:SETTINGS][@EPS[xSTEPS[xRESTARTS]]], eps in 1/255, such as fgsm@2 pgd@8x50x5 cw"
 MOST = 10**9  # no number on a command line has a meaning beyond
 BUDGET = (
@@ -167,7 +169,7 @@ class Flags:
     download: bool = flag(False, "fetch mnist or cifar if they are not there")
     model: str = flag(
         "small_resnet",
-        f"classifier: {', '.join(models.OWN)}, trained here; train:NAME, any of torchvision's "
+        f"classifier: {', '.join(known.OWN)}, trained here; train:NAME, any of torchvision's "
         "trained here; NAME, torchvision's with its published weights; timm:NAME; checkpoint:PATH "
         "(safetensors)",
         "NAME",
@@ -175,7 +177,7 @@ class Flags:
     architecture: str | None = flag(None, "of a checkpoint that does not name its own", "NAME")
     normalise: str | None = flag(
         None,
-        f"how such a checkpoint's images are normalised: {models.GRAMMAR}; what is published for "
+        f"how such a checkpoint's images are normalised: {known.STATISTICS}; what is published for "
         "the architecture unless the file or this says else",
         "HOW",
     )
@@ -218,7 +220,9 @@ class Flags:
 class Attacked(Flags):
     """An attack on the undefended network."""
 
-    attack: str = flag("fgsm", f"how examples are made: {ATTACK}; {', '.join(NAMES)}", "ATTACK")
+    attack: str = flag(
+        "fgsm", f"how examples are made: {ATTACK}; {', '.join(known.ATTACKS)}", "ATTACK"
+    )
     eps_255: float | None = flag(None, f"{BUDGET}; 2 where it is L-infinity", "EPS")
 
 
@@ -250,13 +254,13 @@ class Chained(Flags):
     codec: Literal["ours", "jpeg"] = flag(
         "ours", "quality by scaling the table, or that of the standard JPEG table"
     )
-    xi: float = flag(noisy.XI, "weight of images as they are", "XI", parse=between(0, 1))
-    chain_epochs: int = flag(noisy.EPOCHS, "of each of the seven fine-tuned members")
+    xi: float = flag(known.XI, "weight of images as they are", "XI", parse=between(0, 1))
+    chain_epochs: int = flag(known.EPOCHS, "of each of the seven fine-tuned members")
     learning_rate: float = flag(
-        noisy.LEARNING_RATE, "at each member's beginning", "RATE", parse=positive
+        known.LEARNING_RATE, "at each member's beginning", "RATE", parse=positive
     )
     decay: float = flag(
-        noisy.DECAY, "of the learning rate, each epoch", "FACTOR", parse=between(0, 1, above=True)
+        known.DECAY, "of the learning rate, each epoch", "FACTOR", parse=between(0, 1, above=True)
     )
 
     def __post_init__(self) -> None:
@@ -324,7 +328,7 @@ def parse(
                 "Hint: give --store to both, or leave --figure out."
             )
         usual, small = (vars(parser.parse_args(words)) for words in ([], smoke.split()))
-        if not models.needs_training(options.model):
+        if not needs_training(options.model):
             del small["epochs"]
         if options.data != usual["data"]:
             del small["model"]  # one for images of the usual kind
@@ -403,7 +407,7 @@ class _Help(argparse.RawDescriptionHelpFormatter):
 def paths_of(data: str, model: str, data_root: str | None) -> tuple[str, ...]:
     """Files, folders and URIs that a data set and a model name and every node must reach."""
     kinds = [spec.partition(":") for spec in (data, model)]
-    remote = [path for kind, _, path in kinds if kind == "imagefolder" and is_uri(path)]
+    remote = [path for kind, _, path in kinds if kind == "imagefolder" and "://" in path]
     named = [path for kind, _, path in kinds if kind in ("imagefolder", "checkpoint")]
     if data_root:
         named.append(data_root)

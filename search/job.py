@@ -11,19 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import InputError
-from results import Answer, publish
-from results.files import Root, denied
-from results.query import STORE_VARIABLE, default_store
 from results.shown import forgiving, remember, scrubbed, show
-from results.store import Store
+from results.where import STORE_VARIABLE, default_store
 from search import flags
-from search.cluster import connection
 from search.cluster.shipping import check_arguments, check_script
-from search.engine.engine import Engine
-from search.engine.here import Here
-from search.engine.study import CellsFailed, Outcome
-from search.lab import Lab
+from search.later import import_now, later
 from search.progress import say
+
+with later():
+    from results import Answer, publish
+    from results.files import Root, denied
+    from results.store import Store
+    from search.engine.engine import Engine
+    from search.engine.here import Here
+    from search.engine.study import CellsFailed, Outcome
+    from search.lab import Lab
 
 EXIT_FAILED_CELLS = 1
 EXIT_INPUT = 2
@@ -49,6 +51,11 @@ class Job:
         """The file's."""
         return Path(self.file).stem
 
+    def answer(self, lab: Lab, asked: flags.Flags) -> Answer:
+        """Import what the page's file has waiting, and run."""
+        import_now(self.run.__globals__)
+        return self.run(lab, asked)
+
 
 def main(job: Job, argv: Sequence[str] | None = None) -> int:
     """Parse, run, print and store the answer; turn what a user can mend into a clear error.
@@ -63,10 +70,9 @@ def main(job: Job, argv: Sequence[str] | None = None) -> int:
         check_arguments(arguments=sys.argv[1:])
         said = job.question or ""
         asked = flags.parse(job.asked, name=job.name, question=said, argv=words, smoke=job.smoke)
+        import_now(globals())
         with _store(asked) as store:
             return _answer(job, asked, store)
-    except CellsFailed as failure:
-        return _failed(failure.outcome)
     except (ValueError, OSError) as error:
         if (text := in_words(error)) is None:
             raise
@@ -81,6 +87,8 @@ def keep_secret(words: Sequence[str]) -> None:
     """Keep passwords among a command line's words from all that is shown, and from `ps`."""
     forgiving()
     if remember(*words) and list(words) == sys.argv[1:]:
+        from search.cluster import connection  # noqa: PLC0415 - Ray, for those alone
+
         connection.hide_arguments([sys.executable, *map(scrubbed, sys.argv)])
     remember(os.environ.get(STORE_VARIABLE, ""))
 
@@ -105,7 +113,9 @@ def _answer(job: Job, asked: flags.Flags, store: Store) -> int:
         engine = Here(store, asked.cpus or 1.0, asked.figure)
     lab = Lab(engine, asked)
     try:
-        answer = job.run(lab, asked)
+        answer = job.answer(lab, asked)
+    except CellsFailed as failure:
+        return _failed(failure.outcome)
     finally:
         engine.stop()
     assert lab.swept is not None, f"{job.name} answered without a sweep of its own"

@@ -8,9 +8,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from tqdm import tqdm
-
 from results.shown import plain, scrubbed
+from search.later import later
+
+with later():
+    from tqdm import tqdm
 
 _LINE_EVERY_S = 5.0
 _BAR_EVERY_S = 0.2

@@ -2,10 +2,17 @@
 
 import ast
 import importlib
+import json
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+import qtable_sweeps
+import results
+import search
+from search.later import import_now, later
 
 ROOT = Path(__file__).parent.parent
 OURS = {"core", "results", "search", "jobs"}
@@ -86,6 +93,7 @@ def test_nothing_is_unpickled():
 
 
 SEARCH = [  # from below; what stands in one line does not import its neighbours
+    {"later"},
     {"flags", "progress"},
     {"cluster"},
     {"engine"},
@@ -159,3 +167,50 @@ def test_earlier_paths_go_on_working_with_a_warning(old, name):
     with pytest.warns(DeprecationWarning, match="is now core.defences"):
         module = importlib.import_module(old)
     assert getattr(module, name) is getattr(importlib.import_module("core.defences"), name)
+
+
+READ = """
+import contextlib, io, runpy, sys
+sys.path[:0] = [""]
+commands = [[page, word] for page in sys.argv[1:] for word in ("--help", "--nonsense")]
+commands += [[name, "--help"] for name in ("search", "results")]
+for page, *words in commands:
+    sys.argv[:] = [page, *words]
+    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stderr(io.StringIO()):
+            if page.endswith(".py"):
+                runpy.run_path(page, run_name="__main__")
+            runpy.run_module(page, run_name="__main__")
+    heavy = {"torch", "torchvision", "ray", "optuna", "pandas", "matplotlib"} & set(sys.modules)
+    assert not heavy, (page, words, heavy)
+    assert page == "results" or "numpy" not in sys.modules, (page, words)
+print("read", len(commands))
+"""
+
+
+def test_flags_are_read_before_anything_heavy_is_imported():
+    pages = sorted(str(p) for p in (ROOT / "jobs").glob("*.py") if p.stem != "__init__")
+    done = subprocess.run(
+        [sys.executable, "-c", READ, *pages], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == f"read {2 * len(pages) + 2}\n", done.stderr
+
+
+def test_what_waits_is_imported_when_it_is_called_or_put_in_place():
+    page = {"__name__": "page", "later": later}
+    exec("with later():\n    import colorsys\n    from json import JSONDecoder, dumps", page)
+    assert [repr(page[name]) for name in ("colorsys", "dumps")] == ["colorsys", "json.dumps"]
+    assert page["dumps"]([1]) == "[1]"
+    assert page["colorsys"].rgb_to_hsv(0, 0, 1)[2] == 1
+    exec("class Mine(JSONDecoder): ...", page)
+    assert issubclass(page["Mine"], json.JSONDecoder)
+    with pytest.raises(TypeError):
+        exec("[*dumps]", page)
+    import_now(page)
+    assert page["JSONDecoder"] is json.JSONDecoder
+    assert page["colorsys"] is sys.modules["colorsys"]
+
+
+@pytest.mark.parametrize("package", [results, search, qtable_sweeps])
+def test_every_name_of_a_package_is_there(package):
+    assert [name for name in package.__all__ if not hasattr(package, name)] == []

@@ -86,7 +86,7 @@ def asked(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str,
     argv = ["--smoke", *SMOKE_THEN.get(name, [])]
     flags = parse(job.asked, name=name, question="", argv=argv, smoke=job.smoke)
     with pytest.raises(Asked, match="own sweep"):
-        job.run(lab.Lab(Here(Store(Root(folder))), flags), flags)
+        job.answer(lab.Lab(Here(Store(Root(folder))), flags), flags)
     return seen
 
 

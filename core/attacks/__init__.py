@@ -16,12 +16,13 @@ from core.attacks.gradients import Expectation
 from core.attacks.images import on_images, through
 from core.attacks.norms import L2, LINF, Norm
 from core.attacks.rounding import round_within
-from core.attacks.spec import NAMES, Attack, parse_attack
+from core.attacks.spec import Attack, parse_attack
 from core.attacks.square import square
 from core.attacks.standard import standard
 from core.attacks.transfer import difgsm, gaussian_kernel, kernel_side, tifgsm
 from core.attacks.universal import universal_pass
 from core.attacks.worst import parse_attacks
+from core.known import ATTACKS as NAMES
 
 __all__ = [
     "L2",

@@ -14,6 +14,7 @@ from core.attacks.gradients import Differentiable
 from core.attacks.norms import L2, UNBOUNDED_255
 from core.attacks.transfer import difgsm, gaussian_kernel, tifgsm
 from core.codec.rounding import DERIVATIVES, is_derivative
+from core.known import ATTACKS
 from core.shapes import Labels, Pixels
 
 LEAST_LIKELY = "least-likely"
@@ -183,6 +184,7 @@ _THROUGH = {
 }
 _DRAWS = {"draws": Setting("new", "new or fixed", ("new", "fixed").__contains__)}
 FAMILIES: Mapping[str, Family] = {
-    name: replace(known, settings=known.settings | _DRAWS | (_THROUGH if known.gradient else {}))
-    for name, known in _KNOWN.items()
+    name: replace(own, settings=own.settings | _DRAWS | (_THROUGH if own.gradient else {}))
+    for name, own in _KNOWN.items()
 }
+assert tuple(FAMILIES) == ATTACKS

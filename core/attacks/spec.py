@@ -18,11 +18,11 @@ from core.attacks.family import Call, Family
 from core.attacks.gradients import Differentiable
 from core.attacks.norms import LINF, UNBOUNDED_255, Norm
 from core.errors import InputError
+from core.known import ATTACKS
 from core.seeds import one_each
 from core.shapes import Labels, Pixels
 from core.spec import read
 
-NAMES = tuple(FAMILIES)
 MOST = 1_000_000  # steps, restarts
 BPDA_RMS = 0.05  # of a pixel in [0, 1]: the budget of Athalye et al. (2018), section 5.2.3
 
@@ -265,7 +265,7 @@ def parse(name: str) -> tuple[str, Mapping[str, Any]]:
     head, given = read(name)
     if head not in FAMILIES:
         raise InputError(
-            f"the attack must be one of {', '.join(NAMES)}, got {name!r}.\n"
+            f"the attack must be one of {', '.join(ATTACKS)}, got {name!r}.\n"
             "Hint: --attack fgsm is the paper's search."
         )
     known = FAMILIES[head].settings

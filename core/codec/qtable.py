@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from core.errors import InputError
+from core.known import N_DIAGONALS
 from core.shapes import QTable
 
 # ITU-T T.81 (1992), table K.1 (luminance).
@@ -24,8 +25,6 @@ _IJG_LUMINANCE = (
     (49, 64, 78, 87, 103, 121, 120, 101),
     (72, 92, 95, 98, 112, 100, 103, 99),
 )
-
-N_DIAGONALS = 15
 
 
 def check(table: Tensor) -> QTable:

@@ -10,11 +10,9 @@ from core.data.published import default_root, open_published
 from core.data.remote import unreachable
 from core.data.uris import check_path, is_uri
 from core.errors import InputError
+from core.known import DATA, PUBLISHED
 
 __all__ = ["SPLITS", "Data", "Split", "default_root", "is_uri", "open_data", "unreachable"]
-
-PUBLISHED = ("mnist", "fashion_mnist", "cifar10", "cifar100")  # files that may be fetched
-KNOWN = ("digits", "photos", *PUBLISHED, "imagefolder:PATH (or URI)")
 
 
 def open_data(
@@ -54,7 +52,7 @@ def open_data(
     if spec in PUBLISHED:
         return open_published(spec, side=side, seed=seed, root=root, download=download)
     raise InputError(
-        f"expected data among {', '.join(KNOWN)}, got {spec!r}.\n"
+        f"expected data among {', '.join(DATA)}, got {spec!r}.\n"
         "Hint: your own images go into one folder per class: imagefolder:/path/to/them or "
         "imagefolder:s3://bucket/folder."
     )

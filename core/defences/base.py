@@ -7,10 +7,9 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torchvision import tv_tensors
 
 from core.codec import Rounding, round_through
-from core.defences.images import Kind, of_any_kind
+from core.defences.images import Kind, is_tv, of_any_kind
 from core.errors import InputError
 from core.shapes import Logits, Pixels
 
@@ -40,7 +39,7 @@ class Defence(nn.Module, abc.ABC):
         """
         run = super().__call__
         pixels = isinstance(images, Tensor) and images.ndim == 4 and images.is_floating_point()
-        if pixels and not isinstance(images, tv_tensors.TVTensor):
+        if pixels and not is_tv(images):
             return cast("Kind", run(images, *args, **how))
         return of_any_kind(lambda pixels: cast("Pixels", run(pixels, *args, **how)), images)
 

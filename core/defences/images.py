@@ -1,14 +1,13 @@
 """Images as users have them: checked, turned into pixels, and back into what they were."""
 
 import math
+import sys
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision import tv_tensors
-from torchvision.transforms.v2 import functional
 
 from core import codec
 from core.errors import InputError
@@ -16,6 +15,7 @@ from core.shapes import Pixels
 
 TOLERANCE = 1e-3  # a quarter of an 8-bit level: what arithmetic, of 16 bits too, rounds by
 Kind = TypeVar("Kind")
+_TV = "torchvision.tv_tensors"
 
 
 def of_any_kind(change: Callable[[Pixels], Pixels], images: Kind) -> Kind:
@@ -27,16 +27,25 @@ def of_any_kind(change: Callable[[Pixels], Pixels], images: Kind) -> Kind:
     """
     out: Any
     if isinstance(images, Image.Image) and images.mode in ("L", "RGB"):
+        from torchvision.transforms.v2 import functional  # noqa: PLC0415 - seconds of import
+
         out = of_any_kind(change, functional.pil_to_tensor(images))
         return cast("Kind", functional.to_pil_image(out, mode=images.mode))
     checked = check_images(images)
-    is_tv = isinstance(checked, tv_tensors.TVTensor)
-    plain = checked.as_subclass(Tensor) if is_tv else checked  # torch.export knows no subclasses
+    plain = (
+        checked.as_subclass(Tensor) if is_tv(checked) else checked
+    )  # torch.export knows no subclasses
     batch = plain.reshape(-1, *checked.shape[-3:])
     out = change(codec.to_pixels(batch))
     out = codec.to_images8(out) if batch.dtype == torch.uint8 else out.to(batch.dtype)
     out = out.reshape(checked.shape)
-    return cast("Kind", tv_tensors.wrap(out, like=images) if is_tv else out)
+    return cast("Kind", sys.modules[_TV].wrap(out, like=images) if is_tv(checked) else out)
+
+
+def is_tv(images: object) -> bool:
+    """Whether they are torchvision's `tv_tensors`; nobody has any who has not imported it."""
+    found = sys.modules.get(_TV)
+    return found is not None and isinstance(images, found.TVTensor)
 
 
 def check_images(images: object) -> Tensor:

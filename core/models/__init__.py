@@ -1,5 +1,6 @@
 """Classifiers: opened by name, wrapped with their normalisation, turned into tensors and back."""
 
+from core.known import OWN
 from core.models.architectures import architecture, check_name, input_channels
 from core.models.checkpoints import load_checkpoint, read_tensors, save_checkpoint
 from core.models.convert import Converted, convert
@@ -7,12 +8,11 @@ from core.models.folding import folded
 from core.models.normalised import Blueprint, Normalised
 from core.models.own import LeNet, SmallResNet
 from core.models.pretrained import check_fits, open_pretrained
-from core.models.spec import OWN, ModelSpec, needs_training, parse_spec
-from core.models.statistics import GRAMMAR, IMAGENET, Statistics, parse_statistics, published
+from core.models.spec import ModelSpec, needs_training, parse_spec
+from core.models.statistics import IMAGENET, Statistics, parse_statistics, published
 from core.models.weights import from_tensors, to_tensors
 
 __all__ = [
-    "GRAMMAR",
     "IMAGENET",
     "OWN",
     "Blueprint",

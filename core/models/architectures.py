@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 from core.errors import InputError
+from core.known import OWN
 from core.models.normalised import Blueprint
 from core.models.own import LeNet, LeNet5, MnistCNN, SmallResNet
-from core.models.spec import OWN, ModelSpec, parse_spec
+from core.models.spec import ModelSpec, parse_spec
 from core.models.thin import RESNET18, VGG11, ResNet20, ThinResNet18, ThinVGG
 
 

@@ -1,15 +1,11 @@
 """A residual network from noisy images to clean ones."""
 
-from typing import Literal, get_args
-
 from torch import Tensor, nn
 from torch.nn import functional
 
 from core.errors import InputError
+from core.known import SKIPS
 from core.shapes import Pixels
-
-Skips = Literal["both", "block", "global", "none"]
-SKIPS: tuple[Skips, ...] = get_args(Skips)
 
 
 class Denoiser(nn.Module):

@@ -4,12 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from core.errors import InputError
-
-THIN = (
-    *("vgg11_small", "vgg11_1", "vgg11_2", "vgg11_3", "vgg11_4", "vgg11_5"),
-    *("resnet18_small", "resnet18_1", "resnet18_2", "resnet18_3", "resnet18_4"),
-)
-OWN = ("small_resnet", "lenet", "lenet5", "mnist_cnn", "mnist_cnn_bn", "resnet20", *THIN)
+from core.known import OWN
 
 
 @dataclass(frozen=True, kw_only=True)

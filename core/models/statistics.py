@@ -3,11 +3,8 @@
 from typing import NamedTuple
 
 from core.errors import InputError
+from core.known import STATISTICS
 from core.models.architectures import timm_module
-
-GRAMMAR = (
-    "imagenet, none (pixels in [0, 1] as they are), 0.5, or MEAN/STD such as 0.49,0.48,0.45/0.2"
-)
 
 
 class Statistics(NamedTuple):
@@ -48,7 +45,7 @@ def parse_statistics(text: str, n_channels: int) -> Statistics:
         or not all(0 < s <= 1 for s in parts[1])
     ):
         raise InputError(
-            f"expected --normalise {GRAMMAR}, means in 0..1 and deviations above 0 and up to 1, "
+            f"expected --normalise {STATISTICS}, means in 0..1 and deviations above 0 and up to 1, "
             f"for {n_channels} channel{'s' * (n_channels > 1)}, got {text[:80]!r}.\n"
             "Hint: the numbers are those of pixels in [0, 1]; divide those of levels 0..255 by 255."
         )

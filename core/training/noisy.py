@@ -20,14 +20,12 @@ from core import codec, seeds
 from core.codec import qtable
 from core.data import Data
 from core.errors import InputError
+from core.known import DECAY, LEARNING_RATE, XI
 from core.shapes import Labels, Logits, Pixels, QTable
 from core.training.epochs import BATCH_SIZE, Rate, Training
 from core.training.steps import Step
 
-QUALITIES = (90, 80, 70, 60, 50, 40, 30)
 CODECS = ("ours", "jpeg")
-XI, LEARNING_RATE, DECAY = 0.9, 0.005, 0.94
-EPOCHS = 2  # of each network: 14 in all
 
 
 def table_name(codec_name: str, table: str, quality: int) -> str:

@@ -3,8 +3,6 @@
 import datetime as dt
 from typing import Any
 
-import pandas as pd
-
 from results.store import Store
 
 _STALE_S = 60.0  # a running sweep writes its state every few seconds
@@ -32,7 +30,12 @@ def listing(states: list[dict[str, Any]], store: Store) -> str:
     if not states:
         return f"no sweeps in {store.root.uri}"
     lines = [line(state) for state in sorted(states, key=lambda state: state["updated_at"])]
-    return pd.DataFrame(lines).to_string(index=False)
+    shown = [dict(zip(lines[0], lines[0], strict=True)), *lines]  # their heads first
+    widths = [max(len(str(one[name])) for one in shown) for name in lines[0]]
+    return "\n".join(
+        " ".join(f"{value!s:>{width}}" for value, width in zip(one.values(), widths, strict=True))
+        for one in shown
+    )
 
 
 def line(state: dict[str, Any]) -> dict[str, Any]:

@@ -6,12 +6,15 @@ from typing import Any
 
 from core.errors import InputError
 from results.store import Store
-from search.cluster import connection, nodes
-from search.cluster.examine import Request, check
-from search.engine.compared import compare
-from search.engine.run import Run
 from search.engine.sweep import Sweep, Sweeper
+from search.later import later
 from search.progress import duration, say
+
+with later():  # what is stored is found without Ray
+    from search.cluster import connection, nodes
+    from search.cluster.examine import Request, check
+    from search.engine.compared import compare
+    from search.engine.run import Run
 
 
 @dataclass

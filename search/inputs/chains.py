@@ -11,6 +11,7 @@ from core import codec, models
 from core.codec import qtable
 from core.defences.ensemble import seen_by
 from core.errors import InputError
+from core.known import QUALITIES
 from core.seeds import derived
 from core.training import noisy
 from core.training.epochs import EpochRecord, Training
@@ -25,8 +26,6 @@ from search.inputs.pictures import Piece
 from search.progress import duration
 
 VERSION = 2
-PAPER_MEMBERS = ("M", "M90", "M70", "M50", "M30")
-MEMBERS = ("M", *(f"M{quality}" for quality in noisy.QUALITIES))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +40,7 @@ class ChainCell(Inputs):
     epochs: int  # of each member
     learning_rate: float  # at each member's beginning
     decay: float  # of the learning rate, each epoch
-    qualities: tuple[int, ...] = noisy.QUALITIES  # in order of training
+    qualities: tuple[int, ...] = QUALITIES  # in order of training
     batch_size: int = 64
 
     def __post_init__(self) -> None:

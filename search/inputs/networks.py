@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from core import codec, models, training
-from core.data import PUBLISHED, SPLITS, Data, Split, open_data
+from core.data import SPLITS, Data, Split, open_data
 from core.data.folder import FolderData
 from core.errors import InputError
+from core.known import PUBLISHED
 from core.training.epochs import EpochRecord, nothing_learned
 from results import schema
 from results.shown import redacted

@@ -9,12 +9,14 @@ import numpy as np
 import results
 from core.defences import subsets
 from core.errors import InputError
+from core.known import MEMBERS
 from results import Answer
 from results import tuned as answers
 from results.tuned_picture import tuning_figure
-from search.inputs.chains import MEMBERS, Member
+from search.inputs.chains import Member
 from search.tuning import storage
-from search.tuning.driver import Driver, Flags, Told, Tuning
+from search.tuning.asked import Flags
+from search.tuning.driver import Driver, Told, Tuning
 from search.tuning.ensembles import REPORT, STUDY, Chosen, Ensembles
 from search.tuning.space import Space
 

@@ -16,7 +16,7 @@ from core import attacks
 from core.codec import qtable
 from core.defences import Ensemble
 from core.defences.subsets import Scores
-from core.training import noisy
+from core.known import DECAY, LEARNING_RATE, MEMBERS
 from search.engine.bank import Bank
 from search.engine.plan import Grid
 from search.engine.record import Record
@@ -32,7 +32,7 @@ from search.tuning.driver import Failed
 from search.tuning.space import Setting
 
 STUDY, REPORT = "ensemble_tune", "ensemble_report"
-N_SUBSETS = 2 ** len(chains.MEMBERS) - 1  # all but the empty one
+N_SUBSETS = 2 ** len(MEMBERS) - 1  # all but the empty one
 _KINDS = (("search", "benign"), ("search", "adversarial"))
 
 
@@ -43,8 +43,8 @@ class Recipe:
     table: qtable.Defensive  # quality 50; its qs_af is tuned
     rule: str
     epochs: int  # of each member
-    learning_rate: float = noisy.LEARNING_RATE
-    decay: float = noisy.DECAY
+    learning_rate: float = LEARNING_RATE
+    decay: float = DECAY
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from core.defences import subsets
 from core.defences.ensemble import combined
+from core.known import MEMBERS
 from results import schema
 from search.engine.bank import Bank
 from search.engine.study import Place
-from search.inputs.chains import MEMBERS
 from search.inputs.loading import Images, Inputs, images_of
 
 
@@ -38,7 +38,7 @@ class SubsetsCell(Inputs):
 class SubsetRow:
     """One subset of the members."""
 
-    subset: int  # bit i is member i of search.inputs.chains.MEMBERS
+    subset: int  # bit i is member i of core.known.MEMBERS
     members: str  # such as M+M90+M50
     n_members: int
     n_benign: int
