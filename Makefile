@@ -59,7 +59,7 @@ push: $(READY)  ## bring a running cluster's head up to date with this repositor
 	$(BIN)/ray rsync-up $(CLUSTER)
 
 lock: $(READY)  ## pin every version and hash anew
-	$(BIN)/uv pip compile pyproject.toml --extra test --extra timm --extra aws \
+	$(BIN)/uv pip compile pyproject.toml --extra sweeps --extra test --extra timm --extra aws \
 	  --extra postgresql --extra dashboard --universal \
 	  --python-version 3.11 --generate-hashes --no-header --quiet --upgrade -o requirements.lock
 

@@ -36,6 +36,7 @@ __all__ = [
     "winner",
 ]
 _MODULES = ("attacks", "codec", "data", "defences", "models")
+_SWEEPS = ("jinja2", "matplotlib", "optuna", "pandas", "pyarrow", "ray", "skimage", "sklearn")
 _OURS = {"core": "shapes", "jobs": "qtable_search", "results": "schema", "search": "lab"}
 
 
@@ -46,7 +47,22 @@ def __getattr__(name: str) -> Any:
         return metadata.version("qtable-sweeps")
     if name in _MODULES:
         return import_module(f"{__name__}.{name}")
-    return getattr(import_module(f"{__name__}.{'__main__' if name == 'main' else 'rows'}"), name)
+    try:
+        home = import_module(f"{__name__}.{'__main__' if name == 'main' else 'rows'}")
+        return getattr(home, name)
+    except ModuleNotFoundError as error:
+        raise extra(error) from error
+
+
+def extra(error: ModuleNotFoundError) -> ImportError:
+    """The error; where a package of studies and rows is lacking, one that says what brings it."""
+    if error.name not in _SWEEPS:
+        return error
+    return ImportError(
+        f"studies and rows need {error.name}, which is not installed.\n"
+        "Hint: pip install 'qtable-sweeps[sweeps]' brings it and all else that they need.",
+        name=error.name,
+    )
 
 
 def _check_clone() -> None:

@@ -15,13 +15,27 @@ from importlib import import_module, metadata
 from pkgutil import iter_modules
 
 import jobs
+from qtable_sweeps import extra
 
 _SHORT = {"search": "qtable_search", "tune": "ensemble_tune"}
 _TOOLS = ("doctor", "submit", "weights")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Hand the words after the first to the study or tool that it names; its exit code."""
+    """Hand the words after the first to the study or tool that it names; its exit code.
+
+    2 where the first names none, or the packages of studies are not installed.
+    """
+    try:
+        return _main(argv)
+    except ModuleNotFoundError as error:
+        if (said := extra(error)) is error:
+            raise
+        print(f"error: {said}", file=sys.stderr)
+        return 2
+
+
+def _main(argv: Sequence[str] | None) -> int:
     words = sys.argv[1:] if argv is None else list(argv)
     command, *rest = words or ["--help"]
     studies = [found.name for found in iter_modules(jobs.__path__)]

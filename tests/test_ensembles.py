@@ -12,12 +12,12 @@ import torch
 import results
 from core.defences import subsets
 from core.defences.ensemble import Ensemble
+from core.known import MEMBERS
 from results import png, stats
 from results import tuned as answers
 from results.tuned_picture import tuning_figure
 from search.engine.bank import Bank
 from search.inputs import loading
-from search.inputs.chains import MEMBERS
 
 ROOT = Path(__file__).resolve().parent.parent
 FLAGS = [

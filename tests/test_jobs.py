@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import results
+from core.known import MEMBERS
 from search import main
-from search.inputs.chains import MEMBERS
 
 ROOT = Path(__file__).resolve().parent.parent
 ELSEWHERE = {"qtable_search": "test_table_search.py", "ensemble_tune": "test_ensembles.py"}

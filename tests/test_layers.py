@@ -3,8 +3,10 @@
 import ast
 import importlib
 import json
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -214,3 +216,49 @@ def test_what_waits_is_imported_when_it_is_called_or_put_in_place():
 @pytest.mark.parametrize("package", [results, search, qtable_sweeps])
 def test_every_name_of_a_package_is_there(package):
     assert [name for name in package.__all__ if not hasattr(package, name)] == []
+
+
+LIGHT = """
+import contextlib, io, sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in sys.argv[1:]:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+sys.path[:0] = [""]
+import torch
+import qtable_sweeps
+from qtable_sweeps import attacks, codec, data, defences, models
+
+model, pixels = models.demo(), torch.rand(2, 1, 32, 32)
+attacked = attacks.pgd(model, pixels, torch.tensor([1, 2]), eps_255=8)
+print(model(defences.defence_by_name("shield")(attacked)).shape)
+try:
+    qtable_sweeps.load("qtable_search")
+except ImportError as error:
+    print(error)
+with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
+    qtable_sweeps.main(["search", "--help"])
+print(qtable_sweeps.main(["search", "--smoke"]), qtable_sweeps.main(["results"]))
+"""
+
+
+def test_attacks_and_defences_need_nothing_that_only_studies_need():
+    extra = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    absent = [re.match(r"[\w-]+", each)[0].replace("-", "_") for each in extra["sweeps"]]
+    names = {"scikit_image": "skimage", "scikit_learn": "sklearn", "pyyaml": "yaml"}
+    done = subprocess.run(
+        [sys.executable, "-c", LIGHT, *(names.get(each, each) for each in absent)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    shape, *said, ended = done.stdout.splitlines()
+    assert shape == "torch.Size([2, 10])", done.stderr
+    assert said[0] == "studies and rows need pandas, which is not installed."
+    assert "pip install 'qtable-sweeps[sweeps]'" in said[1]
+    assert ended == "2 2"
+    assert done.stderr.count("pip install 'qtable-sweeps[sweeps]'") == 2

@@ -20,5 +20,5 @@ def bundled_file(package: str, *parts: str) -> Path:
             return path
     raise InputError(
         f"expected {'/'.join(parts)} inside the installed package {package}, found no such file.\n"
-        "Hint: reinstall the versions of requirements.lock; their wheels contain it."
+        "Hint: pip install 'qtable-sweeps[sweeps]', whose packages contain it."
     )
