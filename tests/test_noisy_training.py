@@ -9,10 +9,10 @@ from torch import nn
 from core import codec
 from core.codec import qtable
 from core.errors import InputError
+from core.known import QUALITIES
 from core.models import to_tensors
 from core.training.epochs import MOMENTUM, WEIGHT_DECAY, Training
 from core.training.noisy import (
-    QUALITIES,
     NoisyStep,
     decaying,
     noisy_images,
