@@ -19,22 +19,33 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from results.columns import meaning
+
 Table = pa.Table
 Schema = pa.Schema
 Columns = Mapping[str, np.ndarray | list[Any] | pa.Array]  # fields of Row: one value per row
 
 _TEXT = pa.dictionary(pa.int32(), pa.string())
 
+
+def _described(name: str, kind: pa.DataType, *, nullable: bool, owner: type | None) -> pa.Field:
+    about = meaning(name, owner)
+    return pa.field(name, kind, nullable, {"description": about} if about else None)
+
+
 PROVENANCE = pa.schema(
     [
-        pa.field("cell_id", _TEXT, nullable=False),  # hash of study, version and cell
-        pa.field("version", pa.int32(), nullable=False),  # of the study, raised by hand
-        pa.field("commit", _TEXT, nullable=False),  # of the code; "+dirty" when the tree was
-        pa.field("versions", _TEXT, nullable=False),  # "python=3.11.7 torch=2.15.0 ..."
-        pa.field("hardware", _TEXT, nullable=False),  # what evaluated the cell
-        pa.field("host", _TEXT, nullable=False),
-        pa.field("wall_s", pa.float64(), nullable=False),  # of the whole cell
-        pa.field("finished_at", pa.timestamp("us", tz="UTC"), nullable=False),
+        _described(name, kind, nullable=False, owner=None)
+        for name, kind in (
+            ("cell_id", _TEXT),
+            ("version", pa.int32()),
+            ("commit", _TEXT),
+            ("versions", _TEXT),
+            ("hardware", _TEXT),
+            ("host", _TEXT),
+            ("wall_s", pa.float64()),
+            ("finished_at", pa.timestamp("us", tz="UTC")),
+        )
     ]
 )
 
@@ -64,6 +75,7 @@ def cell_id(study: str, version: int, cell: Any) -> str:
 def schema_of(cell: type, row: type) -> pa.Schema:
     """Provenance columns, then one column per field of `cell`, then of `row`.
 
+    Each carries what it means, its `description` (`results.columns`), which no comparison sees.
     A tuple field of a cell has no column: the rows spell it out, the footer keeps it.
     TypeError for a field of another type than int, float, str, bool, or one of them or None.
     """
@@ -72,21 +84,21 @@ def schema_of(cell: type, row: type) -> pa.Schema:
         hints = typing.get_type_hints(owner)
         own = [field.name for field in dataclasses.fields(owner)]
         own = [name for name in own if typing.get_origin(hints[name]) is not tuple]
-        fields += [_field(name, hints[name], whole) for name in own]
+        fields += [_field(name, hints[name], whole, owner) for name in own]
     names = Counter(field.name for field in fields)
     if twice := [name for name in names if names[name] > 1]:
         raise TypeError(f"columns {sorted(twice)} stand twice among provenance, cell and row")
     return pa.schema(fields)
 
 
-def _field(name: str, hint: Any, whole: pa.DataType) -> pa.Field:
+def _field(name: str, hint: Any, whole: pa.DataType, owner: type) -> pa.Field:
     nullable = isinstance(hint, types.UnionType) and type(None) in typing.get_args(hint)
     if nullable:
         (hint,) = (arg for arg in typing.get_args(hint) if arg is not type(None))
     arrow = {int: whole, float: pa.float64(), str: _TEXT, bool: pa.bool_()}.get(hint)
     if arrow is None:
         raise TypeError(f"column {name}: int, float, str, bool or None expected, got {hint}")
-    return pa.field(name, arrow, nullable=nullable)
+    return _described(name, arrow, nullable=nullable, owner=owner)
 
 
 def rows_table(

@@ -3,18 +3,15 @@
 GOLDEN=write writes the page anew.
 """
 
-import ast
 import importlib
-import inspect
-import io
 import json
 import os
-import textwrap
-import tokenize
-from functools import cache
 from pathlib import Path
 
 from results import schema
+from results.columns import SHARED
+from results.files import Root
+from results.store import Store
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "columns.md"
@@ -155,110 +152,6 @@ ALSO = {  # what a job writes after its own first sweep
         "ensemble_white",
     },
 }
-SHARED = {  # of columns that many classes have, where the class itself says nothing
-    "cell_id": "hash of study, version and cell",
-    "host": "name of the machine that evaluated the cell",
-    "finished_at": "when, in UTC",
-    "data": "data set, as `--data` names it",
-    "side": "height and width of the images, pixels",
-    "fingerprint": "hash of the data set's content and splits",
-    "model": "network, as `--model` names it",
-    "architecture": "of a checkpoint",
-    "seed": "of everything that is drawn",
-    "front": "defence before all members, as `core.defences.defence_by_name` reads it",
-    "attack": "as `core.attacks.parse_attack` reads it, without its budget; `none`",
-    "norm": "of the budget: `linf` or `l2`",
-    "eps_255": "budget, 1/255 of a pixel, or of an image in L2",
-    "step_255": "change in one step, in the same unit; 0 where there are no such steps",
-    "n_steps": "of the attack",
-    "n_restarts": "of the attack",
-    "n_samples": "draws that a gradient is the mean of (EOT); 0 where the victim draws nothing",
-    "eight_bit": "whether examples are rounded to 8 bits",
-    "split": "`search` or `report`",
-    "subject": "`benign` or `adversarial`",
-    "piece": "the file of the bank, by its content's hash",
-    "piece_bytes": "its size, bytes",
-    "first": "position in the piece",
-    "count": "images of the cell",
-    "weights": "the network's piece in the bank",
-    "images": "the images' piece",
-    "attacked": "the piece of attacked images",
-    "table": "as `core.codec.qtable.by_name` reads it",
-    "sigma_255": "deviation of the training's noise, 1/255 of a pixel",
-    "xi": "weight of images as they are, in training, 0..1",
-    "epochs": "of training",
-    "epoch": "from 1",
-    "learning_rate": "at the beginning",
-    "batch_size": "images a step",
-    "loss": "mean over the epoch",
-    "n_correct": "of the images trained on, while the weights move",
-    "n_images": "images",
-    "epoch_wall_s": "seconds",
-    "member": "of the chain: M, M90, .. M30",
-    "members": "such as M+M90+M50",
-    "quality": "of the images that it is trained on, 1..100",
-    "image": "id within the split",
-    "label": "class, by the data set",
-    "undefended": "class predicted without a codec",
-    "predicted": "class predicted behind the defence",
-    "clean": "class predicted of the image as it is",
-    "perturbed": "class predicted of the changed image",
-    "after": "class predicted of the attacked image",
-    "p_after": "probability of the target, attacked",
-    "bits": "of the entropy-coded scan, whole bytes",
-    "channel": "R, G, B, Y, Cb or Cr",
-    "u": "vertical frequency 0..7",
-    "v": "horizontal frequency 0..7",
-    "n_blocks": "8x8 blocks summed over",
-    "benign": "sum of the coefficient over blocks of benign images, levels",
-    "benign_squares": "sum of its squares",
-    "distortion": "sum of its change by the attack, levels",
-    "distortion_squares": "sum of that one's squares",
-    "qs_of": "the fine step, 1..255",
-    "qs_af": "the coarse step, 1..255",
-    "shift": "of augmentation, at most so many pixels either way",
-    "clip": "length that a gradient is cut to",
-    "stride": "between places of the patch, pixels",
-    "fill_255": "level of the patch, 0..255",
-    "least_p": "the least probability of the label under any patch",
-    "n_places": "of the patch",
-    "n_on_ink": "of them where the patch covers ink",
-    "n_together": "images that DeepFool moved at a time; 0: a random change",
-    "xi_255": "largest change, 1/255 of a pixel, or of an image in L2",
-    "pass_wall_s": "seconds",
-    "rule": "`mean` of the outputs or `vote`",
-    "n_members": "in the subset",
-    "n_benign": "benign images",
-    "n_benign_right": "of them right behind the ensemble",
-    "n_benign_right_undefended": "of them right by M without a codec",
-    "n_adversarial": "attacked images",
-    "n_adversarial_right": "of them right behind the ensemble",
-}
-
-
-@cache
-def comments(owner: type) -> dict[str, str]:
-    """What stands behind each field in its class's source."""
-    source = textwrap.dedent(inspect.getsource(owner))
-    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    said = {t.start[0]: t.string.lstrip("# ") for t in tokens if t.type == tokenize.COMMENT}
-    fields = [node for node in ast.parse(source).body[0].body if isinstance(node, ast.AnnAssign)]
-    return {f.target.id: said[f.end_lineno] for f in fields if f.end_lineno in said}
-
-
-@cache
-def provenance() -> dict[str, str]:
-    source = inspect.getsource(schema).splitlines()
-    lines = [line.partition("#") for line in source if line.strip().startswith('pa.field("')]
-    return {line.split('"')[1]: text.strip() for line, _, text in lines if text}
-
-
-def meaning(name: str, owners: tuple[type, ...]) -> str:
-    for owner in owners:
-        for base in owner.__mro__:
-            if name in getattr(base, "__annotations__", {}) and name in comments(base):
-                return comments(base)[name]
-    return provenance().get(name) or SHARED[name]
 
 
 def kinds() -> list[tuple[str, tuple[str, ...], type, type]]:
@@ -275,11 +168,15 @@ def jobs_of(study: str) -> list[str]:
     return sorted(job for job, studies in written.items() if study in studies)
 
 
-def line(field, owners) -> str:
+def about(field) -> str:
+    return field.metadata[b"description"].decode()
+
+
+def line(field) -> str:
     kind = {"dictionary": "text", "double": "float64"}
     bare = str(field.type).partition("<")[0]
     null = ", or null" if field.nullable else ""
-    return f"| `{field.name}` | {kind.get(bare, bare)}{null} | {meaning(field.name, owners)} |"
+    return f"| `{field.name}` | {kind.get(bare, bare)}{null} | {about(field)} |"
 
 
 HEAD = """# Columns
@@ -296,12 +193,12 @@ TOP = "| column | type | |\n|---|---|---|\n"
 
 def page() -> str:
     common = {field.name for field in schema.PROVENANCE}
-    parts = [HEAD + TOP + "\n".join(line(field, ()) for field in schema.PROVENANCE)]
+    parts = [HEAD + TOP + "\n".join(line(field) for field in schema.PROVENANCE)]
     for what, studies, cell, row in kinds():
         fields = [f for f in schema.schema_of(cell, row) if f.name not in common]
         by = [f"`{study}`, by {', '.join(jobs_of(study))}" for study in studies]
         title = f"## {what[0].upper()}{what[1:]}\n\nStudy {'; '.join(by)}.\n\n"
-        parts.append(title + TOP + "\n".join(line(field, (row, cell)) for field in fields))
+        parts.append(title + TOP + "\n".join(line(field) for field in fields))
     return "\n\n".join(parts) + "\n"
 
 
@@ -322,3 +219,18 @@ def test_it_knows_every_study_that_a_job_stores_with_its_columns():
 def test_no_shared_text_is_idle():
     said = page()
     assert [name for name, text in SHARED.items() if text not in said] == []
+
+
+def test_files_of_rows_say_what_columns_mean_and_go_with_those_that_do_not(tmp_path):
+    store, (told, plain) = Store(Root(tmp_path)), map(stored.rows_of, (0, 1))
+    bare = pa.schema([field.remove_metadata() for field in plain.schema], plain.schema.metadata)
+    store.write("s", "w", told)
+    store.write("s", "w", plain.cast(bare))
+    kinds = [pq.read_schema(path) for path in sorted(tmp_path.rglob("*.parquet"))]
+    said = [kind.field("image").metadata.get(b"description") for kind in kinds]
+    assert sorted(said, key=bool) == [None, b"id within the split"]
+    assert len(stored.done(store)[0]) == 2
+    rows = results.load("s", sweep="w", store=tmp_path)
+    assert store.compact("s", "w") == 2
+    again = results.load("s", sweep="w", store=tmp_path)
+    assert rows.sort_values("cell_id").equals(again.sort_values("cell_id"))

@@ -19,6 +19,7 @@ from published import EVIL, EVIL_TEXT, SCORES, answered, hostile, picture, swept
 
 import results
 from results.__main__ import main as results_main
+from results.columns import SHARED
 from results.files import Root
 from results.page.layout import sheet
 from results.page.page import page
@@ -90,6 +91,7 @@ def test_the_page_holds_state_answer_table_figure_and_origin(store):
         ["none", "-", "100.0 [98.1, 100.0]", "200"],
     ]
     assert found.texts["b"] == ["200"]
+    assert SHARED["qs_af"] in found.attributes("title")
     assert runs[1] == ["run1", "abc", "1Z  ended well"]
     (image,) = [a for tag, a in found.tags if tag == "img" and "src" in a]
     assert base64.b64decode(image["src"].removeprefix("data:image/png;base64,")) == results.png(

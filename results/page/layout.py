@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from results.columns import meaning
 from results.schema import PROVENANCE
 
 Interval = tuple[str, str, str]  # columns of a value and of its lower and upper limit
@@ -31,6 +32,11 @@ class Column:
     name: str
     is_number: bool
     cells: list[Cell]
+
+    @property
+    def about(self) -> str:
+        """What it means; "" where nobody said."""
+        return meaning(self.name)
 
 
 @dataclass(frozen=True)

@@ -137,7 +137,7 @@ class Sweep:
     @property
     def _kind(self) -> str:
         """What a file of this sweep must be: the study's version and columns."""
-        return f"{self.study.version} {self.study.schema().to_string()}"
+        return f"{self.study.version} {self.study.schema().to_string(show_field_metadata=False)}"
 
     def _note_checked(self, fresh: Mapping[str, Checked]) -> None:
         """Have a later run know what this one has checked, where that spares it much."""
