@@ -47,7 +47,7 @@ def _main(argv: Sequence[str] | None) -> int:
         from search import main as run_job  # noqa: PLC0415 - the others need neither torch nor Ray
 
         job = import_module(f"{jobs.__name__}.{study}").JOB
-        return run_job(job, _alone(command, rest, argv))
+        return run_job(job, _alone(command, rest, argv), called=f"qtable-sweeps {command}")
     elif command == "results":
         from results.__main__ import main as run_results  # noqa: PLC0415
 

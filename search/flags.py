@@ -8,6 +8,7 @@ import argparse
 import dataclasses
 import itertools
 import re
+import shutil
 import sys
 import types
 import typing
@@ -316,6 +317,8 @@ def parse(
 ) -> Asked:
     """The command line as an `asked`; with --smoke its defaults are those that `smoke` gives.
 
+    `name` is what the program is called in its help.
+
     Ends the process with exit code 2 where argparse finds a flag wrong. InputError for --smoke
     with a throwaway store and --figure.
     """
@@ -340,7 +343,7 @@ def parse(
 def parser_of(asked: type[Flags], name: str, question: str) -> argparse.ArgumentParser:
     """The command line of a job: a flag for each field, those that all jobs share last."""
     parser = Parser(
-        prog=f"{name}.py", description=question.strip(), formatter_class=_Help, allow_abbrev=False
+        prog=name, description=question.strip(), formatter_class=_Help, allow_abbrev=False
     )
     own, shared = (
         parser.add_argument_group(title) for title in ("this study", "shared by all jobs")
@@ -393,15 +396,27 @@ class Parser(argparse.ArgumentParser):
 
 class _Help(argparse.RawDescriptionHelpFormatter):
     def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=30, width=96)
+        width = min(96, shutil.get_terminal_size(fallback=(96, 24)).columns)
+        super().__init__(prog, max_help_position=30, width=width)
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        if action.default in (None, False, argparse.SUPPRESS) or action.help is None:
+        if action.default in (None, False, (), argparse.SUPPRESS) or action.help is None:
             return action.help
         default = action.default
         if isinstance(default, tuple):
-            default = f"{default[0]}..{default[-1]}, {len(default)} values"
+            default = spelled(default)
         return f"{action.help} [{default}]"
+
+
+def spelled(values: Sequence[Any]) -> str:
+    """A flag's values as a command line has them: "1-121/5", "0,0.5", "fgsm@2 cw"."""
+    if isinstance(values[0], str):
+        return " ".join(values)
+    steps = {later - earlier for earlier, later in itertools.pairwise(values)}
+    if len(values) > 2 and len(steps) == 1 and isinstance(values[0], int):
+        (step,) = steps
+        return f"{values[0]}-{values[-1]}" + (f"/{step}" if step > 1 else "")
+    return ",".join(f"{value:g}" for value in values)
 
 
 def paths_of(data: str, model: str, data_root: str | None) -> tuple[str, ...]:

@@ -57,9 +57,10 @@ class Job:
         return self.run(lab, asked)
 
 
-def main(job: Job, argv: Sequence[str] | None = None) -> int:
+def main(job: Job, argv: Sequence[str] | None = None, *, called: str = "") -> int:
     """Parse, run, print and store the answer; turn what a user can mend into a clear error.
 
+    `called` is what the command is called, else its file.
     Exit codes: 0 answered, 1 some cells failed, 2 unusable input, 130 interrupted.
     """
     signal.signal(signal.SIGTERM, _interrupt)
@@ -69,7 +70,8 @@ def main(job: Job, argv: Sequence[str] | None = None) -> int:
         check_script()
         check_arguments(arguments=sys.argv[1:])
         said = job.question or ""
-        asked = flags.parse(job.asked, name=job.name, question=said, argv=words, smoke=job.smoke)
+        name = called or f"{job.name}.py"
+        asked = flags.parse(job.asked, name=name, question=said, argv=words, smoke=job.smoke)
         import_now(globals())
         with _store(asked) as store:
             return _answer(job, asked, store)

@@ -8,6 +8,11 @@ import json
 import os
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+import stored
+
+import results
 from results import schema
 from results.columns import SHARED
 from results.files import Root
@@ -227,7 +232,7 @@ def test_files_of_rows_say_what_columns_mean_and_go_with_those_that_do_not(tmp_p
     store.write("s", "w", told)
     store.write("s", "w", plain.cast(bare))
     kinds = [pq.read_schema(path) for path in sorted(tmp_path.rglob("*.parquet"))]
-    said = [kind.field("image").metadata.get(b"description") for kind in kinds]
+    said = [(kind.field("image").metadata or {}).get(b"description") for kind in kinds]
     assert sorted(said, key=bool) == [None, b"id within the split"]
     assert len(stored.done(store)[0]) == 2
     rows = results.load("s", sweep="w", store=tmp_path)

@@ -239,8 +239,9 @@ try:
     qtable_sweeps.load("qtable_search")
 except ImportError as error:
     print(error)
-with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
+with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()) as told:
     qtable_sweeps.main(["search", "--help"])
+print(told.getvalue().partition(" [")[0], "[1-121/5]" in told.getvalue())
 print(qtable_sweeps.main(["search", "--smoke"]), qtable_sweeps.main(["results"]))
 """
 
@@ -256,9 +257,9 @@ def test_attacks_and_defences_need_nothing_that_only_studies_need():
         text=True,
         check=False,
     )
-    shape, *said, ended = done.stdout.splitlines()
+    shape, *said, called, ended = done.stdout.splitlines()
     assert shape == "torch.Size([2, 10])", done.stderr
     assert said[0] == "studies and rows need pandas, which is not installed."
     assert "pip install 'qtable-sweeps[sweeps]'" in said[1]
-    assert ended == "2 2"
+    assert (called, ended) == ("usage: qtable-sweeps search True", "2 2")
     assert done.stderr.count("pip install 'qtable-sweeps[sweeps]'") == 2
