@@ -16,6 +16,7 @@ from torch import Generator, Tensor
 from torch.nn import functional
 
 from core.errors import InputError
+from core.known import CORRUPTIONS
 from core.shapes import Images8
 
 Severities = Literal["cifar10-c", "imagenet-c"]
@@ -60,7 +61,7 @@ SEVERITIES: Mapping[str, Settings] = {
         ),
     },
 }
-CORRUPTIONS = tuple(SEVERITIES["cifar10-c"])
+assert all(tuple(settings) == CORRUPTIONS for settings in SEVERITIES.values())
 KINDS: tuple[Severities, ...] = get_args(Severities)
 ROUNDING = 1e-6  # of a level: what is whole but for the arithmetic is not cut to the one below
 TRUNCATE = 4.0  # a Gaussian kernel ends at so many sigma, as scikit-image's does

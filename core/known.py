@@ -40,6 +40,10 @@ OWN = ("small_resnet", "lenet", "lenet5", "mnist_cnn", "mnist_cnn_bn", "resnet20
 STATISTICS = (
     "imagenet, none (pixels in [0, 1] as they are), 0.5, or MEAN/STD such as 0.49,0.48,0.45/0.2"
 )
+CORRUPTIONS = (
+    *("gaussian_noise", "speckle_noise", "impulse_noise", "gaussian_blur", "contrast"),
+    *("brightness", "saturate", "fog", "frost", "snow"),
+)
 Skips = Literal["both", "block", "global", "none"]
 SKIPS: tuple[Skips, ...] = get_args(Skips)
 N_DIAGONALS = 15  # of a block of 8x8

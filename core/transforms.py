@@ -12,9 +12,10 @@ import torch
 from torch import Generator
 
 from core import codec
-from core.corruptions import CORRUPTIONS, Textures, check, corrupted
+from core.corruptions import Textures, check, corrupted
 from core.defences import defence_by_name
 from core.errors import InputError
+from core.known import CORRUPTIONS
 from core.shapes import Images8
 
 

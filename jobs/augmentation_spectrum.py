@@ -12,12 +12,15 @@ transform, divided by its largest value: maps, means over bands of frequency.
 from dataclasses import dataclass
 
 from core.errors import InputError
-from core.transforms import check_transform
-from results import Answer, spectrum
-from search import Job, Lab, flag, flags, main
-from search.measures import spectrum as measure
-from search.measures import transformed
-from search.measures.transformed import Sources
+from search import Job, flag, flags, later, main
+
+with later():
+    from core.transforms import check_transform
+    from results import Answer, spectrum
+    from search import Lab
+    from search.measures import spectrum as measure
+    from search.measures import transformed
+    from search.measures.transformed import Sources
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,18 +15,19 @@ and beside them the best epoch picked on the test images, as the source does.
 from dataclasses import dataclass
 from typing import Literal
 
-import pandas as pd
-
 from core.errors import InputError
-from core.models import architecture, parse_spec
-from results import Answer, compressed
-from results import compressed_picture as picture
-from results.robust import ORIGINAL
-from search import Job, Lab, flag, flags, main
-from search.measures import augmented
-from search.measures.transformed import Sources
+from search import Job, flag, flags, later, main
 
-STUDY = augmented.study("compressed_training")
+with later():
+    import pandas as pd
+
+    from core.models import architecture, parse_spec
+    from results import Answer, compressed
+    from results import compressed_picture as picture
+    from results.robust import ORIGINAL
+    from search import Lab
+    from search.measures import augmented
+    from search.measures.transformed import Sources
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +68,9 @@ def run(lab: Lab, asked: Asked) -> Answer:
     trained = lab.trained_on(asked.networks, asked.sets, images, asked)
     shown = lab.images_after(Sources(), [(ORIGINAL, "report", n)], block=1000)
     cells = list(augmented.cells(trained, shown, block=asked.block))
-    rows = lab.grouped(lab.sweep(STUDY, cells, *asked.networks, label="scores"))
+    rows = lab.grouped(
+        lab.sweep(augmented.study("compressed_training"), cells, *asked.networks, label="scores")
+    )
     epochs = pd.concat([found.to_pandas() for found in trained.values()])
     lines, fives = (compressed.counted(epochs, top=top) for top in compressed.TOPS)
     seen = [made.to_pandas() for cell, made in images.items() if cell.split == "train"]

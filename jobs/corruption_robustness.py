@@ -15,18 +15,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from core.corruptions import CORRUPTIONS, N_SEVERITIES, check
-from core.data.corrupted import check_published
 from core.errors import InputError
-from core.frost import frost_folder
-from results import Answer, robust, robust_picture
-from results.robust_text import text
-from search import Job, Lab, flag, flags, main
-from search.measures import augmented
-from search.measures.transformed import Sources
-from search.progress import say
+from core.known import CORRUPTIONS
+from search import Job, flag, flags, later, main
 
-STUDY = augmented.study("corruption_robustness")
+with later():
+    from core.corruptions import N_SEVERITIES, check
+    from core.data.corrupted import check_published
+    from core.frost import frost_folder
+    from results import Answer, robust, robust_picture
+    from results.robust_text import text
+    from search import Lab
+    from search.measures import augmented
+    from search.measures.transformed import Sources
+    from search.progress import say
+
 SETS = (
     *("none", "jpeg5", "jpeg10", "jpeg20", "jpeg40", "jpeg80"),
     *("noise0.01", "noise0.05", "noise0.1", "blur3", "blur5", "none+jpeg40"),
@@ -97,7 +100,9 @@ def run(lab: Lab, asked: Asked) -> Answer:
     wanted = [(test, split, n[split]) for split in n for test in ("none", *tests)]
     shown = lab.images_after(sources, wanted, block=1000)
     cells = list(augmented.cells(trained, shown, block=asked.block))
-    rows = lab.grouped(lab.sweep(STUDY, cells, asked.network, label="scores"))
+    rows = lab.grouped(
+        lab.sweep(augmented.study("corruption_robustness"), cells, asked.network, label="scores")
+    )
     found = robust.answered(rows, asked.sets, tests)
     title = f"{lab.inputs.data} {lab.inputs.side} px, {asked.network}, {asked.epochs} epochs"
     source = f"severities of {asked.severities}"

@@ -11,9 +11,10 @@ from scipy import ndimage
 from skimage import color, filters
 
 from core import corruptions, frost, seeds, transforms
-from core.corruptions import CORRUPTIONS, KINDS, SEVERITIES, corrupted
+from core.corruptions import KINDS, SEVERITIES, corrupted
 from core.defences import GaussianBlur
 from core.errors import InputError
+from core.known import CORRUPTIONS
 
 TEXTURES = tuple(
     torch.randint(256, (3, 40 + i, 50), generator=torch.Generator().manual_seed(i)).to(torch.uint8)
