@@ -54,3 +54,4 @@ MEMBERS = ("M", *(f"M{quality}" for quality in QUALITIES))
 PAPER_MEMBERS = ("M", "M90", "M70", "M50", "M30")
 XI, LEARNING_RATE, DECAY = 0.9, 0.005, 0.94
 EPOCHS = 2  # of each network: 14 in all
+CODEC_LEARNING_RATE = 3e-3  # of learned codecs

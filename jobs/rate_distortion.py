@@ -18,16 +18,20 @@ The codecs stay in the store; other studies of the same data know them as `bls:l
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import pandas as pd
-
 from core.errors import InputError
-from core.training.learned import BATCH_SIZE, LEARNING_RATE
-from results import Answer, Picture, Rows, compression, gallery, schema
-from search import Job, Lab, flag, flags, main
-from search.inputs.codecs import CodecCell, name_of
-from search.inputs.making import piece_of
-from search.measures import compressed
-from search.measures.compressed import Cell
+from core.known import CODEC_LEARNING_RATE
+from search import Job, flag, flags, later, main
+
+with later():
+    import pandas as pd
+
+    from core.training.learned import BATCH_SIZE
+    from results import Answer, Picture, Rows, compression, gallery, schema
+    from search import Lab
+    from search.inputs.codecs import CodecCell, name_of
+    from search.inputs.making import piece_of
+    from search.measures import compressed
+    from search.measures.compressed import Cell
 
 N_SHOWN = 2
 EPOCHS = 3
@@ -45,7 +49,7 @@ class Asked(flags.Flags):
     filters: int = flag(64, "channels of its layers; the authors' is 128")
     epochs: int | None = flag(EPOCHS, "of each codec")
     learning_rate: float = flag(
-        LEARNING_RATE, "Adam's largest; the authors' is 1e-4", "RATE", parse=flags.positive
+        CODEC_LEARNING_RATE, "Adam's largest; the authors' is 1e-4", "RATE", parse=flags.positive
     )
     warm: bool = flag(False, "begin each codec as that of the next larger lambda ended")
     qualities: tuple[int, ...] = flag(

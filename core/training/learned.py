@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from core import learned, seeds
 from core.data import Data
 from core.errors import InputError
+from core.known import CODEC_LEARNING_RATE
 from core.models.weights import load_weights
 from core.shapes import Labels, Pixels
 from core.training.classifier import cycle
@@ -18,7 +19,7 @@ from core.training.epochs import Training
 from core.training.steps import Step
 
 LAMBDAS = (0.001, 0.003, 0.005, 0.012, 0.033, 0.05, 0.1)  # of the thesis
-LEARNING_RATE, BATCH_SIZE, CLIP = 3e-3, 8, 1.0
+BATCH_SIZE, CLIP = 8, 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +62,7 @@ def codec_training(
     distortion_weight: float,
     filters: int,
     epochs: int,
-    learning_rate: float = LEARNING_RATE,
+    learning_rate: float = CODEC_LEARNING_RATE,
     batch_size: int = BATCH_SIZE,
     seed: int,
     start: Mapping[str, Tensor] | None = None,
