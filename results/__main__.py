@@ -21,7 +21,7 @@ from results.files import Root
 from results.page.listing import current, left, listing, rate
 from results.shown import fault, forgiving, plain, remember, scrubbed, show
 from results.store import Store
-from results.where import DEFAULT_STORE, STORE_VARIABLE, default_store
+from results.where import DEFAULT_STORE, STORE_VARIABLE, default_store, meant
 
 if TYPE_CHECKING:
     from results import Rows
@@ -145,18 +145,18 @@ def _without_state(study: str, sweep: str) -> State:
 def _find(options: Asked, states: list[State], store: Store) -> State:
     sweep, study = options.sweep, options.study
     own = [s for s in states if study in (None, s["study"])]
-    matches = [s for s in own if s["sweep"].startswith(sweep) or s["sweep"].endswith(sweep)]
-    matches = [s for s in matches if s["sweep"] == sweep] or matches
+    names = meant(sweep, [s["sweep"] for s in own])
+    matches = [s for s in own if s["sweep"] in names]
     if not study:
         asked_for = [s for s in matches if s["study"] != "qtable_report" and s.get("listed", True)]
         matches = asked_for or matches
     if len(matches) == 1:
         return matches[0]
-    names = ", ".join(f"{s['study']} {s['sweep']}" for s in matches or states) or "nothing"
+    shown = ", ".join(f"{s['study']} {s['sweep']}" for s in matches or states) or "nothing"
     found = "several" if matches else "none"
     raise ValueError(
         f"expected one sweep called {sweep!r} in {store.root.uri}, found {found}; there is "
-        f"{names}.\nHint: give more of the name's beginning or end, or --study."
+        f"{shown}.\nHint: give more of the name's beginning or end, or --study."
     )
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from results.files import Root
 from results.rowfile import read_rows, row_files
-from results.where import default_store
+from results.where import default_store, meant
 
 _READERS = 16
 _WHOLE: dict[Any, Any] = {pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype()}
@@ -29,22 +29,25 @@ def load(
 ) -> pd.DataFrame:
     """The rows of one sweep, or of all sweeps of a study, as a typed DataFrame.
 
-    `sweep` is named as `python -m results` lists it; None reads all, told apart by their column
+    `sweep` is named as `python -m results` lists it, or by the beginning or end of that; None reads
+    all, told apart by their column
     `sweep`, and a column that some lack, as those of an earlier version, is null in their rows.
     `store` is a folder or URI, `default_store()` unless given; only `columns` are read. ValueError
     where the store has no such study or sweep (the text says what there is), sweeps have columns of
     one name and different types, or a file is damaged (the text names it).
     """
     root = store if isinstance(store, Root) else Root(default_store() if store is None else store)
-    folder = f"rows/study={study}" + ("" if sweep is None else f"/sweep={sweep}")
-    have = root.folders("rows") if sweep is None else root.folders(f"rows/study={study}")
-    if Path(folder).name not in have:
-        names = ", ".join(name.partition("=")[2] for name in have) or "nothing"
+    folder = f"rows/study={study}"
+    have = [name.partition("=")[2] for name in root.folders("rows" if sweep is None else folder)]
+    found = [n for n in have if n == study] if sweep is None else meant(sweep, have)
+    if len(found) != 1:
+        asked = f"study={study}" + ("" if sweep is None else f"/sweep={sweep}")
         raise ValueError(
-            f"no rows of {folder.removeprefix('rows/')} in {root.uri}; found {names}.\n"
+            f"{'several sweeps' if found else 'no rows'} of {asked} in {root.uri}; found "
+            f"{', '.join(found or have) or 'nothing'}.\n"
             "Hint: `python -m results --store URI` lists what a store holds."
         )
-    sweeps = [sweep] if sweep else [n.removeprefix("sweep=") for n in root.folders(folder)]
+    sweeps = [n.partition("=")[2] for n in root.folders(folder)] if sweep is None else found
     named = [(s, name) for s in sweeps for name in row_files(root, study, s)]
     with ThreadPoolExecutor(_READERS) as readers:  # an object store answers in tens of ms
         tables = list(readers.map(lambda one: _placed(root, study, *one, columns=columns), named))

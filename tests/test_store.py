@@ -75,6 +75,16 @@ def test_what_is_not_there_is_named(store, sweep):
         results.load(study, sweep=sweep, store=store.root)
 
 
+def test_a_sweep_is_loaded_by_the_beginning_or_end_of_its_name(store):
+    for name in ("digits-12", "digits-34", "digits"):
+        store.write("s", name, rows_of(0))
+    for given, meant in (("digits", "digits"), ("34", "digits-34"), ("digits-1", "digits-12")):
+        assert results.load("s", sweep=given, store=store.root)["sweep"].unique() == [meant]
+    for several in ("", "dig"):
+        with pytest.raises(ValueError, match=r"several .* found digits, digits-12, digits-34"):
+            results.load("s", sweep=several, store=store.root)
+
+
 def test_an_identity_is_for_ever():
     assert cell_id(0) == "184dc84dde8537df0131"  # another value would orphan all stored rows
     different = {

@@ -51,7 +51,12 @@ def test_the_known_optimum_is_found(tmp_path, objectives):
     best = max(trials, key=lambda t: t["values"][0])
     assert {name: best["params"][name] for name in OPTIMUM} == OPTIMUM
     # M adds nothing; M80 costs one benign image of 200, half a point.
-    assert best["user_attrs"]["members"] == "M90,M80"
+    assert best["user_attrs"] == {
+        "members": "M90,M80",
+        "def_percent": 100 * 150 / tuners.N_ADVERSARIAL,
+        "acc_dec_points": 100 / tuners.N_BENIGN,
+        "n_adversarial": tuners.N_ADVERSARIAL,
+    }
     check_whole(trials, 16)
 
 

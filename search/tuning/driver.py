@@ -196,13 +196,21 @@ class Driver:
         over = subsets.n_over(answer, **self.tuning.limit)
         trial.set_constraint(RULE_BROKEN, int(over[subset - 1]))
         used = subsets.names(subset, self.tuning.members)
-        trial.set_user_attr("members", ",".join(used))
+        defended = int(answer.n_adversarial_right[subset - 1])
+        kept = int(answer.n_benign_right[subset - 1])
+        for name, value in {
+            "members": ",".join(used),
+            "def_percent": 100 * defended / answer.n_adversarial,
+            "acc_dec_points": 100 * (self.tuning.undefended - kept) / answer.n_benign,
+            "n_adversarial": answer.n_adversarial,
+        }.items():
+            trial.set_user_attr(name, value)
         self.study.tell(trial, self._values(answer, subset))
         setting = ", ".join(f"{a.name} {trial.params[a.name]}" for a in self.tuning.space.axes)
         say(
             f"{self.tuning.study}: trial {trial.number}, {setting}: {'+'.join(used)} "
-            f"{answer.n_adversarial_right[subset - 1]} of {answer.n_adversarial} defended, benign "
-            f"{answer.n_benign_right[subset - 1]} of {answer.n_benign} "
+            f"{defended} of {answer.n_adversarial} defended, benign {kept} of "
+            f"{answer.n_benign} "
             f"(undefended {self.tuning.undefended})"
         )
 
