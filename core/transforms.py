@@ -1,7 +1,7 @@
 """What is done to images of a training set or a test set, by name.
 
 - the name of any defence, as `core.defences.defence_by_name` reads it: `none`, `jpeg40`,
-  `noise0.05`, `blur3`, a table;
+  `noise0.05`, `blur3`, a table, a learned codec;
 - a corruption and its severity: `fog@3`;
 - `A+B`: the images after A, then the same after B, twice as many.
 """
@@ -14,8 +14,10 @@ from torch import Generator
 from core import codec
 from core.corruptions import Textures, check, corrupted
 from core.defences import defence_by_name
+from core.defences.names import CodecOf, no_codec
 from core.errors import InputError
 from core.known import CORRUPTIONS
+from core.learned.names import kind_of, piece_of, read
 from core.shapes import Images8
 
 
@@ -51,7 +53,14 @@ def corruption_of(name: str) -> tuple[str, int] | None:
 
 
 def check_transform(name: str, *, channels: int = 3, frost: bool = True) -> None:
-    """InputError unless `transformed` takes the name; `frost`: whether there are textures."""
+    """InputError unless `transformed` takes the name; `frost`: whether there are textures.
+
+    Of a learned codec the form of its name alone.
+    """
+    if kind_of(name):
+        if not piece_of(name):
+            read(name)
+        return
     if found := corruption_of(name):
         check(*found, channels=channels, frost=frost)
         return
@@ -75,14 +84,16 @@ def transformed(
     generators: Sequence[Generator],
     kind: str = "cifar10-c",
     textures: Textures = (),
+    codec_of: CodecOf = no_codec,
 ) -> Images8:
     """The images after what the name says, in whole levels; generators are one for each image.
 
     Of a corruption `kind` and `textures` are as `corrupted` takes them, and levels are cut; of all
-    else they are rounded. InputError for a name that is none.
+    else they are rounded. `codec_of` finds learned codecs. InputError for a name that is none.
     """
     if found := corruption_of(name):
         return corrupted(images, *found, generators=generators, kind=kind, textures=textures)
     if name == "none":
         return images
-    return codec.to_images8(defence_by_name(name)(codec.to_pixels(images), generators))
+    defence = defence_by_name(name, codec_of)
+    return codec.to_images8(defence(codec.to_pixels(images), generators))

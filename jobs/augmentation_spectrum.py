@@ -19,7 +19,6 @@ with later():
     from results import Answer, spectrum
     from search import Lab
     from search.measures import spectrum as measure
-    from search.measures import transformed
     from search.measures.transformed import Sources
 
 
@@ -47,11 +46,9 @@ def run(lab: Lab, asked: Asked) -> Answer:
             f"--images must lie in 1..{size}, the training images of {lab.inputs.data}, got {n}.\n"
             "Hint: leave it out for all."
         )
-    cells = [
-        cell
-        for name in asked.sets
-        for cell in transformed.cells(lab.inputs, Sources(), name, "train", n=n, block=asked.block)
-    ]
+    cells = lab.transform_cells(
+        Sources(), [(name, "train", n) for name in asked.sets], block=asked.block
+    )
     rows = lab.sweep(measure.study(lab.source), cells, "spectrum", label="spectra")
     lines = spectrum.means(rows, asked.sets)
     title = f"{lab.inputs.data} {lab.inputs.side} px, spectra of {n:,} training images"

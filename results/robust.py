@@ -21,7 +21,7 @@ from results.stats import Floats, cluster_bootstrap, holm, resampled, sign_flip
 RULES = ("BDA", "BDAD", "BDADS")
 FAMILIES = ("original", "BLS", "JPEG", "noise", "blur", "joined", "other")
 _PATTERNS = {
-    "BLS": r"bls\b.*",
+    "BLS": r"(bls|bmhj)\b.*",
     "JPEG": r"jpeg\d.*",
     "noise": r"(noise|smooth)\d.*",
     "blur": r"blur\d+",

@@ -340,15 +340,30 @@ class Lab:
         sweep = networks.shared_sweep(self.inputs, *words)
         return make(self.engine, study, cells, sweep, label=label)
 
+    def transform_cells(
+        self, sources: Sources, wanted: Sequence[tuple[str, str, int]], *, block: int
+    ) -> list[transformed.Cell]:
+        """Images after transforms, in blocks: for each of (transform, split, how many).
+
+        InputError for a learned codec that the store does not hold for these data.
+        """
+        pieces = {
+            name: names.piece_of(self.front(name)) if names.kind_of(name) else ""
+            for name in dict.fromkeys(name for name, _, _ in wanted)
+        }
+        return [
+            cell
+            for name, split, n in wanted
+            for cell in transformed.cells(
+                self.inputs, sources, name, split, weights=pieces[name], n=n, block=block
+            )
+        ]
+
     def images_after(
         self, sources: Sources, wanted: Sequence[tuple[str, str, int]], *, block: int
     ) -> dict[transformed.Cell, schema.Table]:
-        """Images after transforms, in blocks: for each of (transform, split, how many)."""
-        cells = [
-            cell
-            for name, split, n in wanted
-            for cell in transformed.cells(self.inputs, sources, name, split, n=n, block=block)
-        ]
+        """Rows of `transform_cells`, each made where it is not in the bank."""
+        cells = self.transform_cells(sources, wanted, block=block)
         study = transformed.study(self.source, sources)
         made = self.made(study, cells, "transformed", label="transformed images")
         return dict(zip(cells, made, strict=True))

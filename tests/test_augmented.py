@@ -9,11 +9,12 @@ import pytest
 import torch
 from tiny import TinyData, TinySource
 
-from core import seeds
-from core.codec import rate
+from core import learned, seeds
+from core.codec import rate, to_images8, to_pixels
 from core.corruptions import corrupted
 from core.data.arrays import ArrayData, Pool
 from core.data.corrupted import PUBLISHED, check_published
+from core.defences import Learned
 from core.errors import InputError
 from core.spectrum import log_spectra
 from core.transforms import transformed as after
@@ -257,3 +258,33 @@ def test_what_the_study_cannot_ask_is_said_before_all_work(words, message, tmp_p
     assert message in said
     assert "\nHint: " in said
     assert "run in" not in said
+
+
+def test_a_learned_codec_of_the_bank_is_a_transform_with_its_own_bits(place):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        codec = learned.blank("bls", channels=1, filters=4)
+    codec.settle()
+    piece = place.bank.put(*learned.to_tensors(codec))[0]
+    cell = replace(IMAGES, transform="bls:lambda=0.012", weights=piece, count=6)
+    study = transformed.study(TinySource(), Sources())
+    made_of = made(study, cell, place)
+    images, _ = TinyData().batch("train", range(6))
+    with torch.inference_mode():
+        expected = to_images8(Learned(codec)(to_pixels(images)))
+        strings = codec.eval().encode(codec.latents(to_pixels(images)))
+    assert torch.equal(made_of.tensors["images"], expected)
+    assert made_of.columns["bits"] == [string.n_bits for string in strings]
+    with pytest.raises(InputError, match="as bls@PIECE, got"):
+        made(study, replace(cell, weights=""), place)
+
+
+@pytest.mark.parametrize("wrong", ["bls:lambda=0.5", "none+bls:lambda=0.5"])
+def test_a_codec_that_the_store_lacks_is_said_with_the_command_that_makes_it(
+    wrong, tmp_path, capsys
+):
+    words = ["--smoke", "--here", "--store", str(tmp_path), "--sets", "none", wrong]
+    assert main(JOB, words) == 2
+    said = capsys.readouterr().err
+    assert "the store holds no bls:lambda=0.5" in said
+    assert "jobs/rate_distortion.py trains codecs" in said

@@ -18,14 +18,18 @@ _TABLE = re.compile(
 )
 
 
-def _no_codec(name: str) -> learned.Codec:
+CodecOf = Callable[[str], learned.Codec]
+
+
+def no_codec(name: str) -> learned.Codec:
+    """InputError: who asks for a learned codec must bring its weights."""
     raise InputError(
         f"{name!r} is a learned codec, and its weights are not at hand here.\n"
         "Hint: jobs/rate_distortion.py trains codecs; studies of the same store and data know them."
     )
 
 
-def defence_by_name(name: str, codec_of: Callable[[str], learned.Codec] = _no_codec) -> Defence:
+def defence_by_name(name: str, codec_of: CodecOf = no_codec) -> Defence:
     """The defence called `name`; InputError for any other.
 
     - `none`;

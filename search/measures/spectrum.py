@@ -33,8 +33,7 @@ def _here(_: Cell, place: Place) -> Place:
 
 
 def _evaluate(source: Source, cell: Cell, place: Place) -> schema.Columns:
-    del place
-    total = log_spectra(images_after(source, Sources(), cell)[1]).sum(0).numpy()
+    total = log_spectra(images_after(source, Sources(), cell, place.bank)[1]).sum(0).numpy()
     height, width = total.shape
     u, v = np.meshgrid(
         np.arange(height) - height // 2, np.arange(width) - width // 2, indexing="ij"

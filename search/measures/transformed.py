@@ -1,25 +1,26 @@
 """Images after a transform, as cells of the bank: made once, trained on and tested on by many."""
 
-import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor
 
-from core import codec, seeds
+from core import codec, learned, seeds
 from core.codec import rate
 from core.codec.quality import WINDOW, ssim
 from core.data.base import as_split
 from core.data.corrupted import PUBLISHED, published, published_digest
 from core.errors import InputError
 from core.frost import frost_digest, frost_folder, frost_textures
+from core.learned.names import kind_of
 from core.parts import in_parts
 from core.shapes import Images8
 from core.transforms import corruption_of, transformed
+from search.engine.bank import Bank
 from search.engine.study import Made, Place, Study
-from search.inputs.loading import Inputs
+from search.inputs.loading import Inputs, codec_of
 from search.inputs.networks import Source
 
 BATCH_SIZE = 500
@@ -52,7 +53,9 @@ class Row:
     sse: float  # sum of squared changes, pixels in [0, 1]
     n_values: int  # of the image: pixels times channels
     ssim: float | None  # to the image as it was; of a cell's first images alone, from 11 pixels on
-    bits: int | None  # of the scan, whole bytes; of the same, where the transform is a codec
+    bits: (
+        int | None
+    )  # of the scan, or of a learned codec's string; of the same, where it is a codec
     piece: str
     piece_bytes: int
 
@@ -86,7 +89,9 @@ def _here(_: Cell, place: Place) -> Place:
     return place
 
 
-def images_after(source: Source, sources: Sources, cell: Cell) -> tuple[Images8, Images8, Tensor]:
+def images_after(
+    source: Source, sources: Sources, cell: Cell, bank: Bank
+) -> tuple[Images8, Images8, Tensor]:
     """A cell's images as they are and after its transform, and their labels.
 
     InputError where frost's photographs or the published file are not those that the cell means.
@@ -112,26 +117,48 @@ def images_after(source: Source, sources: Sources, cell: Cell) -> tuple[Images8,
     def part_of(part: slice) -> Images8:
         return transformed(
             images[part],
-            cell.transform,
+            named(cell),
             generators=draws[part],
             kind=cell.severities or sources.kind,
             textures=textures,
+            codec_of=partial(_codec, bank),
         )
 
     return images, torch.cat(in_parts(part_of, len(ids), BATCH_SIZE)), labels
 
 
+def named(cell: Cell) -> str:
+    """The cell's transform, a learned codec by its piece."""
+    return f"{kind_of(cell.transform)}@{cell.weights}" if cell.weights else cell.transform
+
+
+@lru_cache(maxsize=2)
+def _codec(bank: Bank, name: str) -> learned.Codec:
+    return codec_of(bank, name).eval()
+
+
+@torch.inference_mode()
+def _bits(bank: Bank, cell: Cell, images: Images8) -> list[int] | list[None]:
+    """Of each image's string or scan."""
+    if cell.weights:
+        network = _codec(bank, named(cell))
+        strings = network.encode(network.latents(codec.to_pixels(images)))
+        return [string.n_bits for string in strings]
+    try:
+        return rate.bits_of(cell.transform, images).tolist()
+    except InputError:  # no codec, or one whose bits nobody counts
+        return [None] * len(images)
+
+
 def _evaluate(source: Source, sources: Sources, cell: Cell, place: Place) -> Made:
-    del place
-    images, after, labels = images_after(source, sources, cell)
+    images, after, labels = images_after(source, sources, cell, place.bank)
     ids = torch.arange(cell.first, cell.first + cell.count)
     before, now = (codec.to_pixels(each).double() for each in (images, after))
     likeness: list[float | None] = [None] * len(ids)
-    bits: list[int | None] = [None] * len(ids)
     if min(images.shape[2:]) >= WINDOW:
         likeness[:N_JUDGED] = ssim(now[:N_JUDGED], before[:N_JUDGED]).tolist()
-    with contextlib.suppress(InputError):  # no codec, or one whose bits nobody counts
-        bits[:N_JUDGED] = rate.bits_of(cell.transform, images[:N_JUDGED]).tolist()
+    bits: list[int | None] = [*_bits(place.bank, cell, images[:N_JUDGED])]
+    bits += [None] * (len(ids) - len(bits))
     columns = {
         "image": ids.numpy(),
         "label": labels.numpy(),
@@ -144,9 +171,16 @@ def _evaluate(source: Source, sources: Sources, cell: Cell, place: Place) -> Mad
 
 
 def cells(
-    inputs: Inputs, sources: Sources, transform: str, split: str, *, n: int, block: int
+    inputs: Inputs,
+    sources: Sources,
+    transform: str,
+    split: str,
+    *,
+    weights: str = "",
+    n: int,
+    block: int,
 ) -> Iterator[Cell]:
-    """The first n images of a split after a transform, in blocks."""
+    """The first n images of a split after a transform, in blocks; a learned codec's `weights`."""
     severities, taken_from = sources.said(transform, split)
     for first in range(0, n, block):
         yield Cell(
@@ -155,7 +189,7 @@ def cells(
             fingerprint=inputs.fingerprint,
             seed=inputs.seed,
             transform=transform,
-            weights="",
+            weights=weights,
             severities=severities,
             taken_from=taken_from,
             split=split,
