@@ -25,6 +25,8 @@ from search import Job, flag, flags, later, main
 with later():
     import pandas as pd
 
+    from core.codec import rate
+    from core.learned import KINDS
     from core.training.learned import BATCH_SIZE
     from results import Answer, Picture, Rows, compression, gallery, schema
     from search import Lab
@@ -81,7 +83,7 @@ def run(lab: Lab, asked: Asked) -> Answer:
         fixed = [name for name in fixed if "-444" not in name]  # one channel has no sampling
     fixed += asked.tables
     for name in fixed:
-        lab.front(name)
+        rate.bits_of(name, lab.data.batch(asked.split, [0])[0])  # refuses what is no codec
     trained = codecs(lab, asked)
     pieces = {name: piece_of(rows) for name, rows in trained.items()} | dict.fromkeys(fixed, "")
     plain = Cell(
@@ -111,9 +113,12 @@ def run(lab: Lab, asked: Asked) -> Answer:
         heads=["", *(f"{lines['bpp'][lines['codec'] == name].item():.2f} bpp" for name in nearest)],
         title=f"{title}\nthe first ones, {first} above the JPEG of the nearest mean rate",
     )
+    head = f"{title}; {asked.filters} filters, {asked.epochs or EPOCHS} epochs"
+    if beyond := -here.side % KINDS[asked.kind].multiple:
+        head += f"\n{first} sees images padded to {here.side + beyond} px by their edge"
     said = compression.text(lines, gains, minutes, asked.kind)
     return Answer(
-        text=f"{title}; {asked.filters} filters, {asked.epochs or EPOCHS} epochs\n{said}",
+        text=f"{head}\n{said}",
         frames={"rates": lines, "saved": gains},
         figures={
             "rate_distortion": compression.figure(lines, title=title),

@@ -310,7 +310,7 @@ class Lab:
         if not (kind := names.kind_of(name)):
             defence_by_name(name)
             return name
-        piece = names.piece_of(name) or codecs.piece_of(name, self._stored_codecs)
+        piece = names.piece_of(name) or codecs.stored(name, self._stored_codecs)
         return f"{kind}@{piece}"
 
     @cached_property

@@ -180,20 +180,20 @@ def rows_of(*cells):
 
 def test_a_name_is_one_stored_codec():
     rows = rows_of(cell_of(epochs=2), cell_of(filters=6), cell_of(distortion_weight=0.1))
-    assert codecs.piece_of("bls:lambda=0.1", rows) == "2" * 64
-    assert codecs.piece_of("bls:lambda=0.01,filters=6", rows) == "1" * 64
-    assert codecs.piece_of("bls:lambda=0.01,epochs=2", rows) == "0" * 64
+    assert codecs.stored("bls:lambda=0.1", rows) == "2" * 64
+    assert codecs.stored("bls:lambda=0.01,filters=6", rows) == "1" * 64
+    assert codecs.stored("bls:lambda=0.01,epochs=2", rows) == "0" * 64
     with pytest.raises(
         InputError, match=r"2 stored codecs .*\nfilters=3,epochs=2: bls@000(.*\n)*Hint"
     ):
-        codecs.piece_of("bls:lambda=0.01", rows)
+        codecs.stored("bls:lambda=0.01", rows)
     for name, stored in (
         ("bmhj:lambda=0.1", rows),
         ("bls:lambda=0.2", rows),
         ("bls:lambda=1", None),
     ):
         with pytest.raises(InputError, match=r"holds no b.*\nHint: .*--lambdas"):
-            codecs.piece_of(name, stored)
+            codecs.stored(name, stored)
 
 
 @pytest.mark.parametrize(
@@ -285,6 +285,8 @@ def test_a_trained_codec_stands_in_the_threat_table(tmp_path, capsys):
     assert "bls:lambda=0.05" in capsys.readouterr().out
     assert main(THREATS, ["--defences", "bls:lambda=0.5", *store]) == 2
     assert "the store holds no bls:lambda=0.5" in capsys.readouterr().err
+    assert main(JOB, ["--data", "digits", "--tables", "tvm", *store]) == 2
+    assert "a codec of fixed tables, got 'tvm'" in capsys.readouterr().err
     assert main(JOB, ["--images", "5000", "--data", "digits", *store]) == 2
     assert "images of the report split" in capsys.readouterr().err
     assert main(JOB, ["--model", "lenet", *store]) == 2

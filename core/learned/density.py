@@ -1,5 +1,6 @@
 """How likely whole-numbered latents are: the densities of a codec, and their integer tables."""
 
+import copy
 import math
 from collections.abc import Sequence
 from itertools import pairwise
@@ -56,8 +57,7 @@ class Factorised(nn.Module):
     @torch.no_grad()
     def tables(self) -> Tensor:
         """As `integer_tables`, a row for each channel; worked out in float64 on the CPU."""
-        exact = Factorised(len(self.matrices[0])).double()
-        exact.load_state_dict(self.state_dict())
+        exact = copy.deepcopy(self).cpu().double()
         edges = _edges().expand(len(self.matrices[0]), 1, -1)
         logits = exact.cumulative(edges)[:, 0]
         return integer_tables(_between(logits[:, :-1], logits[:, 1:]))

@@ -83,7 +83,7 @@ def _train(source: Source, cell: CodecCell, place: Place) -> Made:
     return Made(columns, *learned.to_tensors(run.model), unfinished=kept)
 
 
-def piece_of(name: str, rows: Rows | None) -> str:
+def stored(name: str, rows: Rows | None) -> str:
     """The piece of a codec by its name, `rows` being those that a store has of the same data.
 
     None: there are none. InputError unless exactly one codec fits.

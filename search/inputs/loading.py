@@ -153,7 +153,7 @@ def defence_of(bank: Bank, name: str) -> Defence:
 def codec_of(bank: Bank, name: str) -> learned.Codec:
     """The learned codec that a name as `bls@PIECE` says; InputError for a piece of another kind.
 
-    `search.inputs.codecs.piece_of` finds the piece of `bls:lambda=0.012` among a store's rows.
+    `search.inputs.codecs.stored` finds the piece of `bls:lambda=0.012` among a store's rows.
     """
     piece, kind = names.piece_of(name), names.kind_of(name)
     if not piece:
