@@ -13,6 +13,9 @@ own and decoded again. JPEG is counted in two readings: its scan, and all that f
 of the scan, 16 bytes more, which are the rates that the thesis prints.
 
 The codecs stay in the store; other studies of the same data know them as `bls:lambda=0.012`.
+
+Last answer, photos 32 px, 200 images, 32 filters: 0.134 bpp for 21.7 dB, JPEG takes 0.292; at 0.46
+bpp JPEG is 0.9 dB ahead.
 """
 
 from dataclasses import dataclass, replace
