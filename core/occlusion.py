@@ -12,7 +12,8 @@ from core.errors import InputError
 from core.parts import in_parts
 from core.shapes import Labels, Pixels
 
-BATCH_SIZE = 512  # images under a patch that are looked at together
+# Images under a patch that are looked at together: what a CPU's caches hold, what fills a card.
+CPU_BATCH_SIZE, GPU_BATCH_SIZE = 64, 512
 
 
 def patches(side: int, *, patch: int, stride: int) -> Bool[Tensor, "places side side"]:
@@ -49,5 +50,6 @@ def occlusion_maps(
         hidden = torch.where(covered[place, None], fill, pixels[image])
         return logits_of(hidden).softmax(1).gather(1, classes[image, None])[:, 0]
 
-    found = in_parts(looked_at, len(pixels) * n_places, BATCH_SIZE)
+    size = CPU_BATCH_SIZE if pixels.device.type == "cpu" else GPU_BATCH_SIZE
+    found = in_parts(looked_at, len(pixels) * n_places, size)
     return torch.cat(found).reshape(len(pixels), n_places)

@@ -36,7 +36,7 @@ def looks_at(row: int, column: int, weight: float = 9.0):
 
 @pytest.mark.parametrize("fill", [0.0, 0.5])
 def test_maps_are_those_of_a_plain_loop(fill, monkeypatch):
-    monkeypatch.setattr("core.occlusion.BATCH_SIZE", 7)
+    monkeypatch.setattr("core.occlusion.CPU_BATCH_SIZE", 7)
     images, labels = TinyData().batch("search", range(3))
     pixels, network = images / 255, lenet()
     found = occlusion_maps(network, pixels, labels, patches(8, patch=3, stride=2), fill=fill)
