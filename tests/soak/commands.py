@@ -195,7 +195,7 @@ def mutated(chance: random.Random) -> tuple[str, list[str]]:
 def by_type(hint: str) -> Sequence[str]:
     """Values that no flag of a type takes."""
     if "Literal" in hint:
-        return ("", "other", "FP32", "a\0", SECRET)
+        return ("", "other", "FP32", "a\0", f"s3://u:{SECRET}@b")  # a bare word could be anything
     if "tuple[int" in hint:
         return NO_LIST
     if "tuple[float" in hint:
