@@ -13,6 +13,7 @@ from results.draw import STYLE
 
 N_ACROSS = 4
 BANDS = 4  # of equal width, from the constant part to half the sampling rate
+_MEANT = "mean log(1 + |DFT|), the largest 1"
 
 
 def means(rows: Rows, sets: Sequence[str]) -> Rows:
@@ -71,27 +72,22 @@ def figure(lines: Rows, *, title: str) -> Figure:
         for axes, name in zip(places, names, strict=False):
             grid = _grid(lines[lines["transform"] == name])
             half = len(grid) / 2
-            box = (
-                -half - 0.5,
-                half - 0.5,
-                half - 0.5,
-                -half - 0.5,
-            )  # a place lies around its frequency
+            end = half - 0.5  # a place lies around its frequency
+            box = (-half - 0.5, end, end, -half - 0.5)
             shown = axes.imshow(grid, cmap="viridis", vmin=low, vmax=1, extent=box)
             axes.set_title(name)
             axes.set(xticks=[-half, 0, half - 1], yticks=[-half, 0, half - 1])
         for axes in places[len(names) :]:
             axes.set_axis_off()
-        left.colorbar(shown, ax=places, shrink=0.7, label="over the largest; axes: cycles")
+        left.supxlabel("cycles a picture, across and down", fontsize=8)
+        left.colorbar(shown, ax=places, shrink=0.7, label=_MEANT)
         profile = right.subplots()
         for i, name in enumerate(names):
             own = lines[(lines["transform"] == name) & (lines["radius"] <= 1)]
             ring = own.assign(ring=np.round(own["radius"], 1)).groupby("ring")["normalised"].mean()
             look = {"marker": "os^Dv<>"[i % 7], "markersize": 3.5, "linewidth": 1}
             profile.plot(ring.index, ring, label=name, color=f"C{i % 10}", **look)
-        profile.set(
-            xlabel="frequency (of half the sampling rate)", ylabel="over the largest; axes: cycles"
-        )
+        profile.set(xlabel="frequency (of half the sampling rate)", ylabel=_MEANT)
         profile.grid(color="0.92")
         profile.legend(frameon=False)
         whole.suptitle(title, fontsize=10)
