@@ -84,7 +84,7 @@ def test_whole_numbers_transform_exactly_whatever_the_order_of_summation():
     levels = torch.randint(-128, 128, (500, 8, 8), generator=torch.Generator().manual_seed(0))
     values = dct.dct8(levels.double())
     one_by_one = torch.stack([dct.dct8(block) for block in levels.double()])
-    backwards = (levels.double().flatten(1).flip(1) @ dct._BASIS.flip(1).T).reshape(-1, 8, 8)
+    backwards = (levels.double().flatten(1).flip(1) @ dct.BASIS.flip(1).T).reshape(-1, 8, 8)
     assert torch.equal(values, one_by_one)
     assert torch.equal(values, backwards)
     coarse = codec.quantise(values, qtable.ijg(30))

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from core import codec
+from core.codec import fused
 from core.parts import in_parts
 from core.shapes import Coefficients, Images, Logits, Pixels
 
@@ -107,10 +108,10 @@ def _predict_coded(
     pairs, inverse = distinct(values, steps)
     image_of, table_of = (torch.from_numpy(i).to(images.device) for i in divmod(pairs, len(steps)))
 
+    size = (images.shape[-2], images.shape[-1])
+
     def pixels(part: slice) -> Pixels:
-        step = steps[table_of[part]][:, None, None, None]
-        rounded = values[image_of[part]].div_(step).round_().mul_(step)  # `codec.quantise` in place
-        return codec.decode(rounded, *images.shape[-2:])
+        return fused.pictures(values, steps, image_of[part], table_of[part], size)
 
     seen = _classified(classifier, pixels, len(pairs), batch_size)
     predicted = seen[torch.from_numpy(inverse).to(images.device)].reshape(len(images), len(steps))
