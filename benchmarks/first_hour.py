@@ -64,7 +64,8 @@ def waits(work: Callable[[], object]) -> str:
         torch.cuda.set_sync_debug_mode("warn")
         work()
         torch.cuda.set_sync_debug_mode("default")
-    return f"{len(said)} waits"
+    waited = [one for one in said if "synchronizing CUDA operation" in str(one.message)]
+    return f"{len(waited)} waits"
 
 
 def peak(work: Callable[[], object]) -> str:

@@ -42,9 +42,11 @@ def main() -> int:
     images, _ = open_data("photos", side=224).batch("search", range(N_IMAGES))
     images = images.cuda()
     tables = [qtable.Defensive(pattern=3, qs_of=16, qs_af=q).table() for q in range(1, 122, 5)]
-    network = models.resnet50().eval().cuda().to(memory_format=torch.channels_last)
+    network = models.resnet50().eval().cuda()
     holds = True
     for precision in sys.argv[1:] or ("bf16", "fp32"):
+        layout = torch.contiguous_format if precision == "fp32" else torch.channels_last
+        network.to(memory_format=layout)  # as the search does
 
         def classify(pixels: torch.Tensor, half: bool = precision == "bf16") -> torch.Tensor:
             with torch.autocast("cuda", dtype=torch.bfloat16, enabled=half):

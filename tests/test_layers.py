@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 OURS = {"core", "results", "search", "jobs"}
 MAY = {
     "core": {"torch", "torchvision", "sklearn", "skimage", "safetensors", "jaxtyping", "numpy",
-             "PIL", "timm", "fsspec"},
+             "PIL", "timm", "fsspec", "triton"},
     "results": {"pandas", "pyarrow", "matplotlib", "numpy", "fsspec", "scipy", "jinja2"},
     "search": {"core", "results", "ray", "optuna", "torch", "numpy", "safetensors", "tqdm",
                "psycopg", "yaml"},

@@ -56,12 +56,12 @@ def _builds(device: torch.device) -> bool:
     first, steps = torch.tensor([1, 0], device=device), torch.full((1, 8, 8), 3, device=device)
     given = values, steps, first, torch.zeros_like(first), (31, 30)
     try:
-        return torch.equal(launched(*given), plain(*given))
+        right, why = torch.equal(launched(*given), plain(*given)), "it makes other pictures"
     except Exception as error:  # noqa: BLE001 - no Triton, no C compiler, a card it does not know
-        warnings.warn(
-            f"the codec runs unfused on {torch.cuda.get_device_name(device)}: {error}", stacklevel=2
-        )
-        return False
+        right, why = False, f"{type(error).__name__}: {error}"
+    if not right:
+        warnings.warn(f"the codec's kernel does not serve on {device}: {why}", stacklevel=2)
+    return right
 
 
 def launched(

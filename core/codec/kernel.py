@@ -5,14 +5,14 @@ import triton.language as tl
 
 
 @triton.jit
-def rounded(x):  # type: ignore[no-untyped-def]
+def rounded(x):
     """To the nearest whole number, ties to even, of float64 below 2**51: as torch.round."""
     shift = 6755399441055744.0  # 1.5 * 2**52: the sum has no room for a fraction
     return (x + shift) - shift
 
 
 @triton.jit
-def decode(  # type: ignore[no-untyped-def]
+def decode(
     values, steps, image_of, table_of, basis, out,
     n_blocks, rows, columns, height, width, n_at_once: tl.constexpr,
 ):  # fmt: skip

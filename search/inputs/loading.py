@@ -128,7 +128,10 @@ def classifier_of(bank: Bank, piece: str, device: str, precision: str) -> nn.Mod
     """The network, ready to predict and to be attacked on `device`."""
     network = models.folded(models.from_tensors(*bank.get(piece)))
     network = network.eval().requires_grad_(requires_grad=False)
-    network = network.to(device).to(memory_format=torch.channels_last)
+    # On an H200 full float32 is 16 % slower with channels last (ResNet-50), bf16 30 % faster.
+    first = device == "cuda" and precision == "fp32"
+    layout = torch.contiguous_format if first else torch.channels_last
+    network = network.to(device).to(memory_format=layout)
     return Bf16(network, device) if precision == "bf16" else network
 
 

@@ -10,6 +10,7 @@ and within `PATIENCE_S`.
 """
 
 import argparse
+import itertools
 import os
 import random
 import signal
@@ -18,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -32,9 +34,10 @@ SEARCH = [
     "--report-benign", "80", "--report-adversarial", "40", "--eps-255", "16",
 ]  # fmt: skip
 VICTIMS = {"driver": "", "worker": "ray::", "raylet": "raylet/raylet", "gcs": "gcs/gcs_server"}
-# Of a driver that lost its raylet or GCS, beyond a quiet run: Ray itself waits for 60 s, and where
-# it was starting, it is started once again.
+# Of a driver that lost its raylet or GCS, beyond a quiet run: Ray waits, and where it was starting,
+# it is started once again. It waits for 60 s unless told; here for 10, for more kills an hour.
 PATIENCE_S = 180.0
+ENVIRONMENT = os.environ | {"RAY_gcs_rpc_server_reconnect_timeout_s": "10"}
 STUDIES = ("classifier", "benign", "adversarial", "qtable_search", "qtable_report")
 
 
@@ -77,30 +80,32 @@ def kill(driver: "subprocess.Popen[str]", victim: str) -> bool:
 
 
 def run(
-    store: Path,
-    kill_after_s: float | None = None,
-    victim: str = "driver",
-    patience_s: float | None = None,
-) -> tuple[bool, bool]:
-    """One start of the search: whether it ended by itself as it should, and whether it was hit."""
-    command = [*SEARCH, "--store", str(store)]
+    store: Path, waits_s: Iterator[float] = iter(()), victim: str = "driver", longest_s: float = 0
+) -> tuple[bool, int]:
+    """One start of the search: whether it ended by itself as it should, and how often it was hit.
+
+    Workers are lost one after the other, as long as it runs; of all else there is one.
+    """
+    hits, longest_s = 0, longest_s or 3600
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as driver:
-        hit = False
-        try:
-            output, _ = driver.communicate(timeout=kill_after_s)
-        except subprocess.TimeoutExpired:
-            hit = kill(driver, victim)
+        [*SEARCH, "--store", str(store)],
+        env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    ) as driver:  # fmt: skip
+        while True:
+            last = hits and victim != "worker"
+            wait_s = longest_s if last else next(waits_s, longest_s)
             try:
-                output, _ = driver.communicate(timeout=patience_s)
+                output, _ = driver.communicate(timeout=wait_s)
+                break
             except subprocess.TimeoutExpired:
-                driver.kill()
-                raise SystemExit(f"{victim} killed: no end after {patience_s:.0f} s") from None
-    allowed = {"driver": {0, -9}, "worker": {0}}.get(victim, {0, 1, 2}) if hit else {0}
+                if wait_s == longest_s:
+                    driver.kill()
+                    raise SystemExit(f"{victim} killed: no end after {longest_s:.0f} s") from None
+                hits += kill(driver, victim)
+    allowed = {"driver": {0, -9}, "worker": {0}}.get(victim, {0, 1, 2}) if hits else {0}
     if driver.returncode not in allowed or "Traceback" in output:
         raise SystemExit(f"{victim} killed: exit code {driver.returncode}:\n{output}")
-    return driver.returncode == 0, hit
+    return driver.returncode == 0, hits
 
 
 def main() -> int:
@@ -120,9 +125,10 @@ def main() -> int:
             store, done = Path(folder) / f"campaign-{n_campaigns}", False
             while hits.total() < options.kills and not done:
                 # Later starts find more done: a kill must come early to hit them at work.
-                after_s, victim = chance.uniform(0.15, 0.95) * quiet_s, chance.choice([*VICTIMS])
-                done, hit = run(store, after_s, victim, quiet_s + PATIENCE_S)
-                hits[victim] += hit
+                victim = chance.choice([*VICTIMS])
+                waits_s = (chance.uniform(0.15, 0.95) * quiet_s for _ in itertools.count())
+                done, n_hits = run(store, waits_s, victim, quiet_s + PATIENCE_S)
+                hits[victim] += n_hits
             run(store)
             for study, rows in rows_of(store).items():
                 pd.testing.assert_frame_equal(rows, expected[study])
