@@ -18,8 +18,10 @@ from results.store import Found, Store
 from search.engine.bank import Bank
 from search.engine.here import Here
 from search.engine.plan import Grid
+from search.engine.study import Made
 from search.engine.task import evaluate_cell
 from search.engine.unfinished import Unfinished
+from search.inputs.making import make
 
 
 @pytest.fixture
@@ -129,6 +131,24 @@ def test_stored_only_runs_nothing(store):
     with pytest.raises(InputError, match="not all rows are in the store"):
         Here(store, stored_only=True).sweep(SQUARES, plan, "w", label="squares")
     assert not rows(store)
+
+
+def evaluate_twos(cell, _):
+    twos = {"twos": 2 * torch.ones(cell.number)}
+    return Made({"position": [0, 1]}, twos, {"kind": "twos"})
+
+
+def test_stored_rows_are_enough_where_nothing_is_to_be_run(store):
+    """As where rows came home from a cluster and the networks stayed there."""
+    study = replace(TWOS, evaluate=evaluate_twos)
+    cells = [Cell(number=3), Cell(number=4)]
+    made = make(Here(store), study, cells, "w", label="twos")
+    pieces = [Path(path) for path in Path(store.root.uri, "bank").iterdir()]
+    for piece in pieces:
+        piece.unlink()
+    assert make(Here(store, stored_only=True), study, cells, "w", label="twos") == made
+    make(Here(store), study, cells, "w", label="twos")
+    assert all(piece.exists() for piece in pieces)
 
 
 def test_a_sweep_that_is_not_recorded_leaves_rows_and_nothing_else(store):

@@ -17,11 +17,14 @@ Usable = Callable[[schema.Table], bool]
 
 
 class Found(Grid):
-    """Bank cells. One whose piece is lost or not usable counts as missing, though it has rows."""
+    """Bank cells. One whose piece is lost or not usable counts as missing, though it has rows.
+
+    Without a bank the rows are enough: where nothing is to be run, no piece is asked for.
+    """
 
     def __init__(
         self,
-        bank: Bank,
+        bank: Bank | None,
         study: Study[Any, Any],
         cells: Sequence[Any],
         usable: Usable = lambda _: True,
@@ -33,13 +36,17 @@ class Found(Grid):
     def tell(self, cell_id: str, rows: Any | None) -> bool:
         """Keep rows whose pieces are in the bank."""
         if rows is not None:
-            pieces, sizes = (schema.column(rows, name) for name in ("piece", "piece_bytes"))
-            stored = dict(zip(pieces, sizes, strict=True))
-            there = all(self._bank.has(piece, int(size)) for piece, size in stored.items())
-            if not (there and self._usable(rows)):
+            if not (self._there(rows) and self._usable(rows)):
                 return False
             self.rows[cell_id] = rows
         return super().tell(cell_id, rows)
+
+    def _there(self, rows: schema.Table) -> bool:
+        if self._bank is None:
+            return True
+        pieces, sizes = (schema.column(rows, name) for name in ("piece", "piece_bytes"))
+        stored = dict(zip(pieces, sizes, strict=True))
+        return all(self._bank.has(piece, int(size)) for piece, size in stored.items())
 
     def unread(self, _: Collection[str]) -> tuple[()]:
         """None: rows name the pieces."""
@@ -61,7 +68,8 @@ def make(
     So are those whose stored rows are not `usable`. CellsFailed where a cell fails: all else
     stands on it.
     """
-    plan = Found(Bank(engine.store.root), study, list(dict.fromkeys(cells)), usable)
+    bank = None if engine.stored_only else Bank(engine.store.root)
+    plan = Found(bank, study, list(dict.fromkeys(cells)), usable)
     outcome = engine.sweep(study, plan, sweep, label=label, whole_node=whole_node)
     if outcome.failed:
         raise CellsFailed(outcome)
