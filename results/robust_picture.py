@@ -70,7 +70,7 @@ def against_clean(ranked: Rows, *, title: str) -> Figure:
             axes.errorbar(own["clean"], own["accuracy"], yerr=error, elinewidth=0.5, **look)
             for _, line in own.iterrows():
                 _name(axes, line, str(look["color"]))
-        axes.margins(x=0.12)
+        axes.margins(x=0.16)
         axes.set(xlabel="clean held-out images: accuracy (%)", ylabel="corrupted: accuracy (%)")
         axes.grid(color="0.92")
         figure.legend(loc="outside right upper", frameon=False)
