@@ -29,9 +29,9 @@ from results import schema
 
 ROOT = Path(__file__).resolve().parents[2]
 SEARCH = [
-    sys.executable, str(ROOT / "jobs/qtable_search.py"), "--epochs", "2", "--patterns", "1-7",
-    "--qs-af", "1-121/20", "--block", "12", "--benign", "200", "--adversarial", "60",
-    "--report-benign", "80", "--report-adversarial", "40", "--eps-255", "16",
+    sys.executable, str(ROOT / "jobs/qtable_search.py"), "--epochs", "2", "--patterns", "1-3",
+    "--qs-af", "1-121/40", "--block", "10", "--benign", "120", "--adversarial", "20",
+    "--report-benign", "60", "--report-adversarial", "10", "--eps-255", "16",
 ]  # fmt: skip
 VICTIMS = {"driver": "", "worker": "ray::", "raylet": "raylet/raylet", "gcs": "gcs/gcs_server"}
 # Of a driver that lost its raylet or GCS, beyond a quiet run: Ray waits, and where it was starting,
@@ -80,13 +80,13 @@ def kill(driver: "subprocess.Popen[str]", victim: str) -> bool:
 
 
 def run(
-    store: Path, waits_s: Iterator[float] = iter(()), victim: str = "driver", longest_s: float = 0
+    store: Path, waits_s: Iterator[float], victim: str = "driver", longest_s: float = 3600
 ) -> tuple[bool, int]:
     """One start of the search: whether it ended by itself as it should, and how often it was hit.
 
     Workers are lost one after the other, as long as it runs; of all else there is one.
     """
-    hits, longest_s = 0, longest_s or 3600
+    hits = 0
     with subprocess.Popen(
         [*SEARCH, "--store", str(store)],
         env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -118,7 +118,7 @@ def main() -> int:
     n_campaigns = 0
     with tempfile.TemporaryDirectory() as folder:
         start = time.monotonic()
-        run(Path(folder) / "quiet")
+        run(Path(folder) / "quiet", iter(()))
         quiet_s, expected = time.monotonic() - start, rows_of(Path(folder) / "quiet")
         print(f"undisturbed: {quiet_s:.0f} s, {len(expected['qtable_search'])} rows", flush=True)
         while hits.total() < options.kills:
@@ -129,7 +129,7 @@ def main() -> int:
                 waits_s = (chance.uniform(0.15, 0.95) * quiet_s for _ in itertools.count())
                 done, n_hits = run(store, waits_s, victim, quiet_s + PATIENCE_S)
                 hits[victim] += n_hits
-            run(store)
+            run(store, iter(()))
             for study, rows in rows_of(store).items():
                 pd.testing.assert_frame_equal(rows, expected[study])
             n_campaigns += 1
