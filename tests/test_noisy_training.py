@@ -11,6 +11,7 @@ from core.codec import qtable
 from core.errors import InputError
 from core.known import QUALITIES
 from core.models import to_tensors
+from core.training import epochs
 from core.training.epochs import MOMENTUM, WEIGHT_DECAY, Training
 from core.training.noisy import (
     NoisyStep,
@@ -166,6 +167,27 @@ def test_training_taken_up_again_ends_with_the_same_bytes(epochs_before):
     assert all(torch.equal(ours[n], theirs[n]) for n in ours if n != "records.all")
     # all but the clock
     assert torch.equal(ours["records.all"][:, :4], theirs["records.all"][:, :4])
+
+
+@pytest.mark.parametrize("n_steps", [1, 3, 5])  # of three an epoch
+def test_training_taken_up_within_an_epoch_ends_with_the_same_bytes(n_steps, monkeypatch):
+    expected, first, kept = noisy(), noisy(), []
+    weights_of(expected, 3)
+    monkeypatch.setattr(epochs, "KEEP_S", -1.0)
+    while len(kept) < n_steps:
+        first.epoch(lambda: kept.append(first.state()))
+    second = noisy()
+    second.restore(kept[n_steps - 1])
+    assert len(second.records) == (n_steps - 1) // 3
+    weights_of(second, 3 - len(second.records))
+    ours, theirs = second.state(), expected.state()
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[n], theirs[n]) for n in ours if n != "records.all")
+    assert torch.equal(ours["records.all"][:, :4], theirs["records.all"][:, :4])
+
+
+def test_a_short_epoch_is_not_kept_within():
+    noisy().epoch(lambda: pytest.fail("kept"))
 
 
 def test_dropout_goes_on_where_it_was():

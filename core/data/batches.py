@@ -1,6 +1,7 @@
 """The training split in random order, augmented, as pixels on a device."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -19,8 +20,9 @@ N_STATISTICS = 2000  # images that a folder's mean and deviation are taken from
 class Batches:
     """Each iteration is one epoch: whole batches of (pixels, labels), in another order.
 
-    The split is held on the device as uint8, but for image folders, which are decoded as they come.
-    All randomness is one generator on the CPU, so every device sees the same batches.
+    The split is held on the device as uint8, but for image folders, which are decoded as they come,
+    one batch ahead in a thread. All randomness is one generator on the CPU, so every device sees
+    the same batches.
     """
 
     def __init__(
@@ -53,17 +55,40 @@ class Batches:
 
     def __iter__(self) -> Iterator[tuple[Pixels, Labels]]:
         """One epoch."""
-        order = torch.randperm(self.n_images, generator=self.generator)
-        for picks in order.split(self.batch_size)[: len(self)]:
-            images, labels = self._images(picks)
+        return self.of(self.order())
+
+    def order(self) -> Tensor:
+        """The next epoch's images, int64 [n images]."""
+        return torch.randperm(self.n_images, generator=self.generator)
+
+    def of(self, order: Tensor, *, first: int = 0) -> Iterator[tuple[Pixels, Labels]]:
+        """The batches of an order, from the one numbered `first`."""
+        for images, labels in self._images(order.split(self.batch_size)[first : len(self)]):
             yield self._augment(images).to(torch.float32) / white(self.device), labels
 
-    def _images(self, picks: Tensor) -> tuple[Images8, Labels]:
+    def _images(self, parts: Sequence[Tensor]) -> Iterator[tuple[Images8, Labels]]:
         if self.held is not None:
-            where = picks.to(self.device)
-            return self.held[0][where], self.held[1][where]
+            images, labels = self.held
+            for where in (picks.to(self.device) for picks in parts):
+                yield images[where], labels[where]
+            return
+        with ThreadPoolExecutor(1) as reader:
+            reads = (reader.submit(self._read, picks) for picks in parts)
+            coming = next(reads, None)
+            while coming is not None:
+                read, coming = coming, next(reads, None)
+                images, labels = (
+                    tensor.to(self.device, non_blocking=True) for tensor in read.result()
+                )
+                yield images, labels
+
+    def _read(self, picks: Tensor) -> tuple[Images8, Labels]:
         images, labels = self.data.batch("train", picks.tolist())
-        return images.to(self.device), labels.to(self.device)
+        return (
+            (images.pin_memory(), labels.pin_memory())
+            if self.device.type == "cuda"
+            else (images, labels)
+        )
 
     def _augment(self, images: Images8) -> Images8:
         n = len(images)

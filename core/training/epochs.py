@@ -17,6 +17,7 @@ from core.training.steps import State, Step
 
 BATCH_SIZE = 64
 MOMENTUM, WEIGHT_DECAY = 0.9, 5e-4
+KEEP_S = 120.0  # what a machine lost within an epoch costs at most, in work
 TRY = (
     "Hint: try another --seed, more --epochs or --model small_resnet; for a chain a lower "
     "--learning-rate."
@@ -75,10 +76,21 @@ def sgd(weights: Iterable[nn.Parameter]) -> Optimizer:
     return torch.optim.SGD(weights, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, nesterov=True)
 
 
+@dataclass
+class _Within:
+    """An epoch that is under way."""
+
+    begun: Tensor  # the order's generator before it
+    n_steps: int
+    loss_sum: Tensor
+    n_correct: Tensor
+    wall_s: float
+
+
 class Training:
     """A network in training, in place.
 
-    `state` and `restore` carry all that decides the next epoch: weights, momenta, the step's own
+    `state` and `restore` carry all that decides the next step: weights, momenta, the step's own
     state, all generators. Training that goes on from a state gives the same bytes as training that
     never stopped: on a CPU with the same number of threads. On a GPU this holds as far as its
     kernels are deterministic (`torch.use_deterministic_algorithms`). Order, augmentation, noise and
@@ -115,14 +127,18 @@ class Training:
         self._batches = Batches(
             data, batch_size=batch_size, shift=shift, generator=self._order, device=self.device
         )
+        self._within: _Within | None = None
         self._optimiser = optimiser(model.parameters())
         self._cuda = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=self._cuda):
             torch.manual_seed(seed)  # for dropout
             self._global = self._global_state()
 
-    def epoch(self) -> EpochRecord:
-        """One more pass over the training split; what does not fill a batch is left out.
+    def epoch(self, keep: Callable[[], None] | None = None) -> EpochRecord:
+        """One more pass over the training split, or the rest of one that a state was within.
+
+        What does not fill a batch is left out. `keep` is called in a long one, every `KEEP_S`
+        seconds, with `state` up to date.
 
         Raises:
             InputError: a loss that is not finite.
@@ -130,7 +146,7 @@ class Training:
         self.model.train()
         with torch.random.fork_rng(devices=self._cuda):
             self._set_global(self._global)
-            record = self._pass(len(self.records) + 1)
+            record = self._pass(len(self.records) + 1, keep)
             self._global = self._global_state()
         if not math.isfinite(record.loss):
             raise InputError(
@@ -139,29 +155,53 @@ class Training:
         self.records.append(record)
         return record
 
-    def _pass(self, epoch: int) -> EpochRecord:
-        start = time.perf_counter()
-        loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
-        n_correct = torch.zeros((), dtype=torch.int64, device=self.device)
+    def _pass(self, epoch: int, keep: Callable[[], None] | None) -> EpochRecord:
+        now, order = self._begin()
         n_batches = len(self._batches)
         first = (epoch - 1) * n_batches
-        for number, (pixels, labels) in enumerate(self._batches, start=first):
+        kept_at = time.perf_counter()
+        started = kept_at - now.wall_s
+        for pixels, labels in self._batches.of(order, first=now.n_steps):
             for group in self._optimiser.param_groups:
-                group["lr"] = self.rate(number, n_batches)
+                group["lr"] = self.rate(first + now.n_steps, n_batches)
             loss, outputs = self.step(self.model, self._optimiser, pixels, labels)
-            loss_sum += loss * len(labels)
-            n_correct += self.step.n_right(outputs, labels)
+            now.loss_sum += loss * len(labels)
+            now.n_correct += self.step.n_right(outputs, labels)
+            now.n_steps += 1
+            if keep is not None and time.perf_counter() - kept_at > KEEP_S:
+                now.wall_s = time.perf_counter() - started
+                self._global = self._global_state()
+                keep()
+                kept_at = time.perf_counter()
+        self._within = None
         n_images = n_batches * self._batches.batch_size
         return EpochRecord(
             epoch=epoch,
-            loss=float(loss_sum) / n_images,
-            n_correct=int(n_correct),
+            loss=float(now.loss_sum) / n_images,
+            n_correct=int(now.n_correct),
             n_images=n_images,
-            wall_s=time.perf_counter() - start,
+            wall_s=time.perf_counter() - started,
         )
 
+    def _begin(self) -> tuple[_Within, Tensor]:
+        """The epoch that is under way, else a new one, and the order of its images."""
+        if self._within is None:
+            self._within = _Within(
+                begun=self._order.get_state(),
+                n_steps=0,
+                loss_sum=torch.zeros((), dtype=torch.float64, device=self.device),
+                n_correct=torch.zeros((), dtype=torch.int64, device=self.device),
+                wall_s=0.0,
+            )
+            return self._within, self._batches.order()
+        drawn_since = self._order.get_state()
+        self._order.set_state(self._within.begun)
+        order = self._batches.order()
+        self._order.set_state(drawn_since)
+        return self._within, order
+
     def state(self) -> State:
-        """Copies on the CPU, after the last epoch."""
+        """Copies on the CPU, after the last epoch, or in one where `keep` is called."""
         optimiser = {
             f"{i}.{name}": tensor
             for i, weight in enumerate(self.model.parameters())
@@ -178,6 +218,14 @@ class Training:
                 "all": torch.tensor([astuple(r) for r in self.records], dtype=torch.float64)
             },
         }
+        if (now := self._within) is not None:
+            parts["within"] = {
+                "begun": now.begun,
+                "n_steps": torch.tensor(now.n_steps),
+                "loss_sum": now.loss_sum,
+                "n_correct": now.n_correct,
+                "wall_s": torch.tensor(now.wall_s, dtype=torch.float64),
+            }
         return {
             f"{part}.{name}": tensor.detach().cpu().clone().contiguous()
             for part, tensors in parts.items()
@@ -220,6 +268,15 @@ class Training:
         with torch.random.fork_rng(devices=self._cuda):
             self._set_global(self._global)  # refuses what is no generator's state
         self._order.set_state(parts["order"]["state"])
+        self._within = None
+        if now := parts.get("within"):
+            self._within = _Within(
+                begun=now["begun"],
+                n_steps=int(now["n_steps"]),
+                loss_sum=now["loss_sum"].to(self.device),
+                n_correct=now["n_correct"].to(self.device),
+                wall_s=float(now["wall_s"]),
+            )
         self.records = [
             EpochRecord(
                 epoch=int(epoch), loss=loss, n_correct=int(right), n_images=int(n), wall_s=wall_s

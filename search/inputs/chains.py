@@ -250,7 +250,7 @@ class _Chain:
             said = f"goes on after epoch {len(training.records)} of {self.cell.epochs}"
             self.place.say(f"M{quality}: {said}")
         while len(training.records) < self.cell.epochs:
-            record = training.epoch()
+            record = training.epoch(lambda: self.kept.write(training.state(), {"done": self.done}))
             self.kept.write(training.state(), {"done": self.done})
             self._say(quality, record)
         piece, n_bytes = self.place.bank.put(*models.to_tensors(model))

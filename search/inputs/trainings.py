@@ -91,7 +91,7 @@ def finished(
             kept.set_aside(str(cause).splitlines()[0])
             run = begin()
     while len(run.records) < epochs:
-        record = run.epoch()
+        record = run.epoch(lambda: kept.write(run.state(), {"seen": seen}))
         seen.append(look(run))
         kept.write(run.state(), {"seen": seen})
         right = f"{record.n_correct} of {record.n_images} right, " if record.n_correct else ""
