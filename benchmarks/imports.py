@@ -39,7 +39,7 @@ def main() -> int:
             *((0.7, f"{page} --wrong", [page, "--wrong"], 2) for page in pages),
             (0.7, "python -m search --help", ["-m", "search", "--help"], 0),
             (1.0, "python -m results", ["-m", "results", "--store", store], 0),
-            (2.5 * torch_s, "a stored search again", search, 0),
+            (2.0 * torch_s, "a stored search again", search, 0),
             (2.5 * torch_s, "the same, --figure", [*search, "--figure"], 0),
         ):
             found_s = min(cpu_s(*words, code=code) for _ in range(2))

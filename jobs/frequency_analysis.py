@@ -18,7 +18,7 @@ from search import Job, flag, flags, later, main
 
 with later():
     from core.codec import frequency, qtable
-    from results import Answer
+    from results import Answer, frequency_picture
     from results import frequency as answers
     from search import Lab
     from search.measures import frequencies
@@ -51,7 +51,7 @@ def run(lab: Lab, asked: Asked) -> Answer:
     return Answer(
         text=f"{title}\n{answers.answer_text(lines)}\n{bands}",
         frames={"deviations": lines},
-        figures={"spectra": answers.spectra(lines, title=title)},
+        figures={"spectra": frequency_picture.spectra(lines, title=title)},
     )
 
 

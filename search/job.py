@@ -123,7 +123,7 @@ def _answer(job: Job, asked: flags.Flags, store: Store) -> int:
     assert lab.swept is not None, f"{job.name} answered without a sweep of its own"
     lines = [answer.text]
     try:
-        for what, where in publish(store, *lab.swept, answer):
+        for what, where in publish(store, *lab.swept, answer, again=asked.figure):
             lines += [] if asked.throwaway else [f"{what:>10}  {where}"]
     except OSError as error:
         if not (asked.figure and denied(error)):

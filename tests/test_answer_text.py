@@ -111,7 +111,7 @@ def test_the_best_flat_step_is_told_reported_and_compared():
     assert answer.text.count("Def gained") == 2
     assert list(answer.figures) == ["surface", "front"]
     assert set(answer.frames["surface"]["table"]) >= {"uniform20", "uniform30", "uniform40"}
-    (axes, _) = answer.figures["front"].axes
+    (axes, _) = answer.figures["front"]().axes
     (line,) = [each for each in axes.lines if each.get_label() == "one step for all"]
     assert [tuple(at) for at in line.get_xydata()] == [(0.3, 60.0), (0.9, 70.0), (2.0, 90.0)]
 

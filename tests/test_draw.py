@@ -3,9 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from jobs.color_space import best
-from results import bars, curves, heat, png, squares
+from results import Answer, Store, bars, curves, heat, png, publish, squares
+from results.files import Root
 
 PANELS = ("benign", "adversarial")
 
@@ -123,3 +125,30 @@ def test_two_lines_for_one_place_are_refused():
     lines = lines_of([1, 2])
     with pytest.raises(ValueError, match="found two for"):
         heat(pd.concat([lines, lines]), "space", "x", panel="subject", title="t")
+
+
+def test_a_picture_that_waits_is_drawn_where_it_or_its_answer_is_another(tmp_path):
+    store, drawn = Store(Root(tmp_path)), []
+
+    def curve():
+        drawn.append("curve")
+        return Figure(figsize=(1, 1))
+
+    def n_drawn(text="a", *, again=False):
+        drawn.clear()
+        answer = Answer(text=text, figures={"curve": curve}, files={"x.txt": b"x"})
+        list(publish(store, "s", "w", answer, again=again))
+        return len(drawn)
+
+    folder = tmp_path / "answers/w"
+    assert n_drawn() == 1
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert n_drawn() == 0
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert n_drawn(again=True) == 1
+    assert n_drawn("b") == 1
+    for damage in (b"torn", b"\xff", None):
+        for name in ("curve.png", "SHA256SUMS"):
+            (folder / name).unlink() if damage is None else (folder / name).write_bytes(damage)
+            assert n_drawn("b") == 1
+    assert n_drawn("b") == 0

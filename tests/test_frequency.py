@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as hnp
 from core.codec import frequency, qtable
 from core.errors import InputError
 from results import frequency as answers
+from results import frequency_picture
 
 
 def plain_deviation(planes: np.ndarray) -> np.ndarray:
@@ -157,12 +158,12 @@ def test_the_zigzag_is_the_standards():
         11, 18, 24, 31, 40, 44, 53, 10, 19, 23, 32, 39, 45, 52, 54, 20, 22, 33, 38, 46, 51, 55, 60,
         21, 34, 37, 47, 50, 56, 59, 61, 35, 36, 48, 49, 57, 58, 62, 63,
     ]  # fmt: skip
-    assert [order.index(i) for i in range(64)] == [8 * u + v for u, v in answers.zigzag()]
+    assert [order.index(i) for i in range(64)] == [8 * u + v for u, v in frequency_picture.zigzag()]
 
 
 def test_the_picture_shows_what_the_rows_say(images, attacked):
     lines = answers.deviations(rows_of(images, attacked, "a"))
-    figure = answers.spectra(lines, title="what was measured")
+    figure = frequency_picture.spectra(lines, title="what was measured")
     benign, _, *maps = [axes for axes in figure.axes if axes.get_title()]
     assert [line.get_label() for line in benign.lines] == list(frequency.CHANNELS)
     assert benign.lines[0].get_ydata()[0] == pytest.approx(lines["delta_b"].iloc[0])

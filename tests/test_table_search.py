@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import os
 import re
 import signal
 import subprocess
@@ -251,14 +252,18 @@ def test_another_limit_is_a_question_to_the_same_rows(searched):
     assert "held-out report" in again.stdout
 
 
-def test_a_figure_is_drawn_among_foreign_files(searched):
+def test_a_finished_search_answers_among_foreign_files_and_imports_no_more_than_it_needs(searched):
     store, first = searched
     folder = store / "rows/study=qtable_search" / f"sweep={question(store).sweep}"
     (folder / "sub").mkdir()
     (folder / "sub" / "x.parquet").write_text("mine")
     (folder / "_compacting.parquet").write_text("torn")
-    again = run(*FLAGS, "--store", str(store), "--figure")
+    tell = os.environ | {"PYTHONPROFILEIMPORTTIME": "1"}
+    again = run(*FLAGS, "--store", str(store), env=tell)
     assert again.stdout == first.stdout
+    imported = set(re.findall(r"\| +([a-z]+)$", again.stderr, re.MULTILINE))
+    assert "torch" in imported
+    assert not {"ray", "torchvision", "matplotlib", "sklearn", "skimage", "optuna"} & imported
     (folder / "sub" / "x.parquet").unlink()
 
 

@@ -1,7 +1,6 @@
 """Gaussian noise, the plain baseline of every randomised defence, and Gaussian blur."""
 
 import torch
-from torchvision.transforms.v2 import functional
 
 from core.codec import Rounding, round_through
 from core.defences.base import Defence, Generators
@@ -64,6 +63,8 @@ class GaussianBlur(Defence):
                 f"expected images of more than {self.side // 2} pixels for blur{self.side}, got "
                 f"{pixels.shape[-2]}x{pixels.shape[-1]}.\nHint: a smaller kernel."
             )
+        from torchvision.transforms.v2 import functional  # noqa: PLC0415 - seconds of import
+
         sigma = 0.3 * ((self.side - 1) / 2 - 1) + 0.8
         blurred: Pixels = functional.gaussian_blur(pixels, [self.side] * 2, [sigma] * 2)
         return blurred.clamp(0, 1)

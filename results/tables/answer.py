@@ -1,13 +1,20 @@
 """The table search's answer: text, surface, held-out report, map, and the winning table."""
 
+import functools
+from typing import TYPE_CHECKING, Any
+
 import pandas as pd
 
 from results.answer import Answer
 from results.counts import Rows, once
-from results.tables.flat import best_flat, flat_text, front
-from results.tables.picture import table_heatmaps
+from results.tables.flat import best_flat, flat_text
 from results.tables.surface import summary
 from results.tables.winner import MeasuredBands, NoFeasibleTable, answer_text, report_lines, winner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from matplotlib.figure import Figure
 
 
 def table_answer(
@@ -45,11 +52,12 @@ def table_answer(
     text += "\n".join(["", *report_lines(report, table, level, "winner" if bands else table)])
     if best is not None and not best.line["n_successful"]:
         text += "\nnote: no adversarial example succeeded, so Def says nothing of a defence"
-    figures = {
-        "surface": table_heatmaps(surface, best, title=title, max_decline_points=limit, bands=bands)
+    look: dict[str, Any] = {"title": title, "max_decline_points": limit}
+    figures: dict[str, Callable[[], Figure]] = {
+        "surface": functools.partial(_heatmaps, surface, best, bands=bands, **look)
     }
     if flat is not None:
-        figures["front"] = front(surface, flat, winner=table, title=title, max_decline_points=limit)
+        figures["front"] = functools.partial(_front, surface, flat, winner=table, **look)
         surface = pd.concat([flat, surface])
     return Answer(
         text=f"{title}\n{text}",
@@ -57,3 +65,15 @@ def table_answer(
         figures=figures,
         files={"winner.qtable.txt": export.encode()} if export else {},
     )
+
+
+def _heatmaps(*lines: Any, **look: Any) -> "Figure":
+    from results.tables.picture import table_heatmaps  # noqa: PLC0415 - a second of import
+
+    return table_heatmaps(*lines, **look)
+
+
+def _front(*lines: Any, **look: Any) -> "Figure":
+    from results.tables.picture import front  # noqa: PLC0415 - as above
+
+    return front(*lines, **look)
