@@ -3,6 +3,7 @@
 - the name of any defence, as `core.defences.defence_by_name` reads it: `none`, `jpeg40`,
   `noise0.05`, `blur3`, a table, a learned codec;
 - a corruption and its severity: `fog@3`;
+- `augmix`, and `patch25-0.1`: noise of deviation 0.1 in a square of 25 pixels;
 - `A+B`: the images after A, then the same after B, twice as many.
 """
 
@@ -12,6 +13,7 @@ import torch
 from torch import Generator
 
 from core import codec
+from core.augmentation import AUGMIX, augmix, patch_gaussian, patch_of
 from core.corruptions import Textures, check, corrupted
 from core.defences import defence_by_name
 from core.defences.names import CodecOf, no_codec
@@ -61,6 +63,8 @@ def check_transform(name: str, *, channels: int = 3, frost: bool = True) -> None
         if not piece_of(name):
             read(name)
         return
+    if name == AUGMIX or patch_of(name):
+        return
     if found := corruption_of(name):
         check(*found, channels=channels, frost=frost)
         return
@@ -71,8 +75,8 @@ def check_transform(name: str, *, channels: int = 3, frost: bool = True) -> None
             raise
         raise InputError(
             f"no transform of images is called {name!r}.\n"
-            "Hint: none, jpeg40, noise0.05, blur3, any defence, or a corruption with its severity "
-            "such as fog@3."
+            "Hint: none, jpeg40, noise0.05, blur3, any defence, augmix, patch25-0.1, or a "
+            "corruption with its severity such as fog@3."
         ) from cause
 
 
@@ -95,5 +99,10 @@ def transformed(
         return corrupted(images, *found, generators=generators, kind=kind, textures=textures)
     if name == "none":
         return images
+    if name == AUGMIX:
+        return augmix(images, generators)
+    if patch := patch_of(name):
+        side, sigma = patch
+        return patch_gaussian(images, side=side, sigma=sigma, generators=generators)
     defence = defence_by_name(name, codec_of)
     return codec.to_images8(defence(codec.to_pixels(images), generators))

@@ -43,7 +43,9 @@ class Asked(flags.Augmented):
     data: str = flag("photos", flags.DATA, "NAME")
     network: str = flag("vgg11_5", "that is trained on each set", "NAME")
     sets: tuple[str, ...] = flag(
-        SETS, "training images: none, jpeg40, noise0.05, blur3, none+jpeg40, ...", "NAME"
+        SETS,
+        "training images: none, jpeg40, noise0.05, augmix, patch25-0.1, none+jpeg40, ...",
+        "NAME",
     )
     corruptions: tuple[str, ...] = flag(CORRUPTIONS, "of the test images", "NAME")
     severities: Literal["cifar10-c", "imagenet-c"] = flag(

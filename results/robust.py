@@ -19,12 +19,14 @@ from results.counts import Counts, Rows, once
 from results.stats import Floats, cluster_bootstrap, holm, resampled, sign_flip
 
 RULES = ("BDA", "BDAD", "BDADS")
-FAMILIES = ("original", "BLS", "JPEG", "noise", "blur", "joined", "other")
+FAMILIES = ("original", "BLS", "JPEG", "noise", "blur", "patch", "AugMix", "joined", "other")
 _PATTERNS = {
     "BLS": r"(bls|bmhj)\b.*",
     "JPEG": r"jpeg\d.*",
     "noise": r"(noise|smooth)\d.*",
     "blur": r"blur\d+",
+    "patch": r"patch\d.*",
+    "AugMix": r"augmix",
 }
 CLEAN, ORIGINAL = "none", "none"  # a test's name, and a setting's
 N_RESAMPLES = 1000

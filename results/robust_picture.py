@@ -18,8 +18,10 @@ LOOKS: dict[str, dict[str, Any]] = {
     "JPEG": {"color": "#E69F00", "marker": "^"},
     "noise": {"color": "#009E73", "marker": "D"},
     "blur": {"color": "#CC79A7", "marker": "v"},
+    "patch": {"color": "#56B4E9", "marker": "<"},
+    "AugMix": {"color": "#8B6914", "marker": "*"},
     "joined": {"color": "#D55E00", "marker": "P", "linestyle": ":"},
-    "other": {"color": "#56B4E9", "marker": "X"},
+    "other": {"color": "0.5", "marker": "X"},
 }
 N_ACROSS = 4
 

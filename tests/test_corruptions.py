@@ -266,6 +266,9 @@ def test_a_transform_is_the_defence_or_corruption_of_its_name(images, tmp_path):
         ("fog@x", "fog with its severity"),
         ("fog@6", "severity of 1..5"),
         ("none+jpeg40", "no transform"),
+        ("patch0-0.1", "at least 1 pixel and a deviation"),
+        ("patch9-1.5", "at least 1 pixel and a deviation"),
+        ("augmix3", "no transform"),
     ],
 )
 def test_a_name_that_is_no_transform_is_said(name, message):
@@ -276,3 +279,36 @@ def test_a_name_that_is_no_transform_is_said(name, message):
         transforms.parts_of("none+none")
     with pytest.raises(InputError, match="more than 4 pixels for blur9"):
         GaussianBlur(9)(torch.zeros(1, 1, 4, 4))
+
+
+def test_patch_gaussian_is_its_definition(images):
+    """Beside a loop over pixels: noise in the square, nothing outside it, levels rounded."""
+    side, sigma = 9, 0.2
+    made = transforms.transformed(images, f"patch{side}-{sigma}", generators=draws(len(images)))
+    for image, after, generator in zip(images, made, draws(len(images)), strict=True):
+        height, width = image.shape[1:]
+        row = int(torch.randint(height, (), generator=generator))
+        column = int(torch.randint(width, (), generator=generator))
+        rows = [y for y in range(row - side // 2, row - side // 2 + side) if 0 <= y < height]
+        columns = [
+            x for x in range(column - side // 2, column - side // 2 + side) if 0 <= x < width
+        ]
+        noise = torch.randn((len(image), len(rows), len(columns)), generator=generator)
+        expected = image.float()
+        for i, y in enumerate(rows):
+            for j, x in enumerate(columns):
+                expected[:, y, x] += 255 * sigma * noise[:, i, j]
+        assert torch.equal(after, expected.round().clamp(0, 255).to(torch.uint8))
+    assert (made != images).any()
+
+
+def test_augmix_depends_on_each_images_generator_alone(images):
+    before = torch.get_rng_state()
+    whole = transforms.transformed(images, "augmix", generators=draws(len(images)))
+    assert torch.equal(torch.get_rng_state(), before)
+    one = transforms.transformed(images[1:2], "augmix", generators=draws(len(images))[1:2])
+    assert torch.equal(whole[1:2], one)
+    assert whole.dtype == torch.uint8
+    assert (whole != images).flatten(1).any(1).all()
+    gray = transforms.transformed(images[:, :1], "augmix", generators=draws(len(images)))
+    assert gray.shape == images[:, :1].shape
