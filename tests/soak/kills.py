@@ -3,16 +3,17 @@
     python tests/soak/kills.py --kills 200
 
 Each campaign runs one small search in a store of its own and kills at random moments (in
-preparation, in the sweep, while answering) its driver, one of its workers, its raylet or its GCS,
-until it is done. The rows must then equal those of the undisturbed run, row for row. A lost worker
-costs no start; what ends for want of raylet or GCS must say so in one error, without a traceback,
-and within `PATIENCE_S`.
+preparation, in the sweep, while answering) its driver, one of its workers, its raylet, its GCS or
+one of the raylet's agents, until it is done. The rows must then equal those of the undisturbed run,
+row for row. A lost worker costs no start; what ends for want of these must say so in one error,
+without a traceback, and within `PATIENCE_S`.
 """
 
 import argparse
 import itertools
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -33,7 +34,10 @@ SEARCH = [
     "--qs-af", "1-121/40", "--block", "10", "--benign", "120", "--adversarial", "20",
     "--report-benign", "60", "--report-adversarial", "10", "--eps-255", "16",
 ]  # fmt: skip
-VICTIMS = {"driver": "", "worker": "ray::", "raylet": "raylet/raylet", "gcs": "gcs/gcs_server"}
+VICTIMS = {
+    "driver": r"^$", "worker": r"^ray::(IDLE|run_cells)", "raylet": r"raylet/raylet",
+    "gcs": r"gcs/gcs_server", "agent": r"^ray::\w*Agent",  # without which the raylet ends
+}  # fmt: skip
 # Of a driver that lost its raylet or GCS, beyond a quiet run: Ray waits, and where it was starting,
 # it is started once again. It waits for 60 s unless told; here for 10, for more kills an hour.
 PATIENCE_S = 180.0
@@ -73,7 +77,7 @@ def kill(driver: "subprocess.Popen[str]", victim: str) -> bool:
     if victim == "driver":
         driver.kill()
         return True
-    found = [pid for pid, line in children(driver.pid).items() if VICTIMS[victim] in line]
+    found = [pid for pid, line in children(driver.pid).items() if re.search(VICTIMS[victim], line)]
     if found:
         os.kill(max(found), signal.SIGKILL)
     return bool(found)
