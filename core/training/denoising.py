@@ -13,13 +13,13 @@ from core.models.denoiser import Denoiser
 from core.shapes import Labels, Pixels
 from core.training.classifier import cycle
 from core.training.epochs import Training
-from core.training.steps import Step
+from core.training.steps import PictureStep
 
 LEARNING_RATE, BATCH_SIZE = 6e-3, 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class DenoiseStep(Step):
+class DenoiseStep(PictureStep):
     """Minimise the mean squared error; Gaussian noise is drawn anew each time, and clipped."""
 
     sigma: float  # of pixels in [0, 1]
@@ -32,11 +32,6 @@ class DenoiseStep(Step):
         noise = torch.randn(pixels.shape, generator=self.generator).to(pixels)
         outputs = model((pixels + self.sigma * noise).clamp(0, 1))
         return functional.mse_loss(outputs, pixels), outputs
-
-    def n_right(self, outputs: Tensor, labels: Labels) -> Tensor:
-        """None: there is nothing to get right."""
-        del outputs
-        return torch.zeros_like(labels[0])
 
 
 def denoiser_training(

@@ -16,14 +16,14 @@ from core.models.weights import load_weights
 from core.shapes import Labels, Pixels
 from core.training.classifier import cycle
 from core.training.epochs import Training
-from core.training.steps import Step
+from core.training.steps import PictureStep
 
 LAMBDAS = (0.001, 0.003, 0.005, 0.012, 0.033, 0.05, 0.1)  # of the thesis
 BATCH_SIZE, CLIP = 8, 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class RateStep(Step):
+class RateStep(PictureStep):
     """Minimise bits per pixel + lambda times the mean squared error of levels 0..255.
 
     In place of rounding the latents get uniform noise of the width of a level.
@@ -48,11 +48,6 @@ class RateStep(Step):
     def _noisy(self, latents: Tensor) -> Tensor:
         drawn = torch.rand(latents.shape, generator=self.generator).to(latents)
         return latents + (drawn - 0.5)
-
-    def n_right(self, outputs: Tensor, labels: Labels) -> Tensor:
-        """None: there is nothing to get right."""
-        del outputs
-        return torch.zeros_like(labels[0])
 
 
 def codec_training(

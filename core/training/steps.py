@@ -55,6 +55,15 @@ class PlainStep(Step):
         self.clip = clip
 
 
+class PictureStep(Step):
+    """Training whose outputs are pictures: there is nothing to get right."""
+
+    def n_right(self, outputs: Tensor, labels: Labels) -> Tensor:
+        """None."""
+        del outputs
+        return torch.zeros_like(labels[0])
+
+
 def descend(optimiser: Optimizer, loss: Tensor, *, clip: float = math.inf) -> None:
     """One update of the weights along the gradient of the loss, shortened to `clip` if longer."""
     optimiser.zero_grad()
