@@ -18,7 +18,7 @@ least cost; the noise-trained ensemble no better than its table. In the white bo
 (benchmarks/white_box.py) every deterministic codec is worth less than no defence.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from core.errors import InputError
@@ -26,9 +26,13 @@ from core.known import MEMBERS, PAPER_MEMBERS
 from search import Job, flag, flags, later, main
 
 with later():
+    import pandas as pd
+
+    from core.attacks import Attack
     from core.defences import defence_by_name
     from core.defences.compression import SHIELD_QUALITIES
-    from results import Answer
+    from core.models import needs_training
+    from results import Answer, Rows
     from results.threats import threat_answer
     from search import Lab, Threat, scores
     from search.inputs.loading import Victim
@@ -67,6 +71,14 @@ class Asked(flags.Chained, flags.HeldOut):
         "to see it converge; bpda takes one",
         parse=flags.whole_numbers(1, 10_000),
     )
+    runs: int = flag(
+        1, "trainings of all networks that are trained here, from --seed on; their mean is reported"
+    )
+    draws: int = flag(
+        1,
+        "of a randomised defence, that each image is scored under; it counts with their mean",
+        parse=flags.between(1, 1000, int),
+    )
     surrogate: str | None = flag(
         None,
         "the black box's network, as for --model; the same network from another seed unless given, "
@@ -81,29 +93,66 @@ class Asked(flags.Chained, flags.HeldOut):
 
 def run(lab: Lab, asked: Asked) -> Answer:
     """Train, attack, score."""
-    gray, black, white = map(lab.attacks, (asked.gray, asked.black, asked.white))
+    wanted = {box: lab.attacks(getattr(asked, box)) for box in ("gray", "black", "white")}
+    if asked.runs > 1 and not needs_training(asked.model):
+        raise InputError(
+            f"--runs {asked.runs} trains the network anew, and {asked.model} comes with its "
+            "weights.\nHint: leave it out, or train one here: --model small_resnet or train:NAME."
+        )
     fronts = [asked.table if name == TABLE else name for name in asked.defences]
-    members = asked.members.split("+")
-    check_names(fronts, members, lab.front)
-    n = lab.count(report=asked.report_benign)
-    if asked.surrogate and not black:
+    check_names(fronts, asked.members.split("+"), lab.front)
+    random = [name for name in fronts if draws_at_random(lab, name)]
+    if asked.draws > 1 and not random:
+        raise InputError(
+            f"--draws {asked.draws} is of what draws at random, and none of {', '.join(fronts)} "
+            "does.\nHint: leave it out, or name smooth8, shield or tvm among --defences."
+        )
+    lab.count(report=asked.report_benign)
+    if asked.surrogate and not wanted["black"]:
         raise InputError("--surrogate is the black box's.\nHint: leave it out, or name --black.")
-    other = lab.surrogate(asked.surrogate) if black else None
+    runs = [scored(lab.again(run), asked, wanted, fronts, random) for run in range(asked.runs)]
+    rows = runs[0]
+    if asked.runs > 1:
+        rows = pd.concat([own.assign(run=run) for run, own in enumerate(runs)])
+    title = f"{lab.title}, table {asked.table}, sigma {asked.sigma_255:g}/255"
+    return threat_answer(rows, fronts, title=title, judged=not asked.smoke)
+
+
+def scored(
+    lab: Lab,
+    asked: Asked,
+    wanted: Mapping[str, Sequence[Attack]],
+    fronts: Sequence[str],
+    random: Sequence[str],
+) -> Rows:
+    """The rows of one run's networks, under the attacks of each box; `random`: what draws."""
+    members = asked.members.split("+")
+    other = lab.surrogate(asked.surrogate) if wanted["black"] else None
     victims = {name: victim(lab, asked, name, members) for name in fronts}
-    threats = [Threat("gray", attack, lab.victim()) for attack in gray]
+    threats = [Threat("gray", attack, lab.victim()) for attack in wanted["gray"]]
     if other is not None:
         through = lab.network(lab.classifier_of(other, label="surrogate"))
-        threats += [Threat("black", attack, through) for attack in black]
+        threats += [Threat("black", attack, through) for attack in wanted["black"]]
     for name, behind in victims.items():
-        threats += lab.white(name, behind, white, draws=asked.eot)
-    benign = lab.benign(**n)
+        threats += lab.white(name, behind, wanted["white"], draws=asked.eot)
+    benign = lab.benign(report=asked.report_benign)
     attacked = lab.threatened(benign, threats, block=asked.block)
     words = f"{len(victims)}-defences"
     rows = lab.score(
         scores.study("threat_table", 2), victims, [benign, *attacked], words, block=asked.block
     )
-    title = f"{lab.title}, table {asked.table}, sigma {asked.sigma_255:g}/255"
-    return threat_answer(rows, list(victims), title=title, judged=not asked.smoke)
+    if asked.draws > 1:
+        drawn = lab.score(
+            scores.drawn_study("threat_draws"),
+            {name: victims[name] for name in random},
+            [benign, *attacked],
+            words,
+            block=asked.block,
+            n_draws=asked.draws,
+        )
+        once = rows[~rows["defence"].isin(random)].assign(draw=0)
+        rows = pd.concat([once, drawn.drop(columns="n_draws")])
+    return rows
 
 
 def victim(lab: Lab, asked: Asked, name: str, members: Sequence[str]) -> Victim:
@@ -124,6 +173,13 @@ def victim(lab: Lab, asked: Asked, name: str, members: Sequence[str]) -> Victim:
     (chain,) = lab.chains([own])
     networks = tuple(member.weights for member in chain.members[1:])
     return Victim(networks, ("",) * len(networks), "shield")
+
+
+def draws_at_random(lab: Lab, name: str) -> bool:
+    """Whether a named defence does something else each time."""
+    if name == OURS:
+        return False
+    return lab.defence("shield" if name == VACCINATED else name).randomised
 
 
 def check_names(
@@ -149,7 +205,7 @@ def check_names(
 
 SMOKE = (
     f"{flags.SMOKE_NETWORK} --defences none smooth8 table ours --gray fgsm@8 --black difgsm@8x2 "
-    "--white bpda@400x2 worst@8x2 --eot 2 --members M+M90 --chain-epochs 1 "
+    "--white bpda@400x2 worst@8x2 --eot 2 --draws 2 --members M+M90 --chain-epochs 1 "
     "--report-benign 12 --block 12"
 )
 JOB = Job(__file__, __doc__, Asked, run, smoke=SMOKE)

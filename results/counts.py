@@ -1,5 +1,8 @@
 """One way to count right answers, from the outcome of every image.
 
+Where rows have a column `repeat`, each image was measured so often (draws of a randomised defence,
+networks trained anew; `n_repeats`) and counts once, with its mean.
+
 Where rows have a column `group`, whole groups are resampled beside what takes images for
 independent: limits `group_low` and `group_high`, `n_groups`, and `group_p` beside p.
 """
@@ -28,7 +31,7 @@ FEW_GROUPS = 30  # Cameron, Gelbach and Miller, Rev. of Economics and Statistics
 
 def once(rows: Rows, key: Sequence[str]) -> Rows:
     """Each image once for every value of `key`; ValueError where two rows disagree."""
-    names = [*key, "image"]
+    names = [*key, "image", *_repeat(rows)]
     distinct = rows.drop_duplicates([*names, "predicted"])  # two drivers may measure it twice
     again = distinct.duplicated(names)
     if again.any():
@@ -41,6 +44,10 @@ def once(rows: Rows, key: Sequence[str]) -> Rows:
     return distinct
 
 
+def _repeat(rows: Rows) -> list[str]:
+    return ["repeat"] if "repeat" in rows else []
+
+
 def grouped(rows: Rows, group: Callable[[str, int], str]) -> Rows:
     """Rows with a column `group`: of each split and image, what `group` says."""
     images = rows[["split", "image"]].drop_duplicates()
@@ -51,8 +58,8 @@ def grouped(rows: Rows, group: Callable[[str, int], str]) -> Rows:
 def accuracies(rows: Rows, by: Sequence[str]) -> Rows:
     """A line per group, in order of its first row: n, n_right, and in percent accuracy, low, high.
 
-    The limits are Wilson's, 95 %. With groups also their number, limits and design effect (`deff`).
-    ValueError as `once`.
+    The limits are Wilson's, 95 %; of repeated measurements those of one. With groups also their
+    number, limits and design effect (`deff`). ValueError as `once`.
     """
     seen = once(rows, by)
     right = seen.assign(right=seen["predicted"] == seen["label"])
@@ -65,7 +72,8 @@ def accuracies(rows: Rows, by: Sequence[str]) -> Rows:
         for _, own in counts.groupby(list(by), sort=False, observed=True)
     ]
     deff = [design_effect(n_right, n) for n_right, n in parts]
-    return lines.assign(**_by_group(parts), deff=deff)
+    times = [n.sum() / images for (_, n), images in zip(parts, lines["n"], strict=True)]
+    return lines.assign(**_by_group(parts), deff=np.array(deff) / times)
 
 
 def shares(rows: Rows, event: str, by: Sequence[str]) -> Rows:
@@ -73,12 +81,16 @@ def shares(rows: Rows, event: str, by: Sequence[str]) -> Rows:
 
     A line per group, in order of its first row. The limits are Wilson's, 95 %.
     """
-    groups = rows.groupby(list(by), sort=False, observed=True)[event]
-    lines = groups.agg(["size", "sum"]).reset_index()
+    groups = rows.groupby(list(by), sort=False, observed=True)
+    n_images = groups["image"].nunique().to_numpy() if _repeat(rows) else groups.size().to_numpy()
+    lines = groups[event].agg(["size", "sum"]).reset_index()
     lines = lines.rename(columns={"size": "n", "sum": f"n_{event}"})
     lines = lines.astype({name: str for name in by if lines[name].dtype == "category"})
     hits, trials = (lines[name].to_numpy(dtype=np.int64) for name in (f"n_{event}", "n"))
-    low, high = wilson(hits, trials)
+    times = trials // n_images
+    low, high = wilson(hits, trials, times=times)
+    if _repeat(rows):
+        lines = lines.assign(**{"n": n_images, f"n_{event}": hits / times, "n_repeats": times})
     return lines.assign(**{event: 100 * hits / trials}, low=100 * low, high=100 * high)
 
 
@@ -96,12 +108,13 @@ def gains(rows: Rows, first: str, second: str, by: Sequence[str], *, of: str = "
     """What `second` gains over `first` on the same images: n, in points gain, low, high, and p.
 
     A line for each value of `by`; the limits are Tango's, 95 %, p is McNemar's, exact; with groups
-    also theirs, `group_p` by exchange of whole groups. ValueError as `once`, or where the two were
-    not measured on the same images.
+    also theirs, `group_p` by exchange of whole groups. Of repeated measurements, paired one by one,
+    the limits are those of one, and p is by exchange of images. ValueError as `once`, or where the
+    two were not measured on the same images.
     """
     seen = once(rows, [*by, of])
     seen = seen.assign(right=seen["predicted"] == seen["label"])
-    key = [*by, "image"]
+    key = [*by, "image", *_repeat(rows)]
     both = seen[seen[of].isin((first, second))].set_index(key)
     before, after = (both.loc[both[of] == name, "right"] for name in (first, second))
     if before.empty or len(before) != len(after) or not before.index.isin(after.index).all():
@@ -122,9 +135,14 @@ def gains(rows: Rows, first: str, second: str, by: Sequence[str], *, of: str = "
         ]
         grouped = _by_group(parts) | {"group_p": [sign_flip(hits) for hits, _ in parts]}
     n, won, lost = (lines.pop(name).to_numpy(dtype=np.int64) for name in ("n", "won", "lost"))
-    low, high = paired_decline(won, lost, n)
-    lines = lines.assign(n=n, gain=100 * (won - lost) / n, low=low, high=high)
-    p = list(map(mcnemar, won.tolist(), lost.tolist()))
+    times, p = np.ones_like(n), list(map(mcnemar, won.tolist(), lost.tolist()))
+    if _repeat(rows):
+        images = pairs.groupby([*by, "image"], sort=False, observed=True)[["won", "lost"]].sum()
+        own = (images["won"] - images["lost"]).groupby(list(by), sort=False, observed=True)
+        times, p = n // own.size().to_numpy(), [sign_flip(d.to_numpy()) for _, d in own]
+        lines = lines.assign(n_repeats=times)
+    low, high = paired_decline(won, lost, n, times=times)
+    lines = lines.assign(n=n // times, gain=100 * (won - lost) / n, low=low, high=high)
     return lines.assign(p=p, **grouped).reset_index()
 
 
@@ -143,7 +161,8 @@ def compared(
 
 def test_of(lines: Rows) -> str:
     """How the p of lines of `compared` were found."""
-    test = "exchange of groups" if "group_p" in lines else "McNemar, exact"
+    test = "exchange of images" if "n_repeats" in lines else "McNemar, exact"
+    test = "exchange of groups" if "group_p" in lines else test
     return f"{test}, Holm's of {len(lines)}"
 
 

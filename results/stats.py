@@ -24,18 +24,22 @@ _BISECTIONS = 60  # halvings of a length of at most 2: past float64's resolution
 _CHUNK = 4_000_000  # resampled image indices in memory at a time (32 MB)
 
 
-def wilson(n_hits: ArrayLike, n_trials: ArrayLike, *, level: float = 0.95) -> tuple[Floats, Floats]:
+def wilson(
+    n_hits: ArrayLike, n_trials: ArrayLike, *, level: float = 0.95, times: ArrayLike = 1
+) -> tuple[Floats, Floats]:
     """Wilson's score interval for a proportion, without continuity correction.
 
-    `n_hits` of `n_trials`, integers of any shapes that broadcast; 0 trials give (0, 1). Lower and
-    upper limits as fractions in [0, 1]. ValueError unless integers with 0 <= n_hits <= n_trials.
+    `n_hits` of `n_trials`, integers of any shapes that broadcast; 0 trials give (0, 1). `times`:
+    every image was tried so often; the interval is that of one trial an image, which the mean of
+    several cannot exceed in variance. Lower and upper limits as fractions in [0, 1]. ValueError
+    unless integers with 0 <= n_hits <= n_trials.
 
     Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
     JASA 22 (1927) 209-212; Newcombe, Statistics in Medicine 17 (1998) 857-872, method 3.
     """
     hits, trials = _counts(n_hits=n_hits, n_trials=n_trials)
     _check_order(hits >= 0, hits <= trials, text="0 <= n_hits <= n_trials")
-    z2 = _quantile(level) ** 2
+    z2 = _quantile(level) ** 2 * np.asarray(times)
     with np.errstate(invalid="ignore", divide="ignore"):  # 0 trials, set below
         centre = (hits + z2 / 2) / (trials + z2)
         half = np.sqrt(z2 * (hits * (trials - hits) / trials + z2 / 4)) / (trials + z2)
@@ -65,7 +69,12 @@ def share_difference(
 
 
 def paired_decline(
-    n_broken: ArrayLike, n_repaired: ArrayLike, n_images: ArrayLike, *, level: float = 0.95
+    n_broken: ArrayLike,
+    n_repaired: ArrayLike,
+    n_images: ArrayLike,
+    *,
+    level: float = 0.95,
+    times: ArrayLike = 1,
 ) -> tuple[Floats, Floats]:
     """Tango's score interval for an accuracy lost on the same images, in percentage points.
 
@@ -76,9 +85,9 @@ def paired_decline(
     so it costs the same for 35 million rows. It excludes 0 exactly if McNemar's test rejects.
 
     `n_broken` images were right before and wrong after, `n_repaired` wrong before and right after,
-    of all `n_images`; integers of any shapes that broadcast. Lower and upper limits in percentage
-    points, in [-100, 100]; positive is a loss, NaN stands for no images. ValueError where counts
-    are no integers, negative, or sum to more than `n_images`.
+    of all `n_images`; integers of any shapes that broadcast; `times` as in `wilson`.
+    Lower and upper limits in percentage points, in [-100, 100]; positive is a loss, NaN stands for
+    no images. ValueError where counts are no integers, negative, or sum to more than `n_images`.
 
     Source: T. Tango, "Equivalence test and confidence interval for the difference in proportions
     for the paired-sample design", Statistics in Medicine 17 (1998) 891-908.
@@ -86,7 +95,7 @@ def paired_decline(
     broken, repaired, images = _counts(n_broken=n_broken, n_repaired=n_repaired, n_images=n_images)
     text = "n_broken, n_repaired >= 0 and n_broken + n_repaired <= n_images"
     _check_order((broken >= 0) & (repaired >= 0), broken + repaired <= images, text=text)
-    z2 = _quantile(level) ** 2
+    z2 = _quantile(level) ** 2 * np.asarray(times)
     low = -_tango_upper(repaired, broken, images, z2)
     high = _tango_upper(broken, repaired, images, z2)
     empty = images == 0
@@ -314,7 +323,7 @@ def _resamples(
         yield times.reshape(n_here, n_images).astype(np.float32)
 
 
-def _tango_upper(b: Counts, c: Counts, n: Counts, z2: float) -> Floats:
+def _tango_upper(b: Counts, c: Counts, n: Counts, z2: float | Floats) -> Floats:
     """The largest difference whose score test keeps (b - c) / n, by bisection; fractions."""
     inside = (b - c) / np.maximum(n, 1)
     outside = np.ones_like(inside)

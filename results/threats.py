@@ -65,7 +65,10 @@ class Column:
 
 @dataclass(frozen=True)
 class Outcomes:
-    """Which images each defence gets right: arrays by defence and column, images in one order."""
+    """Which images each defence gets right: arrays by defence and column, images in one order.
+
+    Of several draws in most of them; of several trainings each image once for each.
+    """
 
     right: dict[tuple[str, Column], np.ndarray]
 
@@ -90,18 +93,21 @@ def _rank(column: Column) -> tuple[Any, ...]:
 
 def outcomes(rows: pd.DataFrame, defences: Sequence[str]) -> Outcomes:
     """Rows as arrays, each budget's worst case beside them. ValueError as `once`, or for holes."""
-    seen = _seen(rows).sort_values("image")
-    images = np.sort(seen["image"].unique())
+    seen = _seen(rows)
+    unit = ["run", "image"] if "run" in seen else ["image"]
+    seen = _share_right(seen, [*KEY, "defence", *unit]).sort_values(unit)
+    seen = seen.drop_duplicates([*KEY, "defence", *unit])
+    images = seen[unit].drop_duplicates().to_numpy()
     right: dict[tuple[str, Column], np.ndarray] = {}
     groups: Any = seen.groupby([*KEY, "defence"], sort=False)
     for (*key_values, defence), own in groups:
         column = Column(*key_values)
-        if not np.array_equal(own["image"], images):
+        if not np.array_equal(own[unit], images):
             raise ValueError(
                 f"{defence} has {len(own)} images under {column.text()}, others {len(images)}.\n"
                 "Hint: run the study again; it computes what is missing."
             )
-        right[defence, column] = own["predicted"].to_numpy() == own["label"].to_numpy()
+        right[defence, column] = own["share"].to_numpy() > 0.5
     return Outcomes({(d, c): right[d, c] for d in defences for (e, c) in right if e == d})
 
 
@@ -118,15 +124,18 @@ def worst_cases(rows: Rows) -> Rows:
     """For each defence and white-box L-infinity budget a row an image: the worst within the budget.
 
     A wrong answer where any attack of any threat found one, or the image as it is has one. Only
-    defences that were attacked in the white box with that budget have such rows.
+    defences that were attacked in the white box with that budget have such rows. Of several draws
+    of a randomised defence those under the one attack that leaves the image the least share: the
+    attacker does not know the draw. Networks of several trainings are attacked each for itself.
     """
-    wrong_first = rows.assign(right=rows["predicted"] == rows["label"]).sort_values("right")
-    linf = wrong_first[wrong_first["norm"] == "linf"].drop(columns="right")
-    white = linf[linf["threat"] == "white"]
+    unit = [name for name in ("run", "image") if name in rows]
+    worst_first = _share_right(rows, [*KEY, "defence", *unit]).sort_values(["share", *KEY])
+    linf = worst_first[worst_first["norm"] == "linf"].drop(columns="share")
+    white, again = linf[linf["threat"] == "white"], "repeat" in rows
     found = [rows.iloc[:0]]
     for eps, own in white.groupby("eps_255"):
         within = linf[(linf["eps_255"] <= eps) & linf["defence"].isin(own["defence"])]
-        worst = within.drop_duplicates(["defence", "image"])
+        worst = within.drop_duplicates(["defence", "image", *(["repeat"] if again else [])])
         found.append(
             worst.assign(
                 threat="worst", attack="any", eps_255=eps, n_steps=0, n_restarts=1, n_samples=0
@@ -135,13 +144,51 @@ def worst_cases(rows: Rows) -> Rows:
     return pd.concat(found)
 
 
+def _share_right(rows: Rows, unit: Sequence[str]) -> Rows:
+    """Rows with the `share` of right answers among those that differ by their draw alone."""
+    share = (rows["predicted"] == rows["label"]).astype(float)
+    if "repeat" in rows:
+        share = share.groupby([rows[name] for name in unit], observed=True).transform("mean")
+    return rows.assign(share=share)
+
+
+def _repeated(rows: Rows) -> Rows:
+    """Where rows tell runs or draws apart, a column `repeat`; all defences with as many draws.
+
+    One that does not draw at random does the same in each.
+    """
+    if not {"run", "draw"} & set(rows):
+        return rows
+    draw = rows.get("draw", 0)
+    rows = rows.assign(draw=draw, defence=rows["defence"].astype(str))
+    n_draws = int(rows["draw"].max()) + 1
+    once_only = rows.groupby("defence")["draw"].transform("max") == 0
+    draws = pd.DataFrame({"draw": range(n_draws)})
+    same = rows[once_only].drop(columns="draw").merge(draws, how="cross")
+    rows = pd.concat([same, rows[~once_only]])
+    return rows.assign(repeat=rows.get("run", 0) * n_draws + rows["draw"])
+
+
+def _spread(rows: Rows, over: str) -> Rows:
+    """Least, most and deviation of each accuracy in percent, of one `over` ("run", "draw") each."""
+    by = ["defence", *KEY]
+    right = _seen(rows).assign(right=lambda own: 100 * (own["predicted"] == own["label"]))
+    each = right.groupby([*by, over])["right"].mean().groupby(by).agg(["min", "max", "std"])
+    named = {"min": f"{over}_least", "max": f"{over}_most", "std": f"{over}_sd"}
+    return each.rename(columns=named).reset_index()
+
+
 def threat_answer(
     rows: Rows, defences: Sequence[str], *, title: str, judged: bool = True
 ) -> Answer:
     """Accuracies of all defences under all threats.
 
-    `judged`: with the marks of masked gradients and what is gained over no defence.
+    `judged`: with the marks of masked gradients and what is gained over no defence. Rows may tell
+    apart `run` (networks trained anew) and `draw` (of a randomised defence): an image counts with
+    its mean over both, so a right answer in half of the draws is half a right answer, and lines say
+    how far single runs and draws lie apart.
     """
+    rows = _repeated(rows)
     found = outcomes(rows, defences)
     lines = _lines(rows, found)
     marks = masked(found) if judged else {}
@@ -154,10 +201,10 @@ def threat_answer(
     shown = lines.assign(attacked=attacked, head=lines["defence"].map(heads))
     order = {named[c]: i for i, c in enumerate(found.columns)}
     shown = shown.sort_values("attacked", key=lambda s: s.map(order), kind="stable")
-    table = text_table(shown, "attacked", "head", cell=whole).replace("attacked", " " * 8, 1)
+    table = text_table(shown, "attacked", "head", cell=_cell).replace("attacked", " " * 8, 1)
     n = lines["n"].iloc[0]
     text = [title, table, f"accuracy in % of {n} held-out images [95 % interval, Wilson]"]
-    text.append(group_note(lines))
+    text += [*_repeat_notes(lines, rows), group_note(lines)]
     text += [f"! {name}: {reason}" for name, reasons in marks.items() for reason in reasons]
     if marks:
         text += ["! one white-box attack is no lower bound there: its gradient is masked"]
@@ -165,6 +212,33 @@ def threat_answer(
     text += _gains(rows, found.defences) if judged else []
     figures = {"threat_table": _figure(found, lines, marks, title)}
     return Answer(text="\n".join(text), frames={"accuracies": lines}, figures=figures)
+
+
+def _cell(line: Any) -> str:
+    """A figure with its interval and, of several runs, the least and the most of one."""
+    runs = f" ({line['run_least']:.0f}..{line['run_most']:.0f})" if "run_least" in line else ""
+    return whole(line) + runs
+
+
+def _repeat_notes(lines: pd.DataFrame, rows: Rows) -> list[str]:
+    """What was averaged."""
+    notes = []
+    if "run_least" in lines:
+        notes.append(
+            f"( ): the least and the most of {rows['run'].nunique()} runs, each with networks of "
+            "its own; before it their mean"
+        )
+    if "draw_least" in lines:
+        apart = (lines["draw_most"] - lines["draw_least"]).max()
+        notes.append(
+            f"what draws at random: mean of {rows['draw'].nunique()} draws; single draws lie up to "
+            f"{apart:.1f} points apart"
+        )
+    return (
+        [*notes, "[ ] is that of one measurement an image; the mean's own is no longer"]
+        if notes
+        else []
+    )
 
 
 def _figure(
@@ -201,7 +275,12 @@ def _distinct(columns: Sequence[Column], name: Callable[[Column], str]) -> dict[
 def _lines(rows: Rows, found: Outcomes) -> pd.DataFrame:
     """A line per defence and column, as `accuracies`, in the order of the outcomes."""
     frame = pd.DataFrame([{"defence": d, **vars(c)} for d, c in found.right])
-    return frame.merge(accuracies(_seen(rows), ["defence", *KEY]), on=["defence", *KEY], how="left")
+    by = ["defence", *KEY]
+    lines = frame.merge(accuracies(_seen(rows), by), on=by, how="left")
+    for over in ("run", "draw"):
+        if over in rows and rows[over].max() > 0:
+            lines = lines.merge(_spread(rows, over), on=by, how="left")
+    return lines
 
 
 def masked(found: Outcomes) -> dict[str, list[str]]:

@@ -19,7 +19,7 @@ from core import training
 from core.attacks import LINF, Attack, parse_attack, parse_attacks
 from core.data import Data, near
 from core.data.folder import FolderData
-from core.defences import defence_by_name
+from core.defences import Defence, defence_by_name
 from core.errors import InputError
 from core.learned import names
 from core.models import needs_training
@@ -53,6 +53,11 @@ class Lab:
     engine: Sweeper
     asked: flags.Flags
     swept: tuple[str, str] | None = None  # study and sweep that the answer is about
+    training_run: int = 0  # of several trainings of the same networks
+
+    def again(self, run: int) -> "Lab":
+        """The same question of networks that are trained from seed + run; data, attacks as here."""
+        return replace(self, training_run=run) if run else self
 
     @cached_property
     def source(self) -> networks.Source:
@@ -106,7 +111,8 @@ class Lab:
     @cached_property
     def classifier(self) -> str:
         """The network that is defended, trained or opened."""
-        return self.classifier_of((self.source, self._cell), label="classifier")
+        cell = replace(self._cell, seed=self._cell.seed + self.training_run)
+        return self.classifier_of((self.source, cell), label="classifier")
 
     def surrogate(self, model: str | None) -> tuple[networks.Source, networks.ClassifierCell]:
         """The black box's network: another model, or the same one from another seed.
@@ -128,8 +134,10 @@ class Lab:
                 source, model=model, architecture=None, normalise=None, epochs=epochs, retrain=False
             )
         cell = networks.classifier_cell(source, self.data)
+        if needs_training(source.model):
+            cell = replace(cell, seed=cell.seed + self.training_run)
         if source.model == self.source.model:
-            cell = replace(cell, seed=derived(source.seed, "surrogate"))
+            cell = replace(cell, seed=derived(cell.seed, "surrogate"))
         return source, cell
 
     def classifier_of(
@@ -169,7 +177,7 @@ class Lab:
             learning_rate=asked.learning_rate,
             decay=asked.decay,
         )
-        return replace(cell, **changes)
+        return replace(cell, seed=cell.seed + self.training_run, **changes)
 
     def chains(self, cells: Sequence[ChainCell]) -> list[Chain]:
         """Each chain, trained where it is not in the bank."""
@@ -253,7 +261,7 @@ class Lab:
         Of a randomised victim the mean over so many draws, for each number of them. What cannot
         matter is left out: the quantiser's derivative, how draws are made, their number.
         """
-        front = defence_of(Bank(self.engine.store.root), victim.front)
+        front = self.defence(victim.front)
         if not (any(victim.tables) or front.quantises):
             wanted = [attack.without("through") for attack in wanted]
         if not front.randomised:
@@ -312,6 +320,10 @@ class Lab:
             return name
         piece = names.piece_of(name) or codecs.stored(name, self._stored_codecs)
         return f"{kind}@{piece}"
+
+    def defence(self, name: str) -> Defence:
+        """The defence of that name. InputError as `front`."""
+        return defence_of(Bank(self.engine.store.root), self.front(name))
 
     @cached_property
     def _stored_codecs(self) -> results.Rows | None:
@@ -402,17 +414,20 @@ class Lab:
 
     def score(
         self,
-        study: Study[scores.Cell, scores.Loaded],
+        study: Study[Any, scores.Loaded],
         victims: Mapping[str, Victim],
         pictures: Sequence[Pictures],
         *words: str,
         block: int,
+        n_draws: int = 0,
     ) -> results.Rows:
         """The rows of every victim before all pictures that are meant for it; `subject` says which.
 
-        "benign" or "adversarial".
+        "benign" or "adversarial". `n_draws`: of a `scores.drawn_study`, a row for each.
         """
         cells = list(scores.cells(self.inputs, victims, pictures, block=block))
+        if n_draws:
+            cells = [scores.drawn(cell, n_draws) for cell in cells]
         rows = self.sweep(study, cells, *words, label="scores")
         place = {study.cell_id(cell): i for i, cell in enumerate(cells)}
         ids = rows["cell_id"].cat  # a text for each cell, not for each row

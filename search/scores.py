@@ -1,8 +1,9 @@
 """One way to score: any victim before any pictures, a row an image."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -46,6 +47,20 @@ class Row:
     predicted: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class DrawnCell(Cell):
+    """The same under several draws of a randomised defence."""
+
+    n_draws: int  # that each image is scored under
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawnRow(Row):
+    """One image under one draw."""
+
+    draw: int  # from 0 on
+
+
 Loaded = tuple[Guarded, dict[str, Tensor], str]
 
 
@@ -56,24 +71,47 @@ def load(cell: Cell, place: Place) -> Loaded:
     return guarded, tensors_of(place.bank, cell.piece), place.device
 
 
-@torch.inference_mode()
 def evaluate(cell: Cell, loaded: Loaded) -> schema.Columns:
     """Predict; a randomised defence draws once, from the seed and the image's own id.
 
     Not from what was done to it, so that a benign image and its attacked version meet the same
     draw.
     """
+    image, label = _known(cell, loaded)
+    return {"image": image, "label": label, "predicted": _predicted(cell, loaded)}
+
+
+def evaluate_draws(cell: DrawnCell, loaded: Loaded) -> schema.Columns:
+    """As `evaluate`, each image under `n_draws` draws of its own: neighbouring rows.
+
+    No attack starts from or averages over these draws.
+    """
+    draws = [_predicted(cell, loaded, "scored", draw) for draw in range(cell.n_draws)]
+    image, label = (np.repeat(values, cell.n_draws) for values in _known(cell, loaded))
+    draw, predicted = np.tile(np.arange(cell.n_draws), cell.count), np.stack(draws, 1).ravel()
+    return {"image": image, "label": label, "draw": draw, "predicted": predicted}
+
+
+def _known(cell: Cell, loaded: Loaded) -> tuple[np.ndarray, np.ndarray]:
+    """Ids and labels of the block's images."""
+    rows = slice(cell.first, cell.first + cell.count)
+    return loaded[1]["ids"][rows].numpy(), loaded[1]["labels"][rows].numpy()
+
+
+@torch.inference_mode()
+def _predicted(cell: Cell, loaded: Loaded, *stream: object) -> np.ndarray:
+    """Each image's class under one draw, of the seed, the image's id and what `stream` names."""
     victim, tensors, device = loaded
     rows = slice(cell.first, cell.first + cell.count)
-    images, labels, ids = (tensors[name][rows] for name in ("images", "labels", "ids"))
+    images, ids = tensors["images"][rows], tensors["ids"][rows]
 
     def classes(part: slice) -> Tensor:
-        draws = [seeds.generator(cell.seed, name) for name in ids[part].tolist()]
+        draws = [seeds.generator(cell.seed, name, *stream) for name in ids[part].tolist()]
         seen: Tensor = victim(codec.to_pixels(images[part].to(device)), draws)
         return seen.argmax(1)
 
-    predicted = torch.cat(in_parts(classes, len(ids), BATCH_SIZE)).cpu()
-    return {"image": ids.numpy(), "label": labels.numpy(), "predicted": predicted.numpy()}
+    predicted: np.ndarray = torch.cat(in_parts(classes, len(ids), BATCH_SIZE)).cpu().numpy()
+    return predicted
 
 
 def n_images(cell: Cell) -> int:
@@ -84,6 +122,25 @@ def n_images(cell: Cell) -> int:
 def study(name: str, version: int = 1) -> Study[Cell, Loaded]:
     """Scores; studies that ask different questions keep them under their own names."""
     return Study(name, version, Cell, Row, load, evaluate, sample=first_images, n_rows=n_images)
+
+
+def drawn_study(name: str) -> Study[DrawnCell, Loaded]:
+    """Scores of randomised defences under several draws."""
+    return Study(
+        name,
+        1,
+        DrawnCell,
+        DrawnRow,
+        load,
+        evaluate_draws,
+        sample=first_images,
+        n_rows=lambda cell: cell.count * cell.n_draws,
+    )
+
+
+def drawn(cell: Cell, n_draws: int) -> DrawnCell:
+    """The same under so many draws."""
+    return DrawnCell(**asdict(cell), n_draws=n_draws)
 
 
 def cells(

@@ -30,7 +30,7 @@ SMOKE_THEN = {
     "member_matrix": _NETWORK,
     "train_chain": _NETWORK,
     "ensemble_tune": _NETWORK,
-    "threat_table": [*_NETWORK, "--white", "bpda@400x2", "pgd@8x2"],
+    "threat_table": [*_NETWORK, "--white", "bpda@400x2", "pgd@8x2", "--draws", "1"],
     "qtable_search": ["--epochs", "2"],
     "jpeg_fgsm": ["--qualities", "10-90/20"],
 }

@@ -33,6 +33,12 @@ SCORES = (
 )
 KINDS = {  # what a row is; the studies, the module, its cell and row
     "one image before one victim, of every study that scores": (SCORES, "scores", "Cell", "Row"),
+    "one image before one victim under one draw": (
+        ("threat_draws",),
+        "scores",
+        "DrawnCell",
+        "DrawnRow",
+    ),
     "one image under one table: the table search and its held-out report": (
         ("qtable_search", "qtable_report"),
         "tables.plan",
@@ -144,6 +150,7 @@ KINDS = {  # what a row is; the studies, the module, its cell and row
 ALSO = {  # what a job writes after its own first sweep
     "qtable_search": {"qtable_report", "frequency_analysis"},
     "jpeg_fgsm": {"rates"},
+    "threat_table": {"threat_draws"},
     "inside_cnn": {"activations", "occlusion"},
     "ensemble_tune": {
         "classifier",

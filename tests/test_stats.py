@@ -106,6 +106,17 @@ def test_decline_turns_its_sign_with_the_roles(counts):
     assert (low, high) == (-high2, -low2)
 
 
+def test_intervals_of_images_tried_several_times_are_those_of_one_trial_each():
+    hits, trials = np.array([0, 3, 7, 10]), np.full(4, 10)
+    for once, often in zip(
+        wilson(hits, trials), wilson(6 * hits, 6 * trials, times=6), strict=True
+    ):
+        np.testing.assert_allclose(often, once, atol=1e-12)
+    lost, won = np.array([0, 1, 4, 2]), np.array([0, 3, 0, 2])
+    pairs = paired_decline(lost, won, trials), paired_decline(6 * lost, 6 * won, 60, times=6)
+    np.testing.assert_allclose(*pairs, atol=1e-9)
+
+
 def test_no_change_is_not_certainty_and_no_image_is_nan():
     # With b = c = 0 the test keeps d where n d^2 <= z^2 d (1 - d), hence d <= z^2 / (n + z^2).
     low, high = paired_decline([0, 0], [0, 0], [600, 0])

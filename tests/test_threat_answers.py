@@ -12,7 +12,8 @@ from tiny import Linear
 from core import attacks, codec
 from core.attacks import Attack
 from core.defences import Defended, defence_by_name
-from results import png
+from results import accuracies, png
+from results.stats import wilson
 from results.threats import Column, Outcomes, masked, outcomes, threat_answer, worst_cases
 
 EPS = 8.0
@@ -162,6 +163,61 @@ def test_gains_over_none_are_paired_and_a_short_attack_is_not_a_mask():
     quiet = threat_answer(rows_of(own), ["none", "a"], title="t", judged=False).text
     assert "breaks" not in quiet
     assert "McNemar" not in quiet
+
+
+def drawn_rows(shares: dict[Column, list[str]], defence: str = "random") -> pd.DataFrame:
+    """Of each image's draws which are right, "110"."""
+    return pd.concat([
+        pd.DataFrame(vars(c) | {"defence": defence, "image": i, "draw": range(len(bits)),
+                                "label": 1, "predicted": [int(bit) for bit in bits]})
+        for c, images in shares.items() for i, bits in enumerate(images)
+    ])  # fmt: skip
+
+
+def test_an_image_counts_with_its_mean_over_draws_and_the_attacker_does_not_know_the_draw():
+    # On image 0 each attack breaks another draw: both together would break both, neither does.
+    drawn = drawn_rows({FEW: ["10", "11", "00", "01"], MANY: ["01", "11", "00", "00"]})
+    plain = rows_of({("none", FEW): first(3, 4), ("none", MANY): first(2, 4)}).assign(draw=0)
+    answer = threat_answer(pd.concat([plain, drawn]), ["none", "random"], title="t")
+    lines = answer.frames["accuracies"].set_index(["defence", "threat", "n_steps"])
+    order = [("white", 10), ("white", 40), ("worst", 0)]
+    own, none = lines.loc["random"].loc[order], lines.loc["none"].loc[order]
+    assert own["accuracy"].tolist() == [50.0, 37.5, 37.5]
+    assert (own["n"] == 4).all()
+    assert (own["n_repeats"] == 2).all()
+    assert own["draw_least"].tolist() == [50.0, 25.0, 25.0]
+    assert own["draw_most"].tolist() == [50.0, 50.0, 50.0]
+    assert none["accuracy"].tolist() == [75.0, 50.0, 50.0]
+    low, high = wilson([2], [4])
+    assert own.loc[("white", 10), "low"] == pytest.approx(100 * low[0])
+    assert own.loc[("white", 10), "high"] == pytest.approx(100 * high[0])
+    # none right on images 0 and 1; the other loses half of the first: 4 of 4 ways to exchange.
+    assert "eps ≤ 8  random                  -12" in answer.text
+    assert "exchange of images, Holm's of 1" in answer.text
+    assert answer.text.rstrip().endswith("p 1")
+
+
+def test_of_several_runs_the_mean_counts_and_the_worst_case_is_each_network_s_own():
+    runs = [
+        rows_of({("a", FEW): first(4, 8), ("a", MANY): ~first(2, 8)}),  # worst: 2 of 8
+        rows_of({("a", FEW): first(8, 8), ("a", MANY): first(6, 8)}),  # worst: 6 of 8
+    ]
+    rows = pd.concat([own.assign(run=run) for run, own in enumerate(runs)])
+    answer = threat_answer(rows, ["a"], title="t")
+    lines = answer.frames["accuracies"].set_index(["threat", "n_steps"])
+    lines = lines.loc[[("white", 10), ("white", 40), ("worst", 0)]]
+    assert lines["accuracy"].tolist() == [75.0, 75.0, 50.0]
+    assert lines["run_least"].tolist() == [50.0, 75.0, 25.0]
+    assert lines["run_most"].tolist() == [100.0, 75.0, 75.0]
+    assert lines.loc[("worst", 0), "run_sd"] == pytest.approx(50 / 2**0.5)
+    assert (lines["n"] == 8).all()
+    assert "(25..75)" in answer.text
+    groups = rows.assign(group=(rows["image"] // 2).astype(str))
+    by_group = threat_answer(groups, ["a"], title="t").frames["accuracies"]
+    alone = accuracies(groups[(groups["run"] == 1) & (groups["n_steps"] == 40)], ["defence"])
+    assert by_group["n_groups"].tolist() == [4, 4, 4]
+    both = by_group.set_index("n_steps")["deff"]
+    assert both[40] < alone["deff"].iloc[0]
 
 
 def test_the_worst_case_is_one_row_an_image_wrong_where_any_is():

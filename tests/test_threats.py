@@ -7,14 +7,16 @@ import pytest
 import torch
 from tiny import lenet
 
-from core import attacks, codec, models, seeds
+import results
+from core import attacks, codec, models, seeds, training
 from core.attacks import Attack
 from core.codec import qtable
 from core.defences import Defended, defence_by_name
 from core.errors import InputError
-from jobs.threat_table import check_names
+from core.training.epochs import EpochRecord
+from jobs.threat_table import JOB, check_names
 from results.files import Root
-from search import scores
+from search import main, scores
 from search.engine.bank import Bank
 from search.engine.study import Place
 from search.inputs.images import EXAMPLES, ExamplesCell
@@ -103,26 +105,109 @@ def test_blocks_do_not_change_examples(bank, pieces):
     assert torch.equal(whole, torch.cat(parts))
 
 
-def test_scores_are_those_of_one_image_at_a_time(bank, content, pieces):
-    victim = Victim((pieces[0], pieces[0]), ("", TABLE), "smooth8")
-    cell = scores.Cell(
+def score_cell(pieces) -> scores.Cell:
+    victim = Victim((pieces[0], pieces[0]), ("", TABLE), "smooth40")
+    return scores.Cell(
         data="digits", side=8, fingerprint="f", model="m", seed=3, precision="fp32", defence="d",
         networks=victim.networks, tables=victim.tables, front=victim.front, threat="none",
         attack="none", norm="linf", eps_255=0.0, n_steps=0, n_restarts=0, n_samples=0,
         split="report", piece=pieces[1], first=4, count=12,
     )  # fmt: skip
-    study = scores.study("scores", 2)
-    columns = study.evaluate(cell, study.load(cell, here(bank)))
-    network, table, noise = lenet(), qtable.by_name(TABLE), defence_by_name("smooth8")
-    expected = []
+
+
+def undecided(content) -> models.Normalised:
+    """A network whose answer hangs on the draw."""
+    network = lenet()
+    with torch.no_grad():
+        logits = network(content["images"] / 255)
+        list(network.parameters())[-1][1] += (logits[:, 0] - logits[:, 1]).median()
+    return network
+
+
+def predicted_alone(network, content, i: int, *stream: object) -> int:
+    table, noise = qtable.by_name(TABLE), defence_by_name("smooth40")
     with torch.inference_mode():
-        for i in range(4, 16):
-            image = content["images"][i : i + 1] / 255
-            seen = noise(image, [seeds.generator(3, int(content["ids"][i]))])
-            mean = network(seen).softmax(1) + network(codec.compress(seen, table)).softmax(1)
-            expected.append(int(mean.argmax()))
+        image = content["images"][i : i + 1] / 255
+        seen = noise(image, [seeds.generator(3, int(content["ids"][i]), *stream)])
+        mean = network(seen).softmax(1) + network(codec.compress(seen, table)).softmax(1)
+    return int(mean.argmax())
+
+
+def test_scores_are_those_of_one_image_at_a_time(bank, content, pieces):
+    cell, study = score_cell(pieces), scores.study("scores", 2)
+    columns = study.evaluate(cell, study.load(cell, here(bank)))
+    expected = [predicted_alone(lenet(), content, i) for i in range(4, 16)]
     assert columns["predicted"].tolist() == expected
     assert columns["image"].tolist() == content["ids"][4:16].tolist()
+
+
+def test_of_several_draws_each_is_a_row_and_has_a_stream_of_its_own(bank, content, pieces):
+    network, study = undecided(content), scores.drawn_study("draws")
+    piece, _ = bank.put(*models.to_tensors(network))
+    cell = scores.drawn(score_cell((piece, pieces[1])), 5)
+    columns = study.evaluate(cell, study.load(cell, here(bank)))
+    rows = [(i, draw) for i in range(4, 16) for draw in range(5)]
+    assert study.n_rows(cell) == len(rows)
+    assert columns["predicted"].tolist() == [
+        predicted_alone(network, content, i, "scored", draw) for i, draw in rows
+    ]
+    assert columns["draw"].tolist() == [draw for _, draw in rows]
+    for name, own in (("image", content["ids"]), ("label", content["labels"])):
+        assert columns[name].tolist() == [int(own[i]) for i, _ in rows]
+    assert len({tuple(d) for d in columns["predicted"].reshape(12, 5).T.tolist()}) > 1
+
+
+@pytest.fixture
+def at_once(monkeypatch) -> list[int]:
+    """Training takes no time; the seeds that it was asked for."""
+    asked: list[int] = []
+
+    def fit(data, *_, epochs, seed, **__):
+        asked.append(seed)
+        said = {"loss": 0.1, "n_correct": 768, "n_images": 768, "wall_s": 0.0}
+        records = [EpochRecord(epoch=1 + i, **said) for i in range(epochs)]
+        return training.fresh(data, "lenet", seed), records
+
+    monkeypatch.setattr(training, "fit", fit)
+    return asked
+
+
+QUICK = {
+    "--model": ["lenet"], "--epochs": ["1"], "--report-benign": ["6"], "--gray": ["fgsm@8"],
+    "--black": [], "--white": ["fgsm@8"], "--defences": ["none", "smooth8"],
+}  # fmt: skip
+
+
+def threat_table(folder, **changes) -> int:
+    flags = QUICK | {f"--{name}": [str(v) for v in values] for name, values in changes.items()}
+    words = [word for flag, values in flags.items() for word in (flag, *values)]
+    return main(JOB, ["--here", "--store", str(folder), *words])
+
+
+def test_runs_train_from_seeds_of_their_own_and_draws_are_kept(tmp_path, at_once, capsys):
+    assert threat_table(tmp_path, runs=[2], draws=[3], black=["fgsm@8"]) == 0
+    text = capsys.readouterr().out
+    assert "( ): the least and the most of 2 runs" in text
+    assert "what draws at random: mean of 3 draws" in text
+    assert at_once == [0, seeds.derived(0, "surrogate"), 1, seeds.derived(1, "surrogate")]
+    assert len(results.load("threat_table", store=tmp_path)) == 2 * 6 * 2 * 4
+    drawn = results.load("threat_draws", store=tmp_path)
+    assert len(drawn) == 2 * 6 * 3 * 4  # runs, images, draws; benign and three boxes
+    assert drawn["cell_id"].nunique() == 2 * 4
+    assert set(drawn["defence"].astype(str)) == {"smooth8"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"draws": [3], "defences": ["none", "jpeg75"]}, "of what draws at random"),
+        ({"runs": [2], "model": ["resnet18"]}, "trains the network anew, and resnet18"),
+    ],
+)
+def test_runs_and_draws_that_would_be_alike_are_refused(tmp_path, at_once, capsys, changes, said):
+    assert threat_table(tmp_path, **changes) == 2
+    assert said in capsys.readouterr().err
+    assert not at_once
 
 
 @pytest.mark.parametrize(
