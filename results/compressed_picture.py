@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from results.compressed import TESTS, changed, tested_on
 from results.counts import Rows
-from results.draw import STYLE
+from results.draw import STYLE, titled
 from results.robust import ORIGINAL, family_of
 from results.robust_picture import LOOKS
 
@@ -40,7 +40,7 @@ def over_quality(lines: Rows, measured: Rows, *, title: str) -> Figure:
         drawn = [axes.get_legend_handles_labels() for axes in figure.axes]
         named = {label: handle for own in drawn for handle, label in zip(*own, strict=True)}
         figure.legend(list(named.values()), list(named), **BELOW)
-        figure.suptitle(title, fontsize=10)
+        titled(figure, title)
     return figure
 
 

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from results.counts import Rows
-from results.draw import STYLE
+from results.draw import STYLE, titled
 
 SCAN, MARKED = "scan", "from the marker"
 PRINTED = {  # bits per pixel, table 3.1 of the thesis
@@ -188,7 +188,7 @@ def figure(lines: Rows, *, title: str) -> Figure:
         names = sorted(named)  # a family's two readings beside each other
         handles = [named[name] for name in names]
         figure.legend(handles, names, loc="outside lower center", frameon=False, ncols=3)
-        figure.suptitle(f"{title}; bars: one standard deviation over images", fontsize=10)
+        titled(figure, f"{title}; bars: one standard deviation over images")
     return figure
 
 

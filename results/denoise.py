@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from results.counts import Rows
-from results.draw import STYLE
+from results.draw import STYLE, titled
 from results.stats import mean_interval
 
 PUBLISHED = {
@@ -98,7 +98,7 @@ def figure(rows: Rows, training: Rows, sigma: float, *, title: str) -> Figure:
         left.set(xlabel="PSNR (dB): quartiles", title=f"n {own['image'].nunique()}, held out")
         for axes in more:
             _training(axes, training)
-        figure.suptitle(f"{title}, sigma {sigma:g}", fontsize=10)
+        titled(figure, f"{title}, sigma {sigma:g}")
     return figure
 
 

@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -80,7 +81,7 @@ def curves(
             more = panels[-1].get_legend_handles_labels()
             handles, labels = handles + more[0], labels + more[1]
         figure.legend(handles, labels, title=series, ncols=min(6, len(labels)), **_BELOW)
-        figure.suptitle(title, fontsize=10)
+        titled(figure, title)
     return figure
 
 
@@ -149,7 +150,7 @@ def heat(
             axes.set(
                 title=f"{name} ({_numbers(own)})", xlabel=xlabel or across, ylabel=ylabel or down
             )
-        figure.suptitle(title, fontsize=10)
+        titled(figure, title)
     return figure
 
 
@@ -172,6 +173,13 @@ def _map(axes: Axes, values: Any) -> None:
     axes.figure.colorbar(shown, ax=axes, pad=0.02)
 
 
+def titled(figure: Figure, title: str) -> None:
+    """Above all, in as many lines as its width asks for."""
+    width = int(13 * figure.get_figwidth())  # letters; of this size thirteen take an inch
+    lines = (textwrap.fill(line, width) for line in title.splitlines())
+    figure.suptitle("\n".join(lines), fontsize=10)
+
+
 def bars(lines: Rows, group: str, bar: str, *, title: str) -> Figure:
     """Accuracy with 95 % intervals: groups of bars for `group`, a bar for each of `bar`."""
     groups, names = (list(dict.fromkeys(lines[name])) for name in (group, bar))
@@ -186,7 +194,8 @@ def bars(lines: Rows, group: str, bar: str, *, title: str) -> Figure:
             thin = {"elinewidth": 0.8, "ecolor": "0.2"}
             axes.bar(at, own["accuracy"], width, yerr=_error(own), error_kw=thin, **look)
         axes.set_xticks(places, [str(g) for g in groups])
-        axes.set(ylabel="accuracy (%)", ylim=(0, 100), title=title)
+        axes.set(ylabel="accuracy (%)", ylim=(0, 100))
+        titled(figure, title)
         figure.legend(ncols=len(names), **_BELOW)
     return figure
 
@@ -216,7 +225,7 @@ def squares(
             axes.set_title(name, loc="left")
             axes.tick_params(length=0)
             axes.spines[:].set_visible(False)
-        figure.suptitle(title, fontsize=10)
+        titled(figure, title)
     return figure
 
 

@@ -8,7 +8,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
-from results.draw import STYLE
+from results.draw import STYLE, titled
 from results.frequency import Map, ratio_map
 
 COLOURS = {"R": "C3", "G": "C2", "B": "C0", "Y": "black", "Cb": "C9", "Cr": "C1"}
@@ -42,7 +42,7 @@ def spectra(lines: pd.DataFrame, *, title: str) -> Figure:
         if len(channels) > 1:
             axes["delta_b"].legend(ncols=2, frameon=False)
         _draw_maps(figure, [axes[channel] for channel in channels], maps)
-        figure.suptitle(title, fontsize=10)
+        titled(figure, title)
     return figure
 
 

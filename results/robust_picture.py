@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from results.counts import Rows
-from results.draw import STYLE
+from results.draw import STYLE, titled
 
 # Okabe and Ito (2008), "Color Universal Design".
 LOOKS: dict[str, dict[str, Any]] = {
@@ -52,7 +52,7 @@ def over_severity(lines: Rows, names: dict[str, str], *, title: str) -> Figure:
         _legend(figure, n_down * N_ACROSS - 1)
         figure.supxlabel("severity", fontsize=8)
         figure.supylabel("accuracy (%)", fontsize=8)
-        figure.suptitle(title, fontsize=10)
+        titled(figure, title)
     return figure
 
 
@@ -76,7 +76,7 @@ def against_clean(ranked: Rows, *, title: str) -> Figure:
         axes.set(xlabel="clean held-out images: accuracy (%)", ylabel="corrupted: accuracy (%)")
         axes.grid(color="0.92")
         figure.legend(loc="outside right upper", frameon=False)
-        figure.suptitle(title, fontsize=10)
+        titled(figure, title)
     return figure
 
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from results.counts import Rows
-from results.draw import STYLE
+from results.draw import STYLE, titled
 
 N_ACROSS = 4
 BANDS = 4  # of equal width, from the constant part to half the sampling rate
@@ -90,5 +90,5 @@ def figure(lines: Rows, *, title: str) -> Figure:
         profile.set(xlabel="frequency (of half the sampling rate)", ylabel=_MEANT)
         profile.grid(color="0.92")
         profile.legend(frameon=False)
-        whole.suptitle(title, fontsize=10)
+        titled(whole, title)
     return whole

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
-from results.draw import STYLE
+from results.draw import STYLE, titled
 from results.tables.picture import WINNER
 from results.tuned import Tuned
 
@@ -32,7 +32,7 @@ def tuning_figure(
         _importance(importance, importances)
         _front(front, found, max_decline_points)
         _heat_map(heat, found)
-        figure.suptitle(title, fontsize=10)
+        titled(figure, title)
     return figure
 
 

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from jobs.color_space import best
 from results import Answer, Store, bars, curves, heat, png, publish, squares
+from results.draw import titled
 from results.files import Root
 
 PANELS = ("benign", "adversarial")
@@ -152,3 +153,12 @@ def test_a_picture_that_waits_is_drawn_where_it_or_its_answer_is_another(tmp_pat
             (folder / name).unlink() if damage is None else (folder / name).write_bytes(damage)
             assert n_drawn("b") == 1
     assert n_drawn("b") == 0
+
+
+def test_a_long_title_stays_within_its_picture():
+    figure = Figure(figsize=(4, 3), layout="constrained")
+    titled(figure, "imagefolder:somebodys-own-images 32 px, checkpoint:network.safetensors\nfgsm")
+    figure.draw_without_rendering()
+    box = figure._suptitle.get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= figure.bbox.width
+    assert figure._suptitle.get_text().endswith("\nfgsm")

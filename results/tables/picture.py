@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from numpy.typing import NDArray
 
-from results.draw import STYLE
+from results.draw import STYLE, titled
 from results.tables.surface import feasible
 from results.tables.winner import MeasuredBands, Winner, of_patterns
 
@@ -80,7 +80,7 @@ def table_heatmaps(
         for axes, values in ((left, grid.defended), (right, grid.decline)):
             _label_axes(axes, grid, bands)
             _draw_marks(axes, values, grid, winner)
-        figure.suptitle(title, fontsize=10)
+        titled(figure, title)
         _legend(figure, grid, winner, max_decline_points, bands)
     return figure
 
@@ -212,7 +212,6 @@ def front(
         axes.plot(own["acc_dec"], own["def_all"], label=f"winner: {winner}", **WINNER)
         axes.axvline(max_decline_points, color="black", linestyle=":", label="limit of Acc_dec")
         axes.set(
-            title=title,
             xlabel="Acc_dec: accuracy lost on benign images (points)",
             ylabel="Def: accuracy on adversarial images (%)",
         )
@@ -221,4 +220,5 @@ def front(
         handles, labels = axes.get_legend_handles_labels()
         shown = [i for i, label in enumerate(labels) if label != "winner: None"]
         axes.legend([handles[i] for i in shown], [labels[i] for i in shown], loc="best")
+        titled(figure, title)
     return figure
