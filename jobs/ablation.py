@@ -64,13 +64,16 @@ def run(lab: Lab, asked: Asked) -> Answer:
     lines = accuracies(rows, ["defence", "attacked"])
     title, n = lab.title, lines["n"].iloc[0]
     text = [title, text_table(lines, "defence", "attacked", cell=whole)]
-    pairs = {(0, 1): "space", (2, 3): "space", (0, 2): "table", (1, 3): "table"}
-    won = compared(rows, [(names[a], names[b]) for a, b in pairs], ["attacked"])
-    text.append(f"points gained on the same images [95 % interval, Tango], p ({test_of(won)}):")
-    for (a, b), what in pairs.items():
-        own = won[(won["first"] == names[a]) & (won["second"] == names[b])]
-        shown = own.assign(over=f"  {what} {names[b]} over {names[a]}")
-        text.append(text_table(shown, "over", "attacked", cell=gained).split("\n")[1])
+    pairs = {
+        (names[0], names[1]): f"rgb over ycbcr420, {jpeg}",
+        (names[2], names[3]): f"rgb over ycbcr420, {table}",
+        (names[0], names[2]): f"{table} over {jpeg}, ycbcr420",
+        (names[1], names[3]): f"{table} over {jpeg}, rgb",
+    }
+    won = compared(rows, list(pairs), ["attacked"])
+    won["same images"] = [pairs[pair] for pair in zip(won["first"], won["second"], strict=True)]
+    text.append(f"points gained [95 % interval, Tango], p ({test_of(won)}):")
+    text.append(text_table(won, "same images", "attacked", cell=gained))
     text.append(f"accuracy in % of {n} held-out images [95 % interval, Wilson]; gray box")
     text.append(group_note(lines))
     figure = bars(lines, "attacked", "defence", title=f"{title}, gray box (n {n})")

@@ -88,7 +88,7 @@ def best(rows: Rows, none: Rows, shown: Rows, limit: float) -> list[str]:
     lost = none["n_right"].iloc[0] - benign["n_right"]
     allowed = benign[100 * lost < limit * benign["n"]]["defence"]
     without = [f"{line['subject']} {interval(line)} %" for _, line in none.iterrows()]
-    out = [f"undefended: {', '.join(without)}"]
+    out = ["undefended:", *(f"  {said}" for said in without)]
     out.append(f"best step with less than {limit:g} points of benign accuracy lost:")
     for space, own in attacked.groupby("space", sort=False):
         fair = own[own["defence"].isin(allowed)]
@@ -98,8 +98,8 @@ def best(rows: Rows, none: Rows, shown: Rows, limit: float) -> list[str]:
         line = fair.iloc[int(fair["n_right"].to_numpy().argmax())]
         picked[space] = line["defence"]
         cost = benign[benign["defence"] == line["defence"]].iloc[0]
-        said = f"benign {interval(cost)} %, adversarial {interval(line)} %"
-        out.append(f"  {space:<10} step {line['step']:3d}: {said}")
+        out.append(f"  {space:<10} step {line['step']:3d}: benign {interval(cost)} %")
+        out.append(f"{'':<13}adversarial {interval(line)} %")
         out.append(f"{'':<13}over no defence: {gained(gain.loc[line['defence']])} ({test_of(won)})")
     pairs = list(itertools.combinations(picked.values(), 2))
     apart = compared(under, pairs, ["subject"]) if pairs else won.iloc[:0]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import results
 from results.files import Root
 from results.page.listing import current, left, listing, rate
-from results.shown import fault, forgiving, plain, remember, scrubbed, show
+from results.shown import fault, forgiving, near, plain, remember, scrubbed, show
 from results.store import Store
 from results.where import DEFAULT_STORE, STORE_VARIABLE, default_store, meant
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from results import Rows
 
 State = dict[str, Any]
+_WIDTH = 100  # columns of what is listed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +100,7 @@ def _run(options: Asked) -> None:
     if options.command == "report":
         from results.page.page import write_report  # noqa: PLC0415 - the others need no pandas
 
-        show(f"{'report':>9}  {write_report(store, options.out)}")
+        show(f"{'report':>9}  {near(write_report(store, options.out))}")
         return
     states = store.states()
     known = {(state["study"], state["sweep"]) for state in states}
@@ -107,7 +108,7 @@ def _run(options: Asked) -> None:
     if options.command in (None, "list"):
         show(listing(states, store))
         for one in lost:
-            show(f"{one['study']} {one['sweep']}: rows without a state that can be read")
+            show(f"{one['study']} {one['sweep']}\n  rows without a state that can be read")
         return
     state = _find(options, [*states, *lost], store)
     study, sweep = state["study"], state["sweep"]
@@ -161,13 +162,16 @@ def _find(options: Asked, states: list[State], store: Store) -> State:
 
 
 def _show(store: Store, state: State) -> None:
+    from results.words import fitted  # noqa: PLC0415 - pandas, which the listing does without
+
     hidden = ("failed", "state", "n_run", "listed", "left_s", "rate_per_s")
     facts = {"state": current(state), "rate": rate(state), "left": left(state)}
     facts |= {k: v for k, v in state.items() if k not in hidden}
     for name, value in facts.items():
-        show(f"{name:>12}  {value}")
+        said = f"{name:>12}  {value}"
+        show(said if name == "command" else fitted(said, _WIDTH))  # as it is typed
     for cell, error in state["failed"].items():
-        show(f"      failed  {cell}: {error}")
+        show(fitted(f"      failed  {cell}: {error}", _WIDTH))
     rows = results.load(state["study"], sweep=state["sweep"], store=store.root)
     work_s = rows.groupby("cell_id", observed=True)["wall_s"].first().sum()
     show(f"        rows  {len(rows)}, from {work_s:.1f} s of work")

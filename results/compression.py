@@ -124,15 +124,21 @@ def nearest(lines: Rows, first: str, second: str) -> dict[str, str]:
 
 def text(lines: Rows, gains: Rows, minutes: dict[str, float], kind: str) -> str:
     """Every codec beside table 3.1 of the thesis, and what the learned ones save."""
-    heads = ("bpp", "marked", "printed", "PSNR", "sd", "SSIM", "sd", "minutes")
-    said = [f"{'codec':<24}" + "".join(f"{head:>8}" for head in heads)]
+    heads = ("bpp", "marked", "printed", "PSNR", "sd", "SSIM", "sd", "min")
+    widths = (7, 8, 8, 7, 6, 7, 7, 6)
+
+    def joined(name: str, cells: Sequence[str]) -> str:
+        both = zip(cells, widths, strict=True)
+        return f"{name:<22}{''.join(f'{cell:>{width}}' for cell, width in both)}".rstrip()
+
+    said = [joined("codec", heads)]
     for _, line in lines.iterrows():
         name = line["codec"]
         numbers = [_number(line["bpp"], 3), _number(line["marked"], 3), _printed(name, kind)]
         numbers += [_number(line[column], 2) for column in ("psnr", "psnr_sd")]
         numbers += [_number(line[column], 3) for column in ("ssim", "ssim_sd")]
         numbers.append(_number(minutes.get(name, math.nan), 1))
-        said.append((f"{name:<24}" + "".join(f"{number:>8}" for number in numbers)).rstrip())
+        said.append(joined(name, numbers))
     said.append(
         "bpp: of strings and of JPEG's scan; marked: all from its marker on; printed: the thesis, "
         f"{DATA[kind]}, table 3.1; PSNR in dB, deviations over images"

@@ -73,7 +73,7 @@ def text(lines: Rows, apart: Rows, sigma: float) -> str:
     for _, line in own.iterrows():
         runs = f"runs {line['runs']}" if " " in line["runs"] else ""
         known = f"published {PUBLISHED[line['way']]}" if line["way"] in PUBLISHED else ""
-        words = f"  {line['way']:<18}{line['mean']:6.2f} sd {line['sd']:4.2f}  {known:<24}{runs}"
+        words = f"  {line['way']:<16}{line['mean']:6.2f} sd {line['sd']:4.2f}  {known:<24}{runs}"
         said.append(words.rstrip())
     said.append(f"noise of 20 dB once clipped has sigma {calibrated(lines):.3f}")
     for _, line in apart[apart["way"].str.startswith("skips")].iterrows():

@@ -58,7 +58,7 @@ def text(rows: Rows, lines: Rows, near: Rows) -> str:
     said = [text_table(shown, "images", "what")]
     said.append(
         f"% of {shown['n'].min()} to {shown['n'].max()} images of 8 bits; reached: the network sees"
-        " the class; agreed: so does\nanother network; kept: that one sees the source's class; "
+        " the class; agreed: so does another network; kept: that one sees the source's class; "
         "free: from noise, held near none"
     )
     for network, own in rows.astype({"network": str}).groupby("network", sort=False):

@@ -42,7 +42,7 @@ def ratio_map(lines: pd.DataFrame, split: str, channel: str) -> Map:
 
 def answer_text(lines: pd.DataFrame) -> str:
     """One line per channel: how wide the ratio spans, and how it is ordered."""
-    out = ["channel   delta_b   delta_a   ratio, least..most   with u + v   with held-out order"]
+    out = ["channel   delta_b   delta_a   ratio, least..most   with u + v   with held out"]
     for channel in lines["channel"].unique():
         own = lines[lines["channel"] == channel]
         found = own[own["split"] == "search"].set_index(["u", "v"])

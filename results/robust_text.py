@@ -14,17 +14,17 @@ def text(found: Answered, *, clean: str = "") -> str:
     ranked, n_units = found.ranking(), len(found.report.trials)
     searched, told = (split.trials.sum() for split in (found.search, found.report))
     unit = f"{n_units:,} {'images' if n_units == told else 'groups of images'}"
-    head = f"{'family':<10}{'setting':<16}{'search':>8}  {'held out':<24}{'clean':>6}"
+    head = f"{'family':<10}{'setting':<15}{'search':>8}  {'held out':<20}{'clean':>6}"
     asked = f"{len(found.search.tests)} corrupted test sets; choices on {searched:,} search images"
     said = [f"{asked}, numbers of {told:,} held-out ones [95 %, {unit} resampled]"]
     said.append("")
-    said += ["ranking by BDA: mean accuracy over all corruptions and severities, %"]
-    said += [f"{head}{'BDA picks':>11}{'printed rank':>14}"]
+    said += ["ranking by BDA: mean accuracy over all corruptions and severities, %; printed: rank"]
+    said += [f"{head}{'BDA picks':>10}{'printed':>9}"]
     for _, line in ranked.iterrows():
         printed = str(line["printed"]) if line["printed"] else "-"
         said.append(
-            f"{line['family']:<10}{line['setting']:<16}{line['search']:>8.1f}  "
-            f"{interval(line):<24}{line['clean']:>6.1f}{line['wins']:>9.0f} %{printed:>14}"
+            f"{line['family']:<10}{line['setting']:<15}{line['search']:>8.1f}  "
+            f"{interval(line):<20}{line['clean']:>6.1f}{line['wins']:>8.0f} %{printed:>9}"
         )
     said += [f"rank correlation with the printed order: {correlations(ranked)}", ""]
     said += ["BDAD: the setting for each corruption (share of resamples that choose it; printed)"]
@@ -35,7 +35,8 @@ def text(found: Answered, *, clean: str = "") -> str:
     if not costs.empty:
         said.append(
             "\nmean accuracy over all corruptions, chosen on search; chosen where it is reported, "
-            "as the source does; optimism of that [95 % of resamples, in which chance chooses more]"
+            "as the source does; optimism of that [95 % of resamples, in which chance chooses "
+            "more]; of so many training sets"
         )
         said += [_optimism(line) for _, line in costs.iterrows()]
     gained = found.gains()
@@ -70,7 +71,7 @@ def _gain(line: Any) -> str:
 
 def _optimism(line: Any) -> str:
     return (
-        f"{line['family']:<10}{line['rule']:<7}{interval(line):<24}{line['same']:>6.1f}  "
+        f"{line['family']:<10}{line['rule']:<7}{interval(line):<20}{line['same']:>6.1f}  "
         f"{line['optimism']:+.2f} [{line['optimism_low']:+.2f}, {line['optimism_high']:+.2f}]  "
-        f"training sets: {line['n_sets']}"
+        f"of {line['n_sets']}"
     )

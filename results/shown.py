@@ -75,6 +75,12 @@ def plain(text: str) -> str:
     return "".join(shown)
 
 
+def near(path: str) -> str:
+    """A path from the current folder, where it lies below; others as they are."""
+    own = Path(path)
+    return str(own.relative_to(Path.cwd())) if own.is_relative_to(Path.cwd()) else path
+
+
 def show(text: str, *, end: str = "\n") -> None:
     """Print to standard output what may be shown; a reader who has gone is told nothing.
 

@@ -46,8 +46,9 @@ def text(lines: Rows) -> str:
     table = found.pivot_table(index="transform", columns="band", values="normalised").loc[names]
     n = int(lines["n_images"].max())
     limits = "".join(f"{f'to {band / BANDS:.2f}':>9}" for band in range(1, BANDS + 1))
-    said = [f"mean of log(1 + |DFT|) of luma over {n:,} training images, over its largest value"]
-    said += [f"{'of the frequency':<16}{limits}  (shares of half the sampling rate)"]
+    said = [f"mean of log(1 + |DFT|) of luma over {n:,} training images, over its "]
+    said[0] += "largest value; frequencies as shares of half the sampling rate"
+    said += [f"{'of the frequency':<16}{limits}"]
     for name, line in table.iterrows():
         said.append(f"{name:<16}" + "".join(f"{value:9.3f}" for value in line))
     return "\n".join(said)

@@ -1,6 +1,7 @@
 """Accuracies of defences under threats, and the signs of a masked gradient."""
 
 import itertools
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -201,7 +202,8 @@ def threat_answer(
     shown = lines.assign(attacked=attacked, head=lines["defence"].map(heads))
     order = {named[c]: i for i, c in enumerate(found.columns)}
     shown = shown.sort_values("attacked", key=lambda s: s.map(order), kind="stable")
-    table = text_table(shown, "attacked", "head", cell=_cell).replace("attacked", " " * 8, 1)
+    table = text_table(shown, "attacked", "head", cell=_cell)
+    table = re.sub("^attacked", " " * 8, table, flags=re.MULTILINE)
     n = lines["n"].iloc[0]
     text = [title, table, f"accuracy in % of {n} held-out images [95 % interval, Wilson]"]
     text += [*_repeat_notes(lines, rows), group_note(lines)]

@@ -150,7 +150,7 @@ def held_out_rows(rows: pd.DataFrame, roles: Mapping[str, tuple[str, str]]) -> p
 def answer_text(
     found: Tuned, held_out: pd.DataFrame, expected: Optimism, *, max_decline_points: float
 ) -> str:
-    """The answer as aligned text of at most 100 columns, every figure with its 95 % interval.
+    """The answer as aligned text for a terminal, every figure with its 95 % interval.
 
     `held_out` has rows of the ensembles "none", "single", "paper" and "tuned".
     """

@@ -1,10 +1,16 @@
 """One way to print counts."""
 
-from collections.abc import Callable, Iterable
+import re
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
+
+WIDTH = 80  # columns of a terminal
+
+_LIMITS = re.compile(r"[\[{] *[-+\d][^]}]{,16}[]}]")  # of an interval, which no line cuts
 
 
 def interval(line: Any, name: str = "accuracy", *, low: str = "low", high: str = "high") -> str:
@@ -67,15 +73,49 @@ def check_places(lines: pd.DataFrame, by: list[str]) -> None:
 def text_table(
     lines: pd.DataFrame, down: str, across: str, *, cell: Callable[[Any], str] = interval
 ) -> str:
-    """A line for each value of `down`, a column for each of `across`, as they first come."""
+    """A line for each value of `down`, a column for each of `across`, as they first come.
+
+    Columns for which 80 have no room follow below, with the values of `down` again.
+    """
     check_places(lines, [down, across])
     texts = {(line[down], line[across]): cell(line) for _, line in lines.iterrows()}
     rows, columns = (list(dict.fromkeys(lines[name])) for name in (down, across))
     shown = {c: [texts.get((r, c), "") for r in rows] for c in columns}
     widths = {c: 2 + max(len(plain(c)), *map(len, shown[c])) for c in columns}
-    first = 2 + max(len(down), *(len(plain(r)) for r in rows))
-    out = [f"{down:<{first}}" + "".join(f"{plain(c):>{widths[c]}}" for c in columns)]
-    for i, row in enumerate(rows):
-        cells = "".join(f"{shown[c][i]:>{widths[c]}}" for c in columns)
-        out.append(f"{plain(row):<{first}}{cells}")
+    first = max(len(down), *(len(plain(r)) for r in rows))
+    out = []
+    for part in _parts(columns, widths, WIDTH - first):
+        out.append(f"{down:<{first}}" + "".join(f"{plain(c):>{widths[c]}}" for c in part))
+        for i, row in enumerate(rows):
+            cells = "".join(f"{shown[c][i]:>{widths[c]}}" for c in part)
+            out.append(f"{plain(row):<{first}}{cells}")
     return "\n".join(out)
+
+
+def _parts(columns: Sequence[Any], widths: dict[Any, int], room: int) -> Iterator[list[Any]]:
+    """Columns one after the other, as many at a time as there is room for, and at least one."""
+    part: list[Any] = []
+    for column in columns:
+        if part and sum(widths[c] for c in [*part, column]) > room:
+            yield part
+            part = []
+        part.append(column)
+    yield part
+
+
+def fitted(text: str, width: int = WIDTH) -> str:
+    """Lines of at most `width` columns; what is longer goes on below, as far in as its words."""
+    return "\n".join(_folded(line, width) for line in text.split("\n"))
+
+
+def _folded(line: str, width: int) -> str:
+    if len(line) <= width:
+        return line
+    named = re.match(r" *\S+(?: \S+)*  +", line)  # a name, a gap, and what is said of it
+    own = len(line) - len(line.lstrip()) + 2
+    indent = " " * (len(named[0]) if named and len(named[0]) <= width // 3 else own)
+    whole = _LIMITS.sub(lambda found: found[0].replace(" ", "\0"), line)
+    folded = textwrap.fill(
+        whole, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+    return folded.replace("\0", " ")

@@ -6,12 +6,12 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from core.errors import InputError
-from results.shown import forgiving, remember, scrubbed, show
+from results.shown import forgiving, near, remember, scrubbed, show
 from results.where import STORE_VARIABLE, default_store
 from search import flags
 from search.cluster.shipping import check_arguments, check_script
@@ -22,6 +22,7 @@ with later():
     from results import Answer, publish
     from results.files import Root, denied
     from results.store import Store
+    from results.words import fitted
     from search.engine.engine import Engine
     from search.engine.here import Here
     from search.engine.study import CellsFailed, Outcome
@@ -54,7 +55,8 @@ class Job:
     def answer(self, lab: Lab, asked: flags.Flags) -> Answer:
         """Import what the page's file has waiting, and run."""
         import_now(self.run.__globals__)
-        return self.run(lab, asked)
+        found = self.run(lab, asked)
+        return replace(found, text=fitted(found.text))
 
 
 def main(job: Job, argv: Sequence[str] | None = None, *, called: str = "") -> int:
@@ -124,7 +126,7 @@ def _answer(job: Job, asked: flags.Flags, store: Store) -> int:
     lines = [answer.text]
     try:
         for what, where in publish(store, *lab.swept, answer, again=asked.figure):
-            lines += [] if asked.throwaway else [f"{what:>10}  {where}"]
+            lines += [] if asked.throwaway else [f"{what:>10}  {near(where)}"]
     except OSError as error:
         if not (asked.figure and denied(error)):
             raise

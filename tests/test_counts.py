@@ -19,6 +19,7 @@ from results import (
     whole,
 )
 from results.stats import cluster_bootstrap, paired_decline, sign_flip, wilson
+from results.words import fitted
 
 outcomes = st.lists(
     st.tuples(st.sampled_from("ab"), st.integers(0, 9), st.integers(0, 2)), min_size=1
@@ -98,6 +99,31 @@ def test_a_table_keeps_the_order_of_its_lines_and_leaves_gaps_blank():
     budgets = lines.assign(what=[8.0, 0.5, 0.5])
     text = text_table(budgets, "who", "what", cell=lambda _: "x")
     assert text.split()[:3] == ["who", "8", "0.5"]
+
+
+def test_columns_without_room_follow_below():
+    heads = ["first", "second", "third"]
+    lines = pd.DataFrame({"who": ["z"] * 3 + ["a"] * 3, "what": heads * 2, "n": range(6)})
+    said = text_table(lines, "who", "what", cell=lambda line: f"{line['n']:>36}").splitlines()
+    assert [line.split() for line in said] == [
+        ["who", "first", "second"], ["z", "0", "1"], ["a", "3", "4"],
+        ["who", "third"], ["z", "2"], ["a", "5"],
+    ]  # fmt: skip
+    assert len(said[0]) == 79
+
+
+def test_a_long_line_goes_on_where_its_words_began():
+    words = " ".join(["word"] * 20)
+    head, *rest = fitted(f"  name       {words}").splitlines()
+    assert head.startswith("  name       word word")
+    assert {len(line) - len(line.lstrip()) for line in rest} == {13}
+    assert {len(line) - len(line.lstrip()) for line in fitted(words).splitlines()[1:]} == {2}
+    assert max(map(len, [head, *rest])) <= 80
+    assert f"{head} {' '.join(map(str.strip, rest))}" == f"  name       {words}"
+    assert fitted("short  enough\n") == "short  enough\n"
+    cut = fitted(f"{'x' * 70} 44.5 [ 38.1,  51.2] % of all")
+    assert "[ 38.1,  51.2]" in cut
+    assert len(cut.splitlines()) == 2
 
 
 def test_two_lines_for_one_place_and_defences_never_measured_are_refused():

@@ -88,6 +88,8 @@ def test_a_tuned_study_answers_again_without_computing(tuned):
     store, said = tuned
     again = run(store, "--until", "2", "--figure")
     assert again.stdout == said
+    (written,) = (path.read_text() for path in store.glob("answers/*/answer.txt"))
+    assert max(map(len, written.splitlines())) <= 80
     assert "Ray ready" not in again.stderr
     for name in (
         "winner",

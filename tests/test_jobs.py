@@ -37,6 +37,9 @@ def test_smoke_answers_and_stored_rows_answer_the_same(name, tmp_path, capsys, t
         return said.out, said.err
 
     first, told = run()
+    (written,) = (path.read_text() for path in tmp_path.glob("answers/*/answer.txt"))
+    assert first.startswith(written)
+    assert [line for line in written.splitlines() if len(line) > 80] == []
     assert re.search(r"\d\.\d|\d \[\d", first)  # a measured number
     assert re.search(r": [1-9]\d* cells run", told)
     for folder in ("bank", "rows/study=classifier", "rows/study=chain"):

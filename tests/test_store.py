@@ -126,7 +126,7 @@ def test_a_sweep_whose_state_is_lost_is_not_taken_for_another_of_its_name(tmp_pa
     assert results_main([*where, "export", "w", to, "--study", "qtable_report"]) == 0
     assert len(pd.read_csv(to)) == 5
     assert results_main(where) == 0
-    assert "s w: rows without a state that can be read" in capsys.readouterr().out
+    assert "s w\n  rows without a state that can be read" in capsys.readouterr().out
     assert results_main([*where, "show", "w"]) == 0
     assert "not known" in capsys.readouterr().out
     store.write("t", "w", rows_of(0, study="t"))

@@ -227,6 +227,7 @@ def test_a_changed_piece_is_set_aside_and_made_again(searched, tmp_path):
 
 def test_smoke_runs_two_cells_in_a_throwaway_store(tmp_path):
     done = run("--smoke", "--here", cwd=tmp_path)
+    assert max(map(len, done.stdout.splitlines())) <= 80
     assert re.search(r"table search: 2 cells run", done.stderr)
     assert done.stderr.splitlines()[-1].startswith("smoke passed: ")
     assert "winner" in done.stdout

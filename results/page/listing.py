@@ -25,17 +25,19 @@ def is_listed(state: dict[str, Any]) -> bool:
 
 
 def listing(states: list[dict[str, Any]], store: Store) -> str:
-    """One line per sweep, the latest last."""
+    """Two lines per sweep, the latest last: which one, and how it stands."""
     states = [state for state in states if is_listed(state)]
     if not states:
         return f"no sweeps in {store.root.uri}"
-    lines = [line(state) for state in sorted(states, key=lambda state: state["updated_at"])]
-    shown = [dict(zip(lines[0], lines[0], strict=True)), *lines]  # their heads first
-    widths = [max(len(str(one[name])) for one in shown) for name in lines[0]]
-    return "\n".join(
-        " ".join(f"{value!s:>{width}}" for value, width in zip(one.values(), widths, strict=True))
-        for one in shown
-    )
+    shown = []
+    for state in sorted(states, key=lambda state: state["updated_at"]):
+        one = line(state)
+        said = [one["updated"], one["state"], f"{one['cells']} cells"]
+        said += [f"{one['failed']} failed"] * bool(one["failed"])
+        said += [one["rate"], one["left"] and f"{one['left']} left"]
+        said.append(one["best"] and f"best {one['best']}")
+        shown += [f"{one['study']} {one['sweep']}", f"  {', '.join(filter(None, said))}"]
+    return "\n".join(shown)
 
 
 def line(state: dict[str, Any]) -> dict[str, Any]:

@@ -210,11 +210,11 @@ def grouped_text(rows: pd.DataFrame, kind: str, called: Mapping[str, str]) -> li
         return [note]
     limits = group_limits(rows, list(called))
     ends = [(f"{name}_low", f"{name}_high") for name in MEASURES]
-    body = [
-        f"  {name:<14}" + "".join(f"{braces(line, *end, '5.1f'):>21}" for end in ends)
+    cells = {
+        name: [braces(line, *end, "5.1f") for end in ends]
         for name, (_, line) in zip(called.values(), limits.iterrows(), strict=True)
-    ]
-    return [f"  {kind:<14}" + "".join(f"{name:>21}" for name in MEASURES.values()), *body, note]
+    }
+    return [*_by_subject({kind: list(MEASURES.values())} | cells), note]
 
 
 def gained_text(rows: pd.DataFrame, pairs: Mapping[tuple[str, str], str]) -> list[str]:
@@ -223,7 +223,7 @@ def gained_text(rows: pd.DataFrame, pairs: Mapping[tuple[str, str], str]) -> lis
     lines = compared(attacked, list(pairs), ["subject"], of="table")
     test = "p by groups" if "group" in rows else "McNemar p"
     text = [
-        f"  Def gained {called}, same images: {interval(line, 'gain')} points, "
+        f"  Def {called}, same images: {interval(line, 'gain')} points, "
         f"{test} {line.get('group_p', line['p']):.2g}"
         for called, (_, line) in zip(pairs.values(), lines.iterrows(), strict=True)
     ]
@@ -233,14 +233,22 @@ def gained_text(rows: pd.DataFrame, pairs: Mapping[tuple[str, str], str]) -> lis
 def report_text(lines: pd.DataFrame, kind: str, called: Mapping[str, str]) -> list[str]:
     """The held-out report: lines of `summary` by the name of a `kind`, and what each is called."""
     lines = lines.loc[list(called)]
-    head = f"  {kind:<14}" + "".join(f"{name:>21}" for name in MEASURES.values())
-    body = [
-        f"  {name:<14}" + "".join(f" {measure(line, m):>20}" for m in MEASURES)
+    cells = {
+        name: [measure(line, m) for m in MEASURES]
         for name, (_, line) in zip(called.values(), lines.iterrows(), strict=True)
+    }
+    counts = [extent(lines[n]) for n in ("n_benign", "n_benign", "n_adv", "n_successful")]
+    heads = {kind: list(MEASURES.values())}
+    return ["", "held-out report", *_by_subject(heads | cells | {"n": counts})]
+
+
+def _by_subject(cells: Mapping[str, Sequence[str]]) -> list[str]:
+    """What is said of each of MEASURES: those of benign images, and below of adversarial ones."""
+    return [
+        f"  {name:<14}" + "".join(f"{text:>21}" for text in texts[part])
+        for part in (slice(0, 2), slice(2, 4))
+        for name, texts in cells.items()
     ]
-    counts = (extent(lines[n]) for n in ("n_benign", "n_benign", "n_adv", "n_successful"))
-    feet = f"  {'n':<14}" + "".join(f"{count:>21}" for count in counts)
-    return ["", "held-out report", head, *body, feet]
 
 
 def measure(line: "pd.Series[float]", name: str) -> str:

@@ -26,7 +26,7 @@ from results.tables.surface import (
 from results.words import extent
 
 BASELINES = ("none", "ijg75", "uniform16")
-PAPER = "paper (ImageNet): QS_OF 16, QS_AF 50"
+PAPER = {"paper (ImageNet)": "QS_OF 16, QS_AF 50"}
 
 
 class NoFeasibleTable(ValueError):  # noqa: N818 - an outcome of the search, not a fault in it
@@ -106,7 +106,7 @@ def answer_text(
     partial: bool = False,
     bands: MeasuredBands | None = None,
 ) -> str:
-    """The answer as aligned text of at most 100 columns, every figure with its 95 % interval.
+    """The answer as aligned text of at most 80 columns, every figure with its 95 % interval.
 
     `search_rows` choose the winner. `report_rows` are held-out ones of the BASELINES and the winner
     on the same images (other tables are left out), complete in any case; None prints the search
@@ -122,19 +122,20 @@ def answer_text(
     band = of_patterns([k], bands)
     facts = {"winner": f"{best.table}: {band}, QS_OF {best.qs_of}, QS_AF {best.qs_af}"}
     if bands is None:
-        facts["winner"] += f"    {PAPER}"
+        facts |= PAPER
     else:
         facts["band"] = (
-            f"{bands.n_shared[k]} of {bands.n_favoured[k]} OF coefficients as in the diagonal "
-            f"pattern of that size, k {k}"
+            f"{bands.n_shared[k]} of {bands.n_favoured[k]} OF coefficients lie in the diagonals "
+            f"of k {k}"
         )
     facts |= {
         "Acc_dec": f"{measure(line, 'acc_dec')} points    n {n_benign}",
         "Def, all": f"{measure(line, 'def_all')} %         n {n_adv}",
         "Def, successful": f"{measure(line, 'def_successful')} %         n {n_successful}",
-        "tied": f"{len(best.tied)} of {best.n_feasible} feasible (Acc_dec < "
-        f"{max_decline_points:g}) of {best.n_tables} tables: "
-        f"{of_patterns(tied['pattern'], bands)}, QS_AF {extent(tied['qs_af'])}",
+        "feasible": f"{best.n_feasible} of {best.n_tables} tables (Acc_dec < "
+        f"{max_decline_points:g})",
+        "tied": f"{len(best.tied)} of them: {of_patterns(tied['pattern'], bands)}, "
+        f"QS_AF {extent(tied['qs_af'])}",
     }
     if partial:
         facts["tables"] = (
