@@ -94,12 +94,12 @@ def test_the_best_step_within_the_limit_is_named():
     )  # fmt: skip
     # One image of 40 is 2.5 points: below 3 points RGB may lose one, YCbCr loses two or more.
     text = best(rows, none, shown, 3.0)
-    assert "step  10: benign  72.5 [" in text[2]
-    assert "adversarial  30.0 [" in text[2]
-    assert "over no defence: +20 [" in text[3]  # 12 for 4 of 40
-    assert "Holm" in text[3]
-    assert "none: every step loses more" in text[4]
-    assert "adversarial  10.0 [" in text[0]
+    assert "step  10: benign  72.5 [" in text[4]
+    assert "adversarial  30.0 [" in text[5]
+    assert "over no defence: +20 [" in text[6]  # 12 for 4 of 40
+    assert "Holm" in text[6]
+    assert "none: every step loses more" in text[7]
+    assert "adversarial  10.0 [" in text[2]
 
 
 def test_points_of_one_x_stay_together_whatever_the_order_of_lines():
