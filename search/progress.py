@@ -20,9 +20,12 @@ _PACE_S = 2.0  # how long the pace remembers, at least
 
 
 def say(text: str) -> None:
-    """A line of progress, if anybody reads it; standard output is for answers."""
+    """A line of progress, if anybody reads it, above a bar; standard output is for answers."""
     with contextlib.suppress(BrokenPipeError):
-        print(plain(scrubbed(text)), file=sys.stderr, flush=True)
+        if on_terminal():
+            tqdm.write(plain(scrubbed(text)), file=sys.stderr)
+        else:
+            print(plain(scrubbed(text)), file=sys.stderr, flush=True)
 
 
 def duration(seconds: float) -> str:
@@ -95,7 +98,7 @@ class Progress:
                 self._bar.set_postfix_str(self._tail(best()), refresh=False)
         elif time.monotonic() - self._said_at > _LINE_EVERY_S:
             self._said_at = time.monotonic()
-            self.say(self.line(best()))
+            say(self.line(best()))
 
     def line(self, best: str) -> str:
         """The state in one plain line."""
@@ -108,13 +111,6 @@ class Progress:
     def _tail(self, best: str) -> str:
         failed = f"{self.n_failed} FAILED" if self.n_failed else ""
         return ", ".join(part for part in (failed, best and f"best {best}") if part)
-
-    def say(self, text: str) -> None:
-        """A line of its own, above the bar where there is one."""
-        if self._bar is not None:
-            self._bar.write(plain(scrubbed(text)), file=sys.stderr)
-        else:
-            say(text)
 
     def close(self) -> None:
         """Remove the bar."""

@@ -201,7 +201,7 @@ class Sweep:
     def say(self, text: str, *, shown: bool = True) -> None:
         """A line for the log of this run, and for people."""
         if shown:
-            self.progress.say(text)
+            say(text)
         if self.record is not None:
             self.record.log(text)
 
