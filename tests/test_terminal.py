@@ -15,11 +15,11 @@ ROOT = Path(__file__).resolve().parent.parent
 BAR = re.compile(r"\d+%\||cell/s|s/cell")
 STAGE = re.compile(
     r"[a-z -]+: \d+ cells run in [\d.]+ s, \d+ were stored before, 0 failed"
-    r"|epoch \d/3: loss [\d.]+, \d+ of \d+ training images right, [\d.]+ s"
+    r"|epoch \d/2: loss [\d.]+, \d+ of \d+ training images right, [\d.]+ s"
 )
 FILE = re.compile(r" +[a-z]+  store/\S+")
 FLAGS = (
-    "--here --store store --model lenet5 --epochs 3 --patterns 1-3 --qs-af 51,121 --benign 40 "
+    "--here --store store --model lenet5 --epochs 2 --patterns 1-3 --qs-af 51,121 --benign 40 "
     "--adversarial 20 --report-benign 40 --report-adversarial 20 --block 20 --eps-255 8"
 )
 
@@ -39,7 +39,7 @@ def test_no_line_of_a_terminal_is_cut_or_overwritten(width, tmp_path):
     screens = [""]
     try:
         while "ended" not in screens[-1]:
-            time.sleep(0.1)
+            time.sleep(0.2)
             screens.append(tmux("capture-pane", "-p", "-J", "-t", "w"))
         said = tmux("capture-pane", "-p", "-J", "-S", "-", "-t", "w").rstrip()
     finally:
