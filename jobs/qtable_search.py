@@ -3,35 +3,44 @@
     python jobs/qtable_search.py --smoke                 # two small cells on this machine
     python jobs/qtable_search.py --eps-255 8             # the whole search on bundled digits
     python jobs/qtable_search.py --eps-255 8 --bands measured    # beyond the paper
+    python jobs/qtable_search.py --data photos --space ycbcr --rate 200   # bits per pixel, too
     python jobs/qtable_search.py --eps-255 8 --figure    # answer and draw from stored rows
 
 Algorithm 1 of the defensive-table paper: every partition pattern k and step QS_AF is scored on
 benign and adversarial images; the winner has the largest Def among the tables whose Acc_dec stays
 below one point. The winner is then reported on images that the search has not seen. With
 `--bands measured` the finely quantised coefficients are not the first k diagonals but as many of
-the smallest measured ratio delta_a / delta_b.
+the smallest measured ratio delta_a / delta_b. `--space` quantises in YCbCr, as libjpeg does;
+`--rate` counts bits, and names the tables that no other beats in both Def and bits per pixel.
 
 Last answer, digits, FGSM 8/255: k 3, QS_AF 116 (held out: 84.0 to 96.5 %, benign -0.2). Photos
 32 px, FGSM 2/255: k 10, QS_AF 56, tied with 156 others (46.5 to 52.0 %, benign -0.5 points).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from search import Job, flag, later, main
 from search.tables.asked import Flags
 
 with later():
+    import pandas as pd
+
     from core.codec import qtable
-    from results import Answer, summary
+    from core.errors import InputError
+    from results import Answer, Rows, summary
     from results import frequency as deviations
     from results.tables.answer import table_answer
     from results.tables.flat import best_flat
     from results.tables.winner import BASELINES
     from search import Lab
     from search.engine.plan import Grid
-    from search.measures import frequencies
+    from search.measures import compressed, frequencies
     from search.tables.plan import REPORT, SEARCH, Question
     from search.tables.tally import grid
+
+
+QUALITIES = (10, 20, 30, 40, 50, 60, 70, 80, 90, 95)  # of JPEG, for comparison
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +64,20 @@ def ask(lab: Lab, asked: Asked) -> Question:
         eight_bit=not asked.float,
     )
     grid(asked.patterns, asked.qs_af, asked.qs_of)  # bad tables before long work
+    if asked.space != "rgb":
+        lab.needs_colour()
+        if asked.bands == "measured":
+            raise InputError(
+                f"measured bands are of tables in RGB, got --space {asked.space}.\n"
+                "Hint: leave out --bands or --space."
+            )
     n = {"search": asked.adversarial, "report": asked.report_adversarial}
+    n_benign = lab.count(search=asked.benign)["search"]
+    if asked.rate > n_benign:
+        raise InputError(
+            f"bits are counted on benign images of the search, and there are {n_benign}, got "
+            f"--rate {asked.rate}.\nHint: fewer, or a larger --benign."
+        )
     benign = lab.benign(attacked=n, search=asked.benign, report=asked.report_benign)
     (gray,) = lab.attacked(benign, attack, first_right=n, eight_bit=not asked.float)
     pieces = (*gray.pieces, *benign.pieces)
@@ -77,17 +99,20 @@ def run(lab: Lab, asked: Asked) -> Answer:
     rows = lab.grouped(lab.run(SEARCH, plan, sweep, label="table search"))
     if not asked.best_first:  # whose plan is told of every cell
         tally.recount(summary(rows))
-    winner, flat, export = tally.leader(), None, ""
+    winner, export = tally.leader(), ""
     names = [*BASELINES] if winner is None else [*BASELINES, winner.name]
-    if asked.flat:
-        cells = question.under([f"uniform{step}" for step in asked.flat], "search")
-        flat = summary(lab.sweep(SEARCH, cells, "flat", label="flat steps", listed=False))
+    beside = references(lab, question)
+    flat, jpeg, rates = beside.get("flat"), beside.get("jpeg"), None
+    if flat is not None:
         names += [best_flat(flat, max_decline_points=asked.max_decline) or "none"]
     cells = question.under(list(dict.fromkeys(names)))
     report = lab.run(REPORT, Grid(REPORT.cell_id, cells), sweep, label="held-out report")
     report = lab.grouped(report[report["table"].isin(names)])
     if winner is not None:
         export = qtable.to_text(winner.table(), comment=f"{winner.name}, found by {sweep}")
+    if asked.rate:
+        searched = summary(rows, partial=asked.best_first)
+        rates = counted(lab, question, list(pd.concat([searched, *beside.values()])["table"]))
     bands = ", bands as measured" if question.bands else ""
     return table_answer(
         rows,
@@ -98,7 +123,37 @@ def run(lab: Lab, asked: Asked) -> Answer:
         partial=asked.best_first,
         bands=question.bands,
         export=export,
+        jpeg=jpeg,
+        rates=rates,
     )
+
+
+def references(lab: Lab, question: Question) -> dict[str, Rows]:
+    """Lines of flat steps and of JPEG's qualities on the images of the search, where asked."""
+    asked, sampling = question.asked, "-444" if question.asked.space == "ycbcr" else ""
+    flat = [qtable.in_space(f"uniform{step}", asked.space) for step in asked.flat]
+    jpeg = [f"jpeg{quality}{sampling}" for quality in QUALITIES if asked.rate]
+    if not (flat or jpeg):
+        return {}
+    cells = question.under([*flat, *jpeg], "search")
+    lines = summary(lab.sweep(SEARCH, cells, "flat", label="references", listed=False))
+    kinds = {"flat": flat, "jpeg": jpeg}
+    return {kind: lines[lines["table"].isin(names)] for kind, names in kinds.items() if names}
+
+
+def counted(lab: Lab, question: Question, tables: Sequence[str]) -> Rows:
+    """The bits of benign images of the search under each table."""
+    here, n, size = lab.inputs, question.asked.rate, question.asked.block
+    cells = [
+        compressed.Cell(
+            data=here.data, side=here.side, fingerprint=here.fingerprint, codec=name, weights="",
+            split="search", first=first, count=min(size, n - first),
+        )
+        for name in tables
+        for first in range(0, n, size)
+    ]  # fmt: skip
+    study = compressed.study(lab.source)
+    return lab.sweep(study, cells, "rate", label="bits counted", listed=False)
 
 
 SMOKE = (

@@ -66,6 +66,10 @@ BAD = [
     (["--data", "imagefolder:/a\0b"], "control characters"),
     (["--store", "/tmp/\udcff"], "UTF-8"),
     (["--cpus", "0"], "in 0.01..10000"),
+    (["--space", "ycbcr"], "digits is gray"),
+    (["--data", "photos", "--space", "ycbcr420", "--bands", "measured"], "of tables in RGB"),
+    (["--rate", "601"], "there are 600, got --rate 601"),
+    (["--space", "ycbcr444"], "invalid choice"),
 ]
 
 

@@ -85,6 +85,11 @@ def n_in_diagonals(k: int) -> int:
     return sum(8 - abs(7 - diagonal) for diagonal in range(k))
 
 
+def in_space(name: str, space: str) -> str:
+    """What defences call a table that quantises in a colour space: in RGB by its name alone."""
+    return name if space == "rgb" else f"{name}@{space}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Defensive:
     """A table of the paper's family: low diagonals finely, the others coarsely quantised.
@@ -96,6 +101,7 @@ class Defensive:
     pattern: int  # k, the number of OF diagonals: 1..15
     qs_of: int  # step of the OF coefficients
     qs_af: int  # step of the AF coefficients
+    space: str = "rgb"  # of the pictures that it quantises: `core.defences.SPACES`
 
     def __post_init__(self) -> None:
         if not 1 <= self.pattern <= N_DIAGONALS:
@@ -106,8 +112,8 @@ class Defensive:
 
     @property
     def name(self) -> str:
-        """How rows and files call it; `by_name` reads it back."""
-        return f"k{self.pattern}-of{self.qs_of}-af{self.qs_af}"
+        """How rows and files call it; `by_name` reads it back, and in another space a defence."""
+        return in_space(f"k{self.pattern}-of{self.qs_of}-af{self.qs_af}", self.space)
 
     @property
     def n_favoured(self) -> int:

@@ -46,8 +46,7 @@ def predict(
     unless given 256 on a GPU, and on a CPU what its caches hold, 64 of 32 px.
     """
     if batch_size is None:
-        small = min(64, max(4, _CPU_BATCH_SAMPLES // images[0].numel()))
-        batch_size = small if images.device.type == "cpu" else 256
+        batch_size = _batch_size(images)
     coded = [i for i, table in enumerate(tables) if table is not None]
     columns: dict[int, Tensor] = {}  # of the tables: where the images are, until the end
     n_forwards = 0
@@ -69,6 +68,27 @@ def predict(
         predicted = torch.cat([part for part, _ in found])
         columns |= dict(zip(coded, predicted.unbind(1), strict=True))
     return Scores(torch.stack([columns[i] for i in range(len(tables))], 1).cpu(), n_forwards)
+
+
+@torch.inference_mode()
+def predict_behind(
+    classifier: Classifier, images: Images, codecs: Sequence[Callable[[Pixels], Pixels]]
+) -> Tensor:
+    """Classify each image behind each of any codecs: int64 [n images, t codecs], on the CPU."""
+    size = _batch_size(images)
+
+    def seen(through: Callable[[Pixels], Pixels]) -> Tensor:
+        def pixels(part: slice) -> Pixels:
+            return through(codec.to_pixels(images[part]))
+
+        return _classified(classifier, pixels, len(images), size)
+
+    return torch.stack([seen(through) for through in codecs], 1).cpu()
+
+
+def _batch_size(images: Images) -> int:
+    small = min(64, max(4, _CPU_BATCH_SAMPLES // images[0].numel()))
+    return small if images.device.type == "cpu" else 256
 
 
 def _classified(

@@ -4,7 +4,7 @@ from core.defences.base import Defence, Defended, Nothing
 from core.defences.compression import SPACES, Jpeg, Shield, Table
 from core.defences.ensemble import Ensemble
 from core.defences.learned import Learned
-from core.defences.names import defence_by_name
+from core.defences.names import defence_by_name, table_and_space
 from core.defences.smoothing import GaussianBlur, GaussianNoise
 from core.defences.transform import TableDefence
 from core.defences.tvm import TotalVariation
@@ -24,4 +24,5 @@ __all__ = [
     "TableDefence",
     "TotalVariation",
     "defence_by_name",
+    "table_and_space",
 ]

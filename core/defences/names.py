@@ -29,6 +29,12 @@ def no_codec(name: str) -> learned.Codec:
     )
 
 
+def table_and_space(name: str) -> tuple[str, str]:
+    """A table's own name and its colour space, which is rgb unless the name says another."""
+    head, _, tail = name.rpartition("@")
+    return (head, tail) if tail in SPACES else (name, "rgb")
+
+
 def defence_by_name(name: str, codec_of: CodecOf = no_codec) -> Defence:
     """The defence called `name`; InputError for any other.
 
@@ -52,8 +58,7 @@ def defence_by_name(name: str, codec_of: CodecOf = no_codec) -> Defence:
         return GaussianNoise(float(match[2]) * (255 if match[1] == "noise" else 1))
     if match := re.fullmatch(r"blur(\d{1,3})", name, re.ASCII):
         return GaussianBlur(int(match[1]))
-    head, _, tail = name.rpartition("@")
-    table_name, space = (head, tail) if tail in SPACES else (name, "rgb")
+    table_name, space = table_and_space(name)
     table = qtable.by_name(table_name) if _TABLE.fullmatch(table_name) else None
     if table is None:
         raise InputError(

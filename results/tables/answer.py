@@ -8,6 +8,7 @@ import pandas as pd
 from results.answer import Answer
 from results.counts import Rows, once
 from results.tables.flat import best_flat, flat_text
+from results.tables.rate import priced, rate_front, rate_text
 from results.tables.surface import summary
 from results.tables.winner import MeasuredBands, NoFeasibleTable, answer_text, report_lines, winner
 
@@ -27,13 +28,16 @@ def table_answer(
     partial: bool = False,
     bands: MeasuredBands | None = None,
     export: str = "",
+    jpeg: Rows | None = None,
+    rates: Rows | None = None,
 ) -> Answer:
     """Word and draw the answer.
 
     `report` holds held-out rows of the baselines, the winner and the best flat table, where there
     are such; `flat` are lines of `summary` of flat tables on the images of the search. `export` is
     the winner as libjpeg reads it. `bands` say what the patterns stand for where they are not the
-    paper's diagonals.
+    paper's diagonals. `rates` are rows of the study rate_distortion that say what pictures cost
+    under all of these tables and under qualities of JPEG, `jpeg` the latter's lines.
     """
     key, limit = ["subject", "table"], max_decline_points
     rows = once(rows, key)
@@ -59,9 +63,15 @@ def table_answer(
     if flat is not None:
         figures["front"] = functools.partial(_front, surface, flat, winner=table, **look)
         surface = pd.concat([flat, surface])
+    frames = {"surface": surface, "report": summary(report)}
+    if rates is not None:
+        frames["surface"] = lines = priced(pd.concat([jpeg, surface]), rates)
+        frames["front_rate"] = best_rates = rate_front(lines, max_decline_points=limit)
+        text += "\n".join(["", *rate_text(lines, best_rates, table, level, limit)])
+        figures["rate"] = functools.partial(_rate, lines, best_rates, winner=table, **look)
     return Answer(
         text=f"{title}\n{text}",
-        frames={"surface": surface, "report": summary(report)},
+        frames=frames,
         figures=figures,
         files={"winner.qtable.txt": export.encode()} if export else {},
     )
@@ -77,3 +87,9 @@ def _front(*lines: Any, **look: Any) -> "Figure":
     from results.tables.picture import front  # noqa: PLC0415 - as above
 
     return front(*lines, **look)
+
+
+def _rate(*lines: Any, **look: Any) -> "Figure":
+    from results.tables.picture import rate_figure  # noqa: PLC0415 - as above
+
+    return rate_figure(*lines, **look)

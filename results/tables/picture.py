@@ -17,6 +17,7 @@ from matplotlib.patches import Patch, Rectangle
 from numpy.typing import NDArray
 
 from results.draw import STYLE, titled
+from results.tables.rate import jpeg_of, sampling_of
 from results.tables.surface import feasible
 from results.tables.winner import MeasuredBands, Winner, of_patterns
 
@@ -28,6 +29,8 @@ _HALO: dict[str, Any] = {"color": "white", "linewidth": 3.2}
 _MISSING: dict[str, Any] = {"fc": "0.85", "ec": "0.55", "hatch": "////", "linewidth": 0}
 _POINT = {"linestyle": "", "markeredgecolor": "black", "markeredgewidth": 0.8}
 _TIED: dict[str, Any] = _POINT | {"marker": "o", "markersize": 3.2, "color": "white"}
+_DOT: dict[str, Any] = {"linestyle": "", "marker": "o", "markersize": 3.2, "markeredgewidth": 0}
+_CROSS: dict[str, Any] = {"linestyle": "", "marker": "x", "markersize": 6, "color": "C3"}
 WINNER: dict[str, Any] = _POINT | {"marker": "*", "markersize": 13, "color": "gold"}
 _SEARCHED: dict[str, Any] = {"s": 12, "cmap": "viridis", "linewidths": 0}
 _FLAT: dict[str, Any] = {"color": "C3", "marker": "s", "markersize": 4, "linestyle": ""}
@@ -206,7 +209,7 @@ def front(
         axes.plot(steps["acc_dec"], steps["def_all"], label="one step for all", **_FLAT)
         for _, line in steps.iloc[:: max(1, len(steps) // 6)].iterrows():
             at = (line["acc_dec"], line["def_all"])
-            step = str(line["table"]).removeprefix("uniform")
+            step = str(line["table"]).removeprefix("uniform").partition("@")[0]
             axes.annotate(step, at, xytext=(4, -9), textcoords="offset points", color="C3")
         own = near[near["table"] == winner]
         axes.plot(own["acc_dec"], own["def_all"], label=f"winner: {winner}", **WINNER)
@@ -220,5 +223,59 @@ def front(
         handles, labels = axes.get_legend_handles_labels()
         shown = [i for i, label in enumerate(labels) if label != "winner: None"]
         axes.legend([handles[i] for i in shown], [labels[i] for i in shown], loc="best")
+        titled(figure, title)
+    return figure
+
+
+def rate_figure(
+    lines: pd.DataFrame,
+    front: pd.DataFrame,
+    *,
+    winner: str | None,
+    title: str,
+    max_decline_points: float,
+) -> Figure:
+    """Def in percent over bits per pixel: searched tables, their front, JPEG's qualities.
+
+    Pale: what is not feasible. `lines` are of `priced`, `front` of `rate_front`, both of
+    `results.tables.rate`.
+    """
+    allowed = feasible(lines, max_decline_points=max_decline_points)
+    searched, jpeg = lines["pattern"].notna(), lines["table"].str.startswith("jpeg")
+    flat, labelled = ~searched & ~jpeg, jpeg_of(lines)
+    called = sampling_of(labelled)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+        axes = figure.subplots()
+
+        def draw(which: Any, name: str, look: dict[str, Any]) -> None:
+            if which.any():
+                axes.plot(lines["bpp"][which], lines["def_all"][which], label=name, **look)
+
+        limit = f"Acc_dec < {max_decline_points:g}"
+        draw(searched & ~allowed, "searched table, infeasible", _DOT | {"color": "0.8"})
+        draw(searched & allowed, f"searched table, {limit}", _DOT | {"color": "0.25"})
+        if len(front):
+            steps: dict[str, Any] = {"color": "C0", "drawstyle": "steps-post", "label": "front"}
+            steps |= {"marker": "o", "markersize": 6, "markerfacecolor": "none"}
+            axes.plot(front["bpp"], front["def_all"], **steps)
+        draw(flat, "one step for all", _DOT | {"marker": "s", "color": "C2"})
+        draw(jpeg & ~allowed, f"{called}, infeasible", _CROSS | {"alpha": 0.4})
+        draw(jpeg & allowed, f"{called}, {limit}", _CROSS)
+        for _, line in labelled.iterrows():
+            at = (line["bpp"], line["def_all"])
+            axes.annotate(
+                f"{line['quality']}", at, xytext=(4, 4), textcoords="offset points", color="C3"
+            )
+        own = lines[lines["table"] == winner]
+        if not own.empty:
+            axes.plot(own["bpp"], own["def_all"], label=f"winner: {winner}", **WINNER)
+        axes.set(
+            xlabel=f"bits per pixel (mean of {lines['n_bpp'].max():.0f} benign images)",
+            ylabel="Def: accuracy on adversarial images (%)",
+        )
+        axes.grid(color="0.92")
+        axes.set_axisbelow(True)
+        axes.legend(loc="best")
         titled(figure, title)
     return figure

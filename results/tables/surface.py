@@ -244,8 +244,9 @@ def report_text(lines: pd.DataFrame, kind: str, called: Mapping[str, str]) -> li
 
 def _by_subject(cells: Mapping[str, Sequence[str]]) -> list[str]:
     """What is said of each of MEASURES: those of benign images, and below of adversarial ones."""
+    width = max(14, *map(len, cells))
     return [
-        f"  {name:<14}" + "".join(f"{text:>21}" for text in texts[part])
+        f"  {name:<{width}}" + "".join(f"{text:>21}" for text in texts[part])
         for part in (slice(0, 2), slice(2, 4))
         for name, texts in cells.items()
     ]

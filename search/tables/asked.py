@@ -35,6 +35,17 @@ class Flags(flags.Searched):
         "what pattern k keeps: the first k diagonals, or as many coefficients of smallest "
         "delta_a / delta_b, measured in Y on the images of the search",
     )
+    space: Literal["rgb", "ycbcr", "ycbcr420"] = flag(
+        "rgb",
+        "that tables quantise in: the paper's codec, or libjpeg's JPEG, 4:4:4 or 4:2:0, with the "
+        "table for all channels",
+    )
+    rate: int = flag(
+        0,
+        "benign images whose bits are counted under every table and JPEG's qualities: which table "
+        "is a compression too?",
+        parse=flags.between(0, flags.MOST, int),
+    )
     flat: tuple[int, ...] = flag(
         (),
         "also score one step for all coefficients, such as 17-60: what does a partition gain?",

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import torch
+from torch import Tensor, nn
 
 from core import attacks
 from core.codec import frequency, qtable, scoring
+from core.defences import defence_by_name, table_and_space
 from results import MeasuredBands, schema
 from search.engine.plan import Grid, Plan
 from search.engine.study import Study
@@ -24,7 +26,7 @@ PATTERNS_PER_CELL = 5  # neighbours give many identical pictures, which one cell
 class Cell(BlockCell):
     """A block of images under some tables."""
 
-    tables: tuple[str, ...]  # names, as core.codec.qtable.by_name reads them
+    tables: tuple[str, ...]  # names of `core.codec.qtable.by_name`, or of other defences
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,12 +43,12 @@ class Row:
     predicted: int
 
 
-def evaluate(cell: Cell, loaded: tuple[Images, torch.nn.Module]) -> schema.Columns:
+def evaluate(cell: Cell, loaded: tuple[Images, nn.Module]) -> schema.Columns:
     """Predict every image under every table; one row each, tables fastest."""
     images, network = loaded
-    scores = scoring.predict(network, images.images, [qtable.by_name(t) for t in cell.tables])
-    ours = [qtable.parse_two_step(name) for name in cell.tables]
-    n_images, n_tables = scores.predicted.shape
+    predicted = _predicted(network, images.images, cell.tables)
+    ours = [qtable.parse_two_step(table_and_space(name)[0]) for name in cell.tables]
+    n_images, n_tables = predicted.shape
     return {
         "image": images.ids.repeat_interleave(n_tables).numpy(),
         "label": images.labels.repeat_interleave(n_tables).numpy(),
@@ -55,8 +57,22 @@ def evaluate(cell: Cell, loaded: tuple[Images, torch.nn.Module]) -> schema.Colum
         "pattern": schema.tiled([table and table.pattern for table in ours], n_images),
         "qs_of": schema.tiled([table and table.qs_of for table in ours], n_images),
         "qs_af": schema.tiled([table and table.qs_af for table in ours], n_images),
-        "predicted": scores.predicted.flatten().numpy(),
+        "predicted": predicted.flatten().numpy(),
     }
+
+
+def _predicted(network: nn.Module, images: Tensor, names: Sequence[str]) -> Tensor:
+    """The class of each image under each name, int64 [n, t]: tables in RGB all at once."""
+    others = [n for n in names if n.startswith("jpeg") or table_and_space(n)[1] != "rgb"]
+    tables = [name for name in names if name not in others]
+    found: dict[str, Tensor] = {}
+    if tables:
+        scores = scoring.predict(network, images, [qtable.by_name(name) for name in tables])
+        found |= zip(tables, scores.predicted.unbind(1), strict=True)
+    if others:
+        behind = scoring.predict_behind(network, images, [defence_by_name(n) for n in others])
+        found |= zip(others, behind.unbind(1), strict=True)
+    return torch.stack([found[name] for name in names], 1)
 
 
 def n_rows(cell: Cell) -> int:
@@ -82,7 +98,9 @@ class Question:
     def tables(self) -> Sequence[Sequence[qtable.TwoStep]]:
         """The searched tables, by pattern."""
         asked = self.asked.patterns, self.asked.qs_af, self.asked.qs_of
-        return grid(*asked) if self.ratio is None else measured_grid(self.ratio, *asked)
+        if self.ratio is None:
+            return grid(*asked, space=self.asked.space)
+        return measured_grid(self.ratio, *asked)
 
     @property
     def bands(self) -> MeasuredBands | None:
@@ -135,6 +153,7 @@ class Question:
         """The search's name in the store: another question is another sweep."""
         inputs, attack, asked = self.inputs, self.attack, self.asked
         words = [inputs.data, str(inputs.side), *["measured"] * (self.ratio is not None)]
+        words += [asked.space] * (asked.space != "rgb")
         words += [inputs.model, attack.name, f"eps{attack.eps_255:g}"]
         words += ["best-first"] * asked.best_first
         size = BLOCKS_PER_SUBJECT if asked.best_first else PATTERNS_PER_CELL
@@ -145,4 +164,6 @@ class Question:
             what += [asked.max_decline]
         if self.ratio is not None:
             what += [[row[0].name for row in self.tables()]]
+        if asked.space != "rgb":
+            what += [asked.space]
         return sweep_name(words, what)

@@ -11,9 +11,14 @@ from core.codec.qtable import Banded, Defensive, TwoStep, n_in_diagonals
 from results import MeasuredBands, schema
 
 
-def grid(patterns: Sequence[int], steps_af: Sequence[int], qs_of: int) -> list[list[Defensive]]:
+def grid(
+    patterns: Sequence[int], steps_af: Sequence[int], qs_of: int, *, space: str = "rgb"
+) -> list[list[Defensive]]:
     """The searched tables, by pattern. InputError for steps outside 1..255 or k outside 1..15."""
-    tables = [[Defensive(pattern=k, qs_of=qs_of, qs_af=q) for q in steps_af] for k in patterns]
+    tables = [
+        [Defensive(pattern=k, qs_of=qs_of, qs_af=q, space=space) for q in steps_af]
+        for k in patterns
+    ]
     for row in tables:
         for table in row:
             table.table()
