@@ -164,10 +164,11 @@ def test_the_answer_tells_bits_of_winner_references_and_front():
     assert priced(jpeg, rates)["n_bpp"].tolist() == [2, 2, 2]
 
 
-def test_a_search_counts_bits_from_end_to_end(tmp_path, capsys):
+def test_a_search_counts_bits_from_end_to_end(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(qtable_search, "QUALITIES", (10, 50, 95))
     flags = (
         "--patterns 3 --qs-af 51,121 --benign 40 --adversarial 10 --report-benign 20 "
-        "--report-adversarial 10 --flat 20 --rate 12 --block 40 --here --max-decline 50"
+        "--report-adversarial 10 --flat 20 --rate 12 --block 50 --here --max-decline 50"
     )
     assert main(qtable_search.JOB, ["--store", str(tmp_path), *flags.split()]) == 0
     said = capsys.readouterr().out
