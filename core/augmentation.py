@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Generator
-from torchvision.transforms import v2
 
 from core.errors import InputError
 from core.shapes import Images8
@@ -66,6 +65,8 @@ def augmix(images: Images8, generators: Sequence[Generator]) -> Images8:
     Source: Hendrycks et al. (2020), "AugMix: A Simple Data Processing Method to Improve Robustness
     and Uncertainty", algorithm 1.
     """
+    from torchvision.transforms import v2  # noqa: PLC0415 - seconds of import
+
     mix, made = v2.AugMix(), []
     with torch.random.fork_rng(devices=[]):
         for image, generator in zip(images.cpu(), generators, strict=True):
