@@ -24,7 +24,7 @@ FLAGS = (
 )
 
 
-@pytest.mark.skipif(shutil.which("tmux") is None, reason="no tmux here")
+@pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux: make system")
 @pytest.mark.parametrize("width", [80, 120])
 def test_no_line_of_a_terminal_is_cut_or_overwritten(width, tmp_path):
     def tmux(*words: str) -> str:
