@@ -17,10 +17,7 @@ from search.engine.plan import Plan
 from search.engine.task import evaluate_cell
 from search.flags import parse
 from search.inputs import loading
-from search.later import import_now
 from search.tables.plan import Cell, Question
-
-import_now(vars(qtable_search))  # what its functions wait for: they are called without a command
 
 
 @dataclass

@@ -45,7 +45,9 @@ def _main(argv: Sequence[str] | None) -> int:
         print(f"{(__doc__ or '').rstrip()}\n\nstudies: {', '.join(studies)}")
     elif (study := _SHORT.get(command, command)) in studies:
         from search import main as run_job  # noqa: PLC0415 - the others need neither torch nor Ray
+        from search.later import wait_in  # noqa: PLC0415
 
+        wait_in(jobs.__name__)
         job = import_module(f"{jobs.__name__}.{study}").JOB
         return run_job(job, _alone(command, rest, argv), called=f"qtable-sweeps {command}")
     elif command == "results":

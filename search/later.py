@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 _real = builtins.__import__
+_waiting = {"__main__", "search"}  # packages whose imports wait
 
 
 class Later:
@@ -45,10 +46,21 @@ class Later:
         return functools.reduce(getattr, self._names, found)
 
 
+def wait_in(package: str) -> None:
+    """Let the modules of a package wait, too: of one whose flags are about to be read."""
+    _waiting.add(package)
+
+
 @contextlib.contextmanager
 def later() -> Iterator[None]:
-    """Let what a module imports in this block wait."""
+    """Let what a module imports in this block wait.
+
+    Not in a page that somebody's program imports: there it is imported at once.
+    """
     own = sys._getframe(2).f_globals  # noqa: SLF001 - of the module that says it
+    if own["__name__"].partition(".")[0] not in _waiting:
+        yield
+        return
 
     def wait(
         name: str,

@@ -22,7 +22,6 @@ from results.store import Store
 from search import Lab, main
 from search.engine.here import Here
 from search.flags import parse
-from search.later import import_now
 from search.tuning.ensembles import Ensembles
 from search.tuning.space import Setting
 
@@ -137,7 +136,6 @@ def test_a_stored_search_goes_on_where_a_cell_lacks(store, capsys):
 def test_a_stored_tuning_study_is_the_one_that_is_asked_for(store):
     job = importlib.import_module("jobs.ensemble_tune")
     argv = ["--smoke", *SMOKE_THEN["ensemble_tune"]]
-    import_now(vars(job))
     asked = parse(job.Asked, name="", question="", argv=argv, smoke=job.JOB.smoke)
     ensembles, tuning = job.ask(Lab(Here(store, stored_only=True), asked), asked)
     folder = Path(store.root.uri) / store.folder("ensemble_tune", ensembles.sweep)

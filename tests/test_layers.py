@@ -102,6 +102,7 @@ SEARCH = [  # from below; what stands in one line does not import its neighbours
     {"inputs"},
     {"scores", "measures", "tables", "tuning"},
     {"lab"},
+    {"references", "transforming"},
     {"job"},
     {"__init__", "__main__"},
 ]
@@ -199,7 +200,7 @@ def test_flags_are_read_before_anything_heavy_is_imported():
 
 
 def test_what_waits_is_imported_when_it_is_called_or_put_in_place():
-    page = {"__name__": "page", "later": later}
+    page = {"__name__": "__main__", "later": later}
     exec("with later():\n    import colorsys\n    from json import JSONDecoder, dumps", page)
     assert [repr(page[name]) for name in ("colorsys", "dumps")] == ["colorsys", "json.dumps"]
     assert page["dumps"]([1]) == "[1]"
@@ -211,6 +212,12 @@ def test_what_waits_is_imported_when_it_is_called_or_put_in_place():
     import_now(page)
     assert page["JSONDecoder"] is json.JSONDecoder
     assert page["colorsys"] is sys.modules["colorsys"]
+
+
+def test_a_page_that_a_program_imports_does_not_wait():
+    page = {"__name__": "jobs.page", "later": later}
+    exec("with later():\n    from json import dumps", page)
+    assert page["dumps"] is json.dumps
 
 
 @pytest.mark.parametrize("package", [results, search, qtable_sweeps])

@@ -20,7 +20,6 @@ from search.engine.bank import Bank
 from search.engine.engine import Engine
 from search.flags import parse
 from search.inputs import loading
-from search.later import import_now
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZES = {2: 3, 5: 15}
@@ -49,7 +48,6 @@ def searched(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
 
 
 def question(store: Path, *flags: str, bands: str = "measured") -> qtable_search.Question:
-    import_now(vars(qtable_search))
     words = [*FLAGS, "--bands", bands, *flags]
     asked = parse(qtable_search.Asked, name="", question="", argv=words)
     engine = Engine(results.Store(Root(store)), stored_only=True)
