@@ -20,6 +20,7 @@ with later():
     from search import Lab
     from search.measures import spectrum as measure
     from search.measures.transformed import Sources
+    from search.transforming import transform_cells
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +47,8 @@ def run(lab: Lab, asked: Asked) -> Answer:
             f"--images must lie in 1..{size}, the training images of {lab.inputs.data}, got {n}.\n"
             "Hint: leave it out for all."
         )
-    cells = lab.transform_cells(
-        Sources(), [(name, "train", n) for name in asked.sets], block=asked.block
+    cells = transform_cells(
+        lab, Sources(), [(name, "train", n) for name in asked.sets], block=asked.block
     )
     rows = lab.sweep(measure.study(lab.source), cells, "spectrum", label="spectra")
     lines = spectrum.means(rows, asked.sets)

@@ -28,6 +28,7 @@ with later():
     from search import Lab
     from search.measures import augmented
     from search.measures.transformed import Sources
+    from search.transforming import images_after, trained_on, training_images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,9 +65,9 @@ def run(lab: Lab, asked: Asked) -> Answer:
             "Hint: --sets none jpeg20."
         )
     n = lab.count(report=asked.report_benign)["report"]
-    images = lab.training_images(asked.sets, same=asked.test != "original")
-    trained = lab.trained_on(asked.networks, asked.sets, images, asked)
-    shown = lab.images_after(Sources(), [(ORIGINAL, "report", n)], block=1000)
+    images = training_images(lab, asked.sets, same=asked.test != "original")
+    trained = trained_on(lab, asked.networks, asked.sets, images, asked)
+    shown = images_after(lab, Sources(), [(ORIGINAL, "report", n)], block=1000)
     cells = list(augmented.cells(trained, shown, block=asked.block))
     rows = lab.grouped(
         lab.sweep(augmented.study("compressed_training"), cells, *asked.networks, label="scores")

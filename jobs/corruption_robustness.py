@@ -29,6 +29,7 @@ with later():
     from search.measures import augmented
     from search.measures.transformed import Sources
     from search.progress import say
+    from search.transforming import images_after, trained_on, training_images
 
 SETS = (
     *("none", "jpeg5", "jpeg10", "jpeg20", "jpeg40", "jpeg80"),
@@ -96,11 +97,11 @@ def run(lab: Lab, asked: Asked) -> Answer:
         check_published(lab.data, published, corruptions)
     tests = [f"{name}@{level}" for name in corruptions for level in range(1, N_SEVERITIES + 1)]
     n = lab.count(search=asked.benign, report=asked.report_benign)
-    images = lab.training_images(asked.sets)
-    trained = lab.trained_on([asked.network], asked.sets, images, asked)
+    images = training_images(lab, asked.sets)
+    trained = trained_on(lab, [asked.network], asked.sets, images, asked)
     sources = Sources(kind=asked.severities, frost=frost, published=published)
     wanted = [(test, split, n[split]) for split in n for test in ("none", *tests)]
-    shown = lab.images_after(sources, wanted, block=1000)
+    shown = images_after(lab, sources, wanted, block=1000)
     cells = list(augmented.cells(trained, shown, block=asked.block))
     rows = lab.grouped(
         lab.sweep(augmented.study("corruption_robustness"), cells, asked.network, label="scores")

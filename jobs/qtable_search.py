@@ -17,7 +17,6 @@ Last answer, digits, FGSM 8/255: k 3, QS_AF 116 (held out: 84.0 to 96.5 %, benig
 32 px, FGSM 2/255: k 10, QS_AF 56, tied with 156 others (46.5 to 52.0 %, benign -0.5 points).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from search import Job, flag, later, main
@@ -28,19 +27,17 @@ with later():
 
     from core.codec import qtable
     from core.errors import InputError
-    from results import Answer, Rows, summary
+    from results import Answer, summary
     from results import frequency as deviations
     from results.tables.answer import table_answer
     from results.tables.flat import best_flat
     from results.tables.winner import BASELINES
     from search import Lab
     from search.engine.plan import Grid
-    from search.measures import compressed, frequencies
+    from search.measures import frequencies
+    from search.references import counted, references
     from search.tables.plan import REPORT, SEARCH, Question
     from search.tables.tally import grid
-
-
-QUALITIES = (10, 20, 30, 40, 50, 60, 70, 80, 90, 95)  # of JPEG, for comparison
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,34 +123,6 @@ def run(lab: Lab, asked: Asked) -> Answer:
         jpeg=jpeg,
         rates=rates,
     )
-
-
-def references(lab: Lab, question: Question) -> dict[str, Rows]:
-    """Lines of flat steps and of JPEG's qualities on the images of the search, where asked."""
-    asked, sampling = question.asked, "-444" if question.asked.space == "ycbcr" else ""
-    flat = [qtable.in_space(f"uniform{step}", asked.space) for step in asked.flat]
-    jpeg = [f"jpeg{quality}{sampling}" for quality in QUALITIES if asked.rate]
-    if not (flat or jpeg):
-        return {}
-    cells = question.under([*flat, *jpeg], "search")
-    lines = summary(lab.sweep(SEARCH, cells, "flat", label="references", listed=False))
-    kinds = {"flat": flat, "jpeg": jpeg}
-    return {kind: lines[lines["table"].isin(names)] for kind, names in kinds.items() if names}
-
-
-def counted(lab: Lab, question: Question, tables: Sequence[str]) -> Rows:
-    """The bits of benign images of the search under each table."""
-    here, n, size = lab.inputs, question.asked.rate, question.asked.block
-    cells = [
-        compressed.Cell(
-            data=here.data, side=here.side, fingerprint=here.fingerprint, codec=name, weights="",
-            split="search", first=first, count=min(size, n - first),
-        )
-        for name in tables
-        for first in range(0, n, size)
-    ]  # fmt: skip
-    study = compressed.study(lab.source)
-    return lab.sweep(study, cells, "rate", label="bits counted", listed=False)
 
 
 SMOKE = (

@@ -16,7 +16,7 @@ from torch import Tensor
 
 import results
 from core import training
-from core.attacks import LINF, Attack, parse_attack, parse_attacks
+from core.attacks import Attack, parse_attack, parse_attacks
 from core.data import Data, near
 from core.data.folder import FolderData
 from core.defences import Defence, defence_by_name
@@ -25,7 +25,6 @@ from core.learned import names
 from core.models import needs_training
 from core.seeds import derived
 from core.training.recipes import Recipe
-from core.transforms import check_transform, parts_of
 from results import schema
 from results.shown import redacted, scrubbed
 from search import flags, scores
@@ -34,16 +33,13 @@ from search.engine.plan import Grid, Plan
 from search.engine.study import CellsFailed, Study
 from search.engine.sweep import Sweeper
 from search.inputs import chains, codecs, networks, pictures, trainings
+from search.inputs.budgets import check_some, check_whole
 from search.inputs.chains import Chain, ChainCell, Member
 from search.inputs.loading import Inputs, Victim, defence_of, images_of
 from search.inputs.making import make, sweep_name
 from search.inputs.pictures import Pictures, Threat
 from search.inputs.trainings import Trained
-from search.measures import augmented, transformed
-from search.measures.transformed import Sources
 from search.progress import say
-
-TRAIN_BLOCK = 5000  # transformed images in one piece
 
 
 @dataclass
@@ -352,62 +348,6 @@ class Lab:
         sweep = networks.shared_sweep(self.inputs, *words)
         return make(self.engine, study, cells, sweep, label=label)
 
-    def transform_cells(
-        self, sources: Sources, wanted: Sequence[tuple[str, str, int]], *, block: int
-    ) -> list[transformed.Cell]:
-        """Images after transforms, in blocks: for each of (transform, split, how many).
-
-        InputError for a learned codec that the store does not hold for these data.
-        """
-        pieces = {
-            name: names.piece_of(self.front(name)) if names.kind_of(name) else ""
-            for name in dict.fromkeys(name for name, _, _ in wanted)
-        }
-        return [
-            cell
-            for name, split, n in wanted
-            for cell in transformed.cells(
-                self.inputs, sources, name, split, weights=pieces[name], n=n, block=block
-            )
-        ]
-
-    def images_after(
-        self, sources: Sources, wanted: Sequence[tuple[str, str, int]], *, block: int
-    ) -> dict[transformed.Cell, schema.Table]:
-        """Rows of `transform_cells`, each made where it is not in the bank."""
-        cells = self.transform_cells(sources, wanted, block=block)
-        study = transformed.study(self.source, sources)
-        made = self.made(study, cells, "transformed", label="transformed images")
-        return dict(zip(cells, made, strict=True))
-
-    def training_images(
-        self, sets: Sequence[str], *, same: bool = False
-    ) -> dict[transformed.Cell, schema.Table]:
-        """The training images of all sets, where they are not as they are.
-
-        `same`: and held-out images after the same. InputError for a name that is no transform.
-        """
-        parts = dict.fromkeys(part for name in sets for part in parts_of(name) if part != "none")
-        for part in parts:
-            check_transform(part, channels=self.data.channels, frost=False)
-        wanted = [(part, "train", self.data.size("train")) for part in parts]
-        tested = [part for part in parts if same and part in sets]
-        wanted += [(part, "report", self.data.size("report")) for part in tested]
-        return self.images_after(Sources(), wanted, block=TRAIN_BLOCK)
-
-    def trained_on(
-        self,
-        networks: Sequence[str],
-        sets: Sequence[str],
-        images: augmented.Images,
-        asked: flags.Augmented,
-    ) -> dict[augmented.TrainCell, schema.Table]:
-        """Every network trained on every set of training images, several times; their epochs."""
-        cells = list(augmented.train_cells(self.inputs, networks, sets, images, asked))
-        study = augmented.train_study(self.source)
-        made = self.made(study, cells, "augmented", label="training")
-        return dict(zip(cells, made, strict=True))
-
     def tensors(self, piece: str) -> dict[str, Tensor]:
         """What a piece of the bank holds, such as a figure's images."""
         return Bank(self.engine.store.root).get(piece)[0]
@@ -467,35 +407,3 @@ class Lab:
         if outcome.failed:
             raise CellsFailed(outcome)
         return results.load(study.name, sweep=sweep, store=self.engine.store.root)
-
-
-def check_whole(attack: Attack) -> Attack:
-    """The attack; InputError for less than a level, a note where part of the budget is lost."""
-    check_some(attack)
-    if attack.eps_255 < 1:
-        levels = round(255 * attack.eps_255)
-        likely = f"; {levels}/255 is --eps-255 {levels}" if levels else ""
-        raise InputError(
-            f"examples rounded to 8 bits need a budget of at least 1/255, got {attack.eps_255:g}"
-            f".\nHint: eps is in 1/255: 8 means 8/255{likely}. The table search has --float, which "
-            "keeps examples unrounded."
-        )
-    if attack.reach_255 < 0.5:
-        raise InputError(
-            f"{attack.n_steps} steps of {attack.step_255:g}/255 change no pixel by half a level, "
-            "and examples are rounded to 8 bits.\n"
-            "Hint: more steps, or larger ones; steps are in 1/255 too."
-        )
-    if attack.norm is LINF and attack.eps_255 % 1:
-        say(f"note: rounded to 8 bits, a budget of {attack.eps_255:g} uses {int(attack.eps_255)}")
-    return attack
-
-
-def check_some(attack: Attack) -> Attack:
-    """The attack; InputError where its budget is nothing."""
-    if not attack.eps_255:
-        raise InputError(
-            f"an attack needs a budget above 0, got {attack.name} with {attack.eps_255:g}.\n"
-            "Hint: every study has the images as they are beside the attacked ones."
-        )
-    return attack

@@ -18,7 +18,7 @@ from results.tables.flat import best_flat
 from results.tables.rate import priced, rate_front
 from results.tables.surface import summary
 from results.tables.winner import BASELINES
-from search import main
+from search import main, references
 from search.inputs.loading import Images, Inputs
 from search.inputs.pictures import Block, Piece
 from search.tables.plan import SEARCH, Question, evaluate
@@ -165,7 +165,7 @@ def test_the_answer_tells_bits_of_winner_references_and_front():
 
 
 def test_a_search_counts_bits_from_end_to_end(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(qtable_search, "QUALITIES", (10, 50, 95))
+    monkeypatch.setattr(references, "QUALITIES", (10, 50, 95))
     flags = (
         "--patterns 3 --qs-af 51,121 --benign 40 --adversarial 10 --report-benign 20 "
         "--report-adversarial 10 --flat 20 --rate 12 --block 50 --here --max-decline 50"
@@ -178,5 +178,5 @@ def test_a_search_counts_bits_from_end_to_end(tmp_path, capsys, monkeypatch):
     surface = pd.read_parquet(folder / "surface.parquet").set_index("table")
     assert surface.loc["uniform20", "bpp"] > 0
     assert surface["bpp"].notna().all()
-    jpeg = surface.loc[[f"jpeg{q}" for q in qtable_search.QUALITIES], "bpp"]
+    jpeg = surface.loc[[f"jpeg{q}" for q in references.QUALITIES], "bpp"]
     assert jpeg.is_monotonic_increasing
