@@ -14,7 +14,6 @@ Last answer, digits, FGSM 8/255: M40 alone (held out: 84.0 to 95.0 %). Photos 32
 M70+M50+M40 at sigma 28/255, xi 0.5 (held out: 46.5 to 60.5 %, benign -3.5 points).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
@@ -28,13 +27,11 @@ with later():
     from core.attacks import LINF
     from core.codec import qtable
     from results import Answer
-    from results.threats import white_text
-    from search import Lab, scores
+    from search import Lab
     from search.engine.record import Record
-    from search.engine.study import NotStoredError
-    from search.inputs.chains import Member
     from search.inputs.making import sweep_name
     from search.inputs.pictures import n_of
+    from search.references import through_all
     from search.tuning.answer import answer, starts, tune
     from search.tuning.driver import Tuning
     from search.tuning.ensembles import STUDY, Ensembles, Recipe
@@ -121,24 +118,8 @@ def run(lab: Lab, asked: Asked) -> Answer:
         told = tune(opened, ensembles, tuning, asked)
     attack = ensembles.attack
     title = f"{lab.title}, {attack.name} {attack.budget} on M, {asked.rule}"
-    white = partial(through_all, lab, asked) if asked.white else lambda _: ()
+    white = partial(through_all, lab, asked.white, asked.white_images, asked.study)
     return answer(ensembles, tuning, told, title=title, white=white)
-
-
-def through_all(lab: Lab, asked: Asked, members: Sequence[Member]) -> list[str]:
-    """What white-box attacks leave of an ensemble, and of the undefended network."""
-    victims = {"none": lab.victim(), "tuned": lab.victim(members=members)}
-    wanted = lab.attacks(asked.white)
-    threats = [t for name, victim in victims.items() for t in lab.white(name, victim, wanted)]
-    try:
-        attacked = lab.threatened(lab.benign(report=asked.white_images), threats, block=50)
-        return white_text(
-            lab.score(
-                scores.study("ensemble_white"), victims, attacked, asked.study, "white", block=50
-            )
-        )
-    except NotStoredError:
-        return ["white box: not measured; the command without --figure does it"]
 
 
 SMOKE = (
