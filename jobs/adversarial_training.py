@@ -13,6 +13,7 @@ Last answer, digits, PGD-50 at 8/255, 60 images: Fast and Free 98 %, ours 88 %, 
 of Fast and half of that of Free.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,9 +23,12 @@ from search import Job, flag, flags, later, main
 with later():
     import pandas as pd
 
+    from core.attacks import Attack
     from core.training.adversarial import METHODS
-    from results import Answer, Rows, accuracies, text_table
+    from results import Answer, Rows, accuracies, interval, text_table
+    from results.counts import spread, together
     from results.threats import worst_cases
+    from results.words import of_runs, runs_note
     from search import Lab, Threat, scores
 
 
@@ -41,18 +45,43 @@ class Asked(flags.Chained, flags.HeldOut):
     at_epochs: int | None = flag(None, "of Fast and Free; by data set unless given")
     attack_steps: int = flag(50, "of PGD, of eps / 4 each")
     restarts: int = flag(10, "of PGD")
+    runs: int = flag(1, flags.RUNS)
     report_benign: int | None = flag(60, "held-out images")
     block: int = flag(15, "images per cell")
 
 
 def run(lab: Lab, asked: Asked) -> Answer:
-    """Train all, attack all, and score all."""
-    pgd, white = {}, {}
+    """Train all, attack all, and score all, of each run's networks."""
+    wanted: dict[str, dict[float, list[Attack]]] = {"gray": {}, "white": {}}
     for eps in asked.eps_255:
         steps: dict[str, Any] = {"step_255": eps / 4, "n_steps": asked.attack_steps}
         restarts = dict.fromkeys((1, asked.restarts))
-        pgd[eps] = [lab.attack("pgd", eps_255=eps, n_restarts=n, **steps) for n in restarts]
-        white[eps] = [*pgd[eps], *lab.attacks([f"worst@{eps:g}x{asked.attack_steps}"])]
+        pgd = [lab.attack("pgd", eps_255=eps, n_restarts=n, **steps) for n in restarts]
+        wanted["gray"][eps] = pgd
+        wanted["white"][eps] = [*pgd, *lab.attacks([f"worst@{eps:g}x{asked.attack_steps}"])]
+    runs = [scored(own, asked, wanted) for own in lab.runs(asked.runs)]
+    rows, walls = together([own for own, _ in runs]), pd.DataFrame([own for _, own in runs]).mean()
+    pgd_rows = rows[rows["attack"].isin(("none", "pgd"))]
+    under = pgd_rows["n_restarts"].map("PGD, restarts: {}".format)
+    tried = [pgd_rows.assign(under=under.where(pgd_rows["threat"] != "none", "standard"))]
+    tried.append(worst_cases(rows).assign(threat="white", under="worst case"))
+    every, by = pd.concat(tried), ["defence", "threat", "eps_255", "under"]
+    lines = spread(accuracies(every, by), every, by)
+    notes = [runs_note(asked.runs)] if asked.runs > 1 else []
+    title = f"{lab.title}, PGD of {asked.attack_steps} steps, sigma {asked.sigma_255:g}/255"
+    minutes = [
+        f"  {name:<12}{wall_s / 60:7.2f} min, {wall_s / walls['ours']:5.2f} x ours"
+        for name, wall_s in walls.items()
+    ]
+    counted = f"% right of {lines['n'].iloc[0]}"
+    text = [title, counted, side_by_side(lines), *notes, "training", *minutes]
+    return Answer(text="\n".join(text), frames={"robustness": lines})
+
+
+def scored(
+    lab: Lab, asked: Asked, wanted: Mapping[str, Mapping[float, Sequence[Attack]]]
+) -> tuple[Rows, Mapping[str, float]]:
+    """The rows of one run's networks under attacks of each budget; seconds of their training."""
     benign = lab.benign(report=asked.report_benign)
     baselines = [(method, eps) for eps in asked.eps_255 for method in METHODS]
     recipes = [f"{method}:eps={eps:g}" for method, eps in baselines]
@@ -64,30 +93,13 @@ def run(lab: Lab, asked: Asked) -> Answer:
         name = f"{method} eps {eps:g}"
         victims[name], walls[name] = lab.network(made.weights), made.wall_s
     for eps in asked.eps_255:
-        threats += [Threat("gray", attack, lab.victim(), against="ours") for attack in pgd[eps]]
+        gray = wanted["gray"][eps]
+        threats += [Threat("gray", attack, lab.victim(), against="ours") for attack in gray]
         for name in ("ours", *(f"{method} eps {eps:g}" for method in METHODS)):
-            threats += lab.white(name, victims[name], white[eps])
+            threats += lab.white(name, victims[name], wanted["white"][eps])
     attacked = lab.threatened(benign, threats, block=asked.block)
-    rows = lab.score(
-        scores.study("adversarial_training_2"),
-        victims,
-        [benign, *attacked],
-        "robustness",
-        block=asked.block,
-    )
-    pgd_rows = rows[rows["attack"].isin(("none", "pgd"))]
-    under = pgd_rows["n_restarts"].map("PGD, restarts: {}".format)
-    tried = [pgd_rows.assign(under=under.where(pgd_rows["threat"] != "none", "standard"))]
-    tried.append(worst_cases(rows).assign(threat="white", under="worst case"))
-    lines = accuracies(pd.concat(tried), ["defence", "threat", "eps_255", "under"])
-    n = lines["n"].iloc[0]
-    title = f"{lab.title}, PGD of {asked.attack_steps} steps, sigma {asked.sigma_255:g}/255"
-    minutes = [
-        f"  {name:<12}{wall_s / 60:7.2f} min, {wall_s / chain.wall_s:5.2f} x ours"
-        for name, wall_s in walls.items()
-    ]
-    text = [title, f"% right of {n}", side_by_side(lines), "training", *minutes]
-    return Answer(text="\n".join(text), frames={"robustness": lines})
+    study, pictures = scores.study("adversarial_training_2"), [benign, *attacked]
+    return lab.score(study, victims, pictures, "robustness", block=asked.block), walls
 
 
 def side_by_side(lines: Rows) -> str:
@@ -99,7 +111,7 @@ def side_by_side(lines: Rows) -> str:
         method = f"{name if ' ' in name else f'{name} eps {float(eps):g}'} ({threat})"
         plain = lines[(lines["defence"] == name) & (lines["threat"] == "none")]
         shown += [plain.assign(method=method), own.assign(method=method)]
-    return text_table(pd.concat(shown), "method", "under")
+    return text_table(pd.concat(shown), "method", "under", cell=of_runs(interval))
 
 
 SMOKE = (

@@ -31,8 +31,8 @@ with later():
     from core.attacks import Attack
     from core.defences import defence_by_name
     from core.defences.compression import SHIELD_QUALITIES
-    from core.models import needs_training
     from results import Answer, Rows
+    from results.counts import together
     from results.threats import threat_answer
     from search import Lab, Threat, scores
     from search.inputs.loading import Victim
@@ -71,9 +71,7 @@ class Asked(flags.Chained, flags.HeldOut):
         "to see it converge; bpda takes one",
         parse=flags.whole_numbers(1, 10_000),
     )
-    runs: int = flag(
-        1, "trainings of all networks that are trained here, from --seed on; their mean is reported"
-    )
+    runs: int = flag(1, flags.RUNS)
     draws: int = flag(
         1,
         "of a randomised defence, that each image is scored under; it counts with their mean",
@@ -94,11 +92,7 @@ class Asked(flags.Chained, flags.HeldOut):
 def run(lab: Lab, asked: Asked) -> Answer:
     """Train, attack, score."""
     wanted = {box: lab.attacks(getattr(asked, box)) for box in ("gray", "black", "white")}
-    if asked.runs > 1 and not needs_training(asked.model):
-        raise InputError(
-            f"--runs {asked.runs} trains the network anew, and {asked.model} comes with its "
-            "weights.\nHint: leave it out, or train one here: --model small_resnet or train:NAME."
-        )
+    labs = lab.runs(asked.runs)
     fronts = [asked.table if name == TABLE else name for name in asked.defences]
     check_names(fronts, asked.members.split("+"), lab.front)
     random = [name for name in fronts if draws_at_random(lab, name)]
@@ -110,10 +104,7 @@ def run(lab: Lab, asked: Asked) -> Answer:
     lab.count(report=asked.report_benign)
     if asked.surrogate and not wanted["black"]:
         raise InputError("--surrogate is the black box's.\nHint: leave it out, or name --black.")
-    runs = [scored(lab.again(run), asked, wanted, fronts, random) for run in range(asked.runs)]
-    rows = runs[0]
-    if asked.runs > 1:
-        rows = pd.concat([own.assign(run=run) for run, own in enumerate(runs)])
+    rows = together([scored(own, asked, wanted, fronts, random) for own in labs])
     title = f"{lab.title}, table {asked.table}, sigma {asked.sigma_255:g}/255"
     return threat_answer(rows, fronts, title=title, judged=not asked.smoke)
 

@@ -76,6 +76,28 @@ def accuracies(rows: Rows, by: Sequence[str]) -> Rows:
     return lines.assign(**_by_group(parts), deff=np.array(deff) / times)
 
 
+def together(runs: Sequence[Rows]) -> Rows:
+    """Rows of several runs, each with networks of its own, told apart by `run` and `repeat`."""
+    if len(runs) == 1:
+        return runs[0]
+    return pd.concat([own.assign(run=run, repeat=run) for run, own in enumerate(runs)])
+
+
+def spread(lines: Rows, rows: Rows, by: Sequence[str]) -> Rows:
+    """Lines of `accuracies` with the least, the most and the deviation of one run and of one draw.
+
+    As `run_least`, `run_most`, `run_sd`, `draw_least`, ..; where rows have several.
+    """
+    right = rows.assign(right=100 * (rows["predicted"] == rows["label"]))
+    for over in ("run", "draw"):
+        if over in rows and rows[over].max() > 0:
+            each = right.groupby([*by, over], observed=True)["right"].mean()
+            wide = each.groupby(list(by), observed=True).agg(["min", "max", "std"])
+            named = {"min": f"{over}_least", "max": f"{over}_most", "std": f"{over}_sd"}
+            lines = lines.merge(wide.rename(columns=named).reset_index(), on=list(by), how="left")
+    return lines
+
+
 def shares(rows: Rows, event: str, by: Sequence[str]) -> Rows:
     """How often a column of truth values is true: n, n_EVENT, and in percent EVENT, low, high.
 

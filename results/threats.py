@@ -11,9 +11,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from results.answer import Answer
-from results.counts import Rows, accuracies, compared, group_note, once, test_of
+from results.counts import Rows, accuracies, compared, group_note, once, spread, test_of
 from results.draw import squares
-from results.words import gained, text_table, whole
+from results.words import gained, of_runs, runs_note, text_table, whole
 
 KEY = ["threat", "attack", "norm", "eps_255", "n_steps", "n_restarts", "n_samples"]
 THREATS = ("none", "gray", "black", "white", "worst")
@@ -170,15 +170,6 @@ def _repeated(rows: Rows) -> Rows:
     return rows.assign(repeat=rows.get("run", 0) * n_draws + rows["draw"])
 
 
-def _spread(rows: Rows, over: str) -> Rows:
-    """Least, most and deviation of each accuracy in percent, of one `over` ("run", "draw") each."""
-    by = ["defence", *KEY]
-    right = _seen(rows).assign(right=lambda own: 100 * (own["predicted"] == own["label"]))
-    each = right.groupby([*by, over])["right"].mean().groupby(by).agg(["min", "max", "std"])
-    named = {"min": f"{over}_least", "max": f"{over}_most", "std": f"{over}_sd"}
-    return each.rename(columns=named).reset_index()
-
-
 def threat_answer(
     rows: Rows, defences: Sequence[str], *, title: str, judged: bool = True
 ) -> Answer:
@@ -202,7 +193,7 @@ def threat_answer(
     shown = lines.assign(attacked=attacked, head=lines["defence"].map(heads))
     order = {named[c]: i for i, c in enumerate(found.columns)}
     shown = shown.sort_values("attacked", key=lambda s: s.map(order), kind="stable")
-    table = text_table(shown, "attacked", "head", cell=_cell)
+    table = text_table(shown, "attacked", "head", cell=of_runs(whole))
     table = re.sub("^attacked", " " * 8, table, flags=re.MULTILINE)
     n = lines["n"].iloc[0]
     text = [title, table, f"accuracy in % of {n} held-out images [95 % interval, Wilson]"]
@@ -216,20 +207,11 @@ def threat_answer(
     return Answer(text="\n".join(text), frames={"accuracies": lines}, figures=figures)
 
 
-def _cell(line: Any) -> str:
-    """A figure with its interval and, of several runs, the least and the most of one."""
-    runs = f" ({line['run_least']:.0f}..{line['run_most']:.0f})" if "run_least" in line else ""
-    return whole(line) + runs
-
-
 def _repeat_notes(lines: pd.DataFrame, rows: Rows) -> list[str]:
     """What was averaged."""
     notes = []
     if "run_least" in lines:
-        notes.append(
-            f"( ): the least and the most of {rows['run'].nunique()} runs, each with networks of "
-            "its own; before it their mean"
-        )
+        notes.append(runs_note(rows["run"].nunique()))
     if "draw_least" in lines:
         apart = (lines["draw_most"] - lines["draw_least"]).max()
         notes.append(
@@ -278,11 +260,8 @@ def _lines(rows: Rows, found: Outcomes) -> pd.DataFrame:
     """A line per defence and column, as `accuracies`, in the order of the outcomes."""
     frame = pd.DataFrame([{"defence": d, **vars(c)} for d, c in found.right])
     by = ["defence", *KEY]
-    lines = frame.merge(accuracies(_seen(rows), by), on=by, how="left")
-    for over in ("run", "draw"):
-        if over in rows and rows[over].max() > 0:
-            lines = lines.merge(_spread(rows, over), on=by, how="left")
-    return lines
+    seen = _seen(rows)
+    return spread(frame.merge(accuracies(seen, by), on=by, how="left"), seen, by)
 
 
 def masked(found: Outcomes) -> dict[str, list[str]]:

@@ -31,6 +31,24 @@ def whole(line: Any, name: str = "accuracy") -> str:
     return f"{line[name]:.0f} {limits}"
 
 
+def of_runs(cell: Callable[[Any], str]) -> Callable[[Any], str]:
+    """`cell` of a line, of several runs with the least and the most of one."""
+
+    def text(line: Any) -> str:
+        runs = f" ({line['run_least']:.0f}..{line['run_most']:.0f})" if "run_least" in line else ""
+        return cell(line) + runs
+
+    return text
+
+
+def runs_note(n: int) -> str:
+    """What `of_runs` shows."""
+    return (
+        f"( ): the least and the most of {n} runs, each with networks of its own; before it their "
+        "mean"
+    )
+
+
 def gained(line: Any) -> str:
     """A line of `results.gains`: the difference with its limits, in whole points, and p.
 

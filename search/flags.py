@@ -38,6 +38,7 @@ BUDGET = (
     "budget of the attack where --attack names none, in 1/255, of a pixel or, where the attack is "
     "L2, of an image"
 )
+RUNS = "trainings of all networks that are trained here, from --seed on; their mean is reported"
 _MOST_NUMBERS = 10_000
 _MOST_DIGITS = 30
 

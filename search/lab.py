@@ -51,9 +51,18 @@ class Lab:
     swept: tuple[str, str] | None = None  # study and sweep that the answer is about
     training_run: int = 0  # of several trainings of the same networks
 
-    def again(self, run: int) -> "Lab":
-        """The same question of networks that are trained from seed + run; data, attacks as here."""
-        return replace(self, training_run=run) if run else self
+    def runs(self, n: int) -> list["Lab"]:
+        """The question of networks trained n times, from seeds of their own; data, attacks as here.
+
+        InputError where there are several and the network comes with its weights.
+        """
+        if n > 1 and not needs_training(self.asked.model):
+            raise InputError(
+                f"--runs {n} trains the network anew, and {self.asked.model} comes with its "
+                "weights.\n"
+                "Hint: leave it out, or train one here: --model small_resnet or train:NAME."
+            )
+        return [self, *(replace(self, training_run=run) for run in range(1, n))]
 
     @cached_property
     def source(self) -> networks.Source:
@@ -155,6 +164,7 @@ class Lab:
             )
             for recipe in recipes
         ]
+        cells = [replace(cell, seed=cell.seed + self.training_run) for cell in cells]
         study = trainings.trained_study(self.source)
         sweep = networks.shared_sweep(self.inputs, "trained")
         made = make(self.engine, study, cells, sweep, label="training")

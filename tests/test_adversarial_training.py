@@ -1,14 +1,19 @@
 """Fast and Free adversarial training against their algorithms, written out."""
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from tiny import Linear, TinyData, lenet
 from torch.nn import functional
 
+import results
 from core.errors import InputError
 from core.models import to_tensors
 from core.training.adversarial import FAST_STEP, FastStep, FreeStep, adversarial_training
 from core.training.epochs import MOMENTUM, WEIGHT_DECAY
+from jobs.adversarial_training import JOB
+from search import main
 
 
 def batch(n: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
@@ -99,3 +104,20 @@ def test_what_cannot_be_trained_is_named(changes):
     options = {"method": "fast", "eps_255": 2.0, "epochs": 1} | changes
     with pytest.raises(InputError, match="Hint: "):
         adversarial_training(lenet(), TinyData(), **options)
+
+
+def test_runs_train_all_networks_anew_and_show_how_far_they_lie_apart(tmp_path, capsys):
+    words = [*JOB.smoke.split(), "--runs", "2", "--here", "--store", str(tmp_path)]
+    assert main(JOB, words) == 0
+    assert "the least and the most of 2 runs" in capsys.readouterr().out
+    for study, n in (("classifier", 2), ("training", 4), ("chain", 2)):
+        rows = results.load(study, store=tmp_path)
+        assert rows["cell_id"].nunique() == n
+        assert set(rows["seed"]) == {0, 1}
+    lines = pd.read_parquet(next(tmp_path.glob("answers/*/robustness.parquet")))
+    rows = results.load("adversarial_training_2", store=tmp_path)
+    rows = rows[(rows["threat"] == "none") & (rows["defence"] == "fast eps 2")]
+    each = [100 * np.mean(own["predicted"] == own["label"]) for _, own in rows.groupby("cell_id")]
+    line = lines[(lines["threat"] == "none") & (lines["defence"] == "fast eps 2")].iloc[0]
+    found = line[["run_least", "run_most", "accuracy"]].astype(float)
+    assert found.tolist() == pytest.approx([min(each), max(each), np.mean(each)])
