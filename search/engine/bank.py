@@ -12,6 +12,7 @@ from torch import Tensor
 
 from core.errors import InputError
 from results.files import Root
+from search.engine.copies import copied
 
 _METADATA = "metadata"
 
@@ -41,6 +42,12 @@ class Bank:
         name = self._name(piece)
         return self.root.exists(name) and (n_bytes is None or self.root.size(name) == n_bytes)
 
+    def _read(self, piece: str) -> bytes:
+        def read() -> bytes:
+            return self.root.read(self._name(piece))
+
+        return read() if self.root.is_local else copied(piece, read)
+
     def get(self, piece: str) -> tuple[dict[str, Tensor], dict[str, str]]:
         """The piece's tensors and metadata.
 
@@ -50,7 +57,7 @@ class Bank:
         name = self._name(piece)
         where, hint = self.root.path(name), "Hint: run the same command again; it is made anew."
         try:
-            data = self.root.read(name)
+            data = self._read(piece)
         except FileNotFoundError:
             raise InputError(f"{where} is missing.\n{hint}") from None
         if hashlib.sha256(data).hexdigest() != piece:

@@ -1,0 +1,121 @@
+"""Copies of a remote bank's pieces: one download a machine, checked, within a share of the disk."""
+
+import errno
+import hashlib
+import shutil
+import tempfile
+import threading
+import time
+from collections import namedtuple
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+
+from core.errors import InputError
+from results.files import Root
+from search.engine import copies
+from search.engine.bank import Bank
+
+
+@pytest.fixture(autouse=True)
+def temporary(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+class Elsewhere:
+    """A piece that counts its downloads."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.n_reads, self.name = data, 0, hashlib.sha256(data).hexdigest()
+        self._lock = threading.Lock()
+
+    def read(self) -> bytes:
+        with self._lock:
+            self.n_reads += 1
+        time.sleep(0.05)
+        return self.data
+
+    def copied(self) -> bytes:
+        return copies.copied(self.name, self.read)
+
+
+def test_many_readers_at_once_download_a_piece_once():
+    piece = Elsewhere(b"weights")
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: piece.copied(), range(8)))
+    assert found == [b"weights"] * 8
+    assert piece.n_reads == 1
+
+
+def test_a_torn_copy_is_downloaded_again(temporary):
+    piece = Elsewhere(b"weights")
+    piece.copied()
+    (copy,) = temporary.glob(f"*/{piece.name}")
+    copy.write_bytes(b"weight")
+    assert piece.copied() == b"weights"
+    assert copy.read_bytes() == b"weights"
+    assert piece.n_reads == 2
+
+
+def test_what_is_torn_elsewhere_is_not_kept(temporary):
+    piece = Elsewhere(b"weights")
+    piece.data = b"weight"
+    assert piece.copied() == b"weight"
+    assert not [*temporary.glob(f"*/{piece.name}*")]
+
+
+def test_the_longest_unread_copies_go_where_there_is_no_room(temporary, monkeypatch):
+    first, second, third = (Elsewhere(bytes([i]) * 40) for i in range(3))
+    usage = namedtuple("usage", "free")  # noqa: PYI024 - as shutil's
+    monkeypatch.setattr(
+        shutil, "disk_usage", lambda _: usage(400 - 40 * len([*temporary.glob("*/" + "?" * 64)]))
+    )
+    for piece in (first, second, first, third):  # a quarter of 400 bytes: two of 40
+        piece.copied()
+        time.sleep(0.01)
+    assert {path.name for path in temporary.glob("*/" + "?" * 64)} == {first.name, third.name}
+    large = Elsewhere(b"l" * 101)
+    assert large.copied() == large.data
+    assert not [*temporary.glob(f"*/{large.name}")]
+
+
+def test_a_full_disk_and_a_folder_of_somebody_else_cost_no_more_than_the_copy(
+    temporary, monkeypatch
+):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    piece = Elsewhere(b"weights")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        assert [piece.copied(), piece.copied()] == [b"weights"] * 2
+    assert piece.n_reads == 2
+    (folder,) = temporary.iterdir()
+    shutil.rmtree(folder)
+    theirs = temporary / "theirs"
+    theirs.mkdir()
+    folder.symlink_to(theirs)
+    assert piece.copied() == b"weights"
+    assert not [*theirs.iterdir()]
+
+
+def test_a_remote_bank_is_read_once_and_a_local_one_has_no_copies(temporary, monkeypatch):
+    reads: list[str] = []
+    whole = Root.read
+
+    def read(self: Root, name: str) -> bytes:
+        reads.append(name)
+        return whole(self, name)
+
+    monkeypatch.setattr(Root, "read", read)
+    for root in (Root("memory://bank-of-copies"), Root(temporary / "local")):
+        bank = Bank(root)
+        piece, _ = bank.put({"x": torch.arange(3)})
+        for _ in range(2):
+            assert bank.get(piece)[0]["x"].tolist() == [0, 1, 2]
+    assert len(reads) == 1 + 2
+    with pytest.raises(InputError, match="is missing"):
+        Bank(Root("memory://bank-of-copies")).get("0" * 64)
