@@ -69,8 +69,8 @@ def _report(engine: Engine, given: argparse.Namespace, defences: list[str]) -> i
     asked = parse(threat_table.Asked, name="white_box", question="", argv=words)
     lab = Lab(engine, asked)
     threat_table.JOB.answer(lab, asked)
-    assert lab.swept is not None
-    rows = results.load(lab.swept[0], sweep=lab.swept[1], store=engine.store.root)
+    ((study, sweep),) = lab.swept
+    rows = results.load(study, sweep=sweep, store=engine.store.root)
     names = list(dict.fromkeys(rows["defence"]))
     found = outcomes(rows, names)
     print(f"{lab.title}, {given.images} held-out images, a white box for each; images right")

@@ -102,7 +102,7 @@ def ask(lab: Lab, asked: Asked) -> tuple[Ensembles, Tuning]:
         seed=asked.seed,
     )
     sweep = sweep_name([asked.study], tuning.asked())
-    lab.swept = (STUDY, sweep)
+    lab.answers((STUDY, sweep))
     facts = {"version": 1} | lab.state
     record = None if asked.figure else Record(lab.engine.store, STUDY, sweep, facts)
     return replace(ensembles, sweep=sweep, record=record), tuning

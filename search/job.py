@@ -122,10 +122,10 @@ def _answer(job: Job, asked: flags.Flags, store: Store) -> int:
         return _failed(failure.outcome)
     finally:
         engine.stop()
-    assert lab.swept is not None, f"{job.name} answered without a sweep of its own"
+    assert lab.swept, f"{job.name} answered without a sweep of its own"
     lines = [answer.text]
     try:
-        for what, where in publish(store, *lab.swept, answer, again=asked.figure):
+        for what, where in publish(store, *lab.swept[0], answer, again=asked.figure):
             lines += [] if asked.throwaway else [f"{what:>10}  {near(where)}"]
     except OSError as error:
         if not (asked.figure and denied(error)):

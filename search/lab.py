@@ -6,7 +6,7 @@ another study is found.
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -48,8 +48,14 @@ class Lab:
 
     engine: Sweeper
     asked: flags.Flags
-    swept: tuple[str, str] | None = None  # study and sweep that the answer is about
+    swept: list[tuple[str, str]] = field(default_factory=list)  # one: see `answers`
     training_run: int = 0  # of several trainings of the same networks
+    weights: str | None = None  # of the bank, where the network is not that of the flags
+
+    def answers(self, swept: tuple[str, str]) -> None:
+        """Say that the answer is about this study and sweep; the first word counts."""
+        if not self.swept:
+            self.swept.append(swept)
 
     def runs(self, n: int) -> list["Lab"]:
         """The question of networks trained n times, from seeds of their own; data, attacks as here.
@@ -63,6 +69,10 @@ class Lab:
                 "Hint: leave it out, or train one here: --model small_resnet or train:NAME."
             )
         return [self, *(replace(self, training_run=run) for run in range(1, n))]
+
+    def defending(self, model: str, weights: str) -> "Lab":
+        """The question of another network: of that name, and the bank's piece of its weights."""
+        return replace(self, asked=replace(self.asked, model=model), weights=weights)
 
     @cached_property
     def source(self) -> networks.Source:
@@ -116,6 +126,8 @@ class Lab:
     @cached_property
     def classifier(self) -> str:
         """The network that is defended, trained or opened."""
+        if self.weights is not None:
+            return self.weights
         cell = replace(self._cell, seed=self._cell.seed + self.training_run)
         return self.classifier_of((self.source, cell), label="classifier")
 
@@ -410,8 +422,8 @@ class Lab:
         self, study: Study[Any, Any], plan: Plan, sweep: str, *, label: str, listed: bool = True
     ) -> results.Rows:
         """The rows of a plan's cells under a sweep's name. CellsFailed where one fails."""
-        if listed and self.swept is None:
-            self.swept = (study.name, sweep)
+        if listed:
+            self.answers((study.name, sweep))
         state = self.state if listed else None
         outcome = self.engine.sweep(study, plan, sweep, label=label, state=state)
         if outcome.failed:

@@ -24,6 +24,7 @@ NAMES = json.loads((ROOT / "tests" / "golden" / "names.json").read_text())
 SCORES = (
     "ablation",
     "adversarial_training_2",
+    "augmented_threats",
     "color_space_2",
     "ensemble_white",
     "jpeg_fgsm",
