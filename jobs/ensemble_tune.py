@@ -31,11 +31,11 @@ with later():
     from search.engine.record import Record
     from search.inputs.making import sweep_name
     from search.inputs.pictures import n_of
-    from search.references import through_all
     from search.tuning.answer import answer, starts, tune
     from search.tuning.driver import Tuning
     from search.tuning.ensembles import STUDY, Ensembles, Recipe
     from search.tuning.space import Axis, Space
+    from search.white_box import through_all
 
 SIGMAS_255, QS_AF = tuple(range(0, 65, 2)), tuple(range(16, 117, 20))
 USUAL_255 = 8.0  # the budget on digits, where no other is given

@@ -1,13 +1,9 @@
-"""What stands beside a winner: flat steps, JPEG's qualities and bits; an ensemble's white box."""
+"""What stands beside the searched tables: flat steps, JPEG's qualities, the bits that all need."""
 
 from collections.abc import Sequence
 
 from core.codec import qtable
 from results import Rows, summary
-from results.threats import white_text
-from search import scores
-from search.engine.study import NotStoredError
-from search.inputs.chains import Member
 from search.lab import Lab
 from search.measures import compressed
 from search.tables.plan import SEARCH, Question
@@ -41,20 +37,3 @@ def counted(lab: Lab, question: Question, tables: Sequence[str]) -> Rows:
     ]  # fmt: skip
     study = compressed.study(lab.source)
     return lab.sweep(study, cells, "rate", label="bits counted", listed=False)
-
-
-def through_all(
-    lab: Lab, attacks: Sequence[str], n: int, study: str, members: Sequence[Member]
-) -> list[str]:
-    """What white-box attacks on n held-out images leave of an ensemble, and of the bare network."""
-    if not attacks:
-        return []
-    victims = {"none": lab.victim(), "tuned": lab.victim(members=members)}
-    wanted = lab.attacks(attacks)
-    threats = [t for name, victim in victims.items() for t in lab.white(name, victim, wanted)]
-    try:
-        attacked = lab.threatened(lab.benign(report=n), threats, block=50)
-        white = scores.study("ensemble_white")
-        return white_text(lab.score(white, victims, attacked, study, "white", block=50))
-    except NotStoredError:
-        return ["white box: not measured; the command without --figure does it"]

@@ -102,7 +102,7 @@ SEARCH = [  # from below; what stands in one line does not import its neighbours
     {"inputs"},
     {"scores", "measures", "tables", "tuning"},
     {"lab"},
-    {"references", "transforming"},
+    {"references", "transforming", "white_box"},
     {"job"},
     {"__init__", "__main__"},
 ]
