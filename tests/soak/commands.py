@@ -134,9 +134,15 @@ SEARCH = ("", "doctr", "doctor --gpus", "doctor --gpus 1.5", "doctor --gpus -1",
           f"doctor --stroe s3://u:{SECRET}@b", "doctor --cluster pyproject.toml",
           f"doctor --gpus {'9' * 5000}")  # fmt: skip
 
+ON_PHOTOS = (
+    "ablation|augmented_threats|color_space|compressed_training|corruption_robustness|denoise|"
+    "rate_distortion"
+)
 LEGITIMATE = (  # what may run, and why
     (r"results list --store /(dev|proc)/", "a store that is not there yet has no sweeps"),
     (r"universal .*--together 1-300$", "more at a time than there are images: all of them"),
+    (r"--(betas|lambdas)[= ]256$", "factors, not levels"),
+    (rf"^({ON_PHOTOS}) .*(benign|adversarial)[= ]601$", "photos have 1,500 of each split"),
 )
 
 
