@@ -51,6 +51,7 @@ def test_the_contents_lead_to_their_sweeps(tab):
 def test_a_figure_opens_zooms_and_closes_by_mouse_and_by_keys(tab):
     tab.click("figure img")
     tab.until(f"viewer.open && {WIDTH} > 900")  # larger than in the page
+    assert tab.ask("document.activeElement.className") == "pane"  # arrow keys move the figure
     fit = tab.ask(WIDTH)
     tab.wheel(".pane img", down_px=-120)
     tab.until(f"{WIDTH} > {1.1 * fit}")
