@@ -8,6 +8,7 @@ import threading
 import time
 from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ import torch
 
 from core.errors import InputError
 from results.files import Root
-from search.engine import copies
+from search.engine import ahead, copies
 from search.engine.bank import Bank
 
 
@@ -119,3 +120,40 @@ def test_a_remote_bank_is_read_once_and_a_local_one_has_no_copies(temporary, mon
     assert len(reads) == 1 + 2
     with pytest.raises(InputError, match="is missing"):
         Bank(Root("memory://bank-of-copies")).get("0" * 64)
+
+
+@dataclass(frozen=True)
+class Cell:
+    piece: str
+    networks: tuple[str, ...]
+    front: str
+    label: str = "0" * 63  # one short of a name
+
+
+def test_pieces_are_found_in_whatever_field_names_them():
+    image, network, codec = "a" * 64, "0123456789abcdef" * 4, "f" * 64
+    cell = Cell(image, (network, image), f"bls@{codec}+jpeg40")
+    assert ahead.pieces_of(cell) == [image, network, codec]
+
+
+@pytest.mark.parametrize(("place", "n_reads"), [("memory://ahead", 1), ("{}/local", 2)])
+def test_what_comes_next_is_fetched_once_and_meanwhile(temporary, monkeypatch, place, n_reads):
+    read, begun, go_on = [], threading.Event(), threading.Event()
+    whole = Root.read
+
+    def slowly(self: Root, name: str) -> bytes:
+        read.append(name)
+        begun.set()
+        assert go_on.wait(20)
+        return whole(self, name)
+
+    bank = Bank(Root(place.format(temporary)))
+    piece, _ = bank.put({"x": torch.arange(3)})
+    monkeypatch.setattr(Root, "read", slowly)
+    ahead.fetch(bank.root, [piece])
+    ahead.fetch(bank.root, [piece])
+    assert begun.wait(20)
+    go_on.set()
+    assert bank.get(piece)[0]["x"].tolist() == [0, 1, 2]  # the remote one's from the copy
+    ahead.fetch(bank.root, ["0" * 64])  # nobody asked for it yet, so nobody is told that it lacks
+    assert read.count(f"bank/{piece}.safetensors") == n_reads

@@ -19,7 +19,7 @@ from results.__main__ import main as results_main
 from results.files import Root
 from results.store import Found, Store
 from search.cluster import provenance
-from search.engine import task
+from search.engine import ahead, task
 from search.engine.engine import Engine
 from search.engine.plan import Grid
 from search.engine.run import Run, run_cells
@@ -143,6 +143,27 @@ def test_tasks_that_share_a_gpu_share_its_memory(store, monkeypatch):
         asked = task.Task(SQUARES, store, 1, "cuda", share)
         assert isinstance(run_cells._function(asked, [Cell(number=1)])[0], task.Done)
     assert shares == [0.5]
+
+
+def test_a_worker_is_told_the_pieces_of_what_it_will_run_next(store, monkeypatch):
+    told = []
+
+    def pieces_of(cell: Cell) -> list[str]:
+        told.append(cell.number)
+        return []
+
+    monkeypatch.setattr(ahead, "pieces_of", pieces_of)
+    monkeypatch.setattr(Run, "_per_task", lambda _: 1)
+    assert sweep(store, [Cell(number=n) for n in range(9)]).n_run == 9
+    assert told == [2, 3, 4, 5, 6, 7, 8, 8]  # two workers: the next but one, as long as there is
+
+
+def test_a_worker_fetches_them_while_it_computes(store, monkeypatch):
+    fetched = []
+    monkeypatch.setattr(ahead, "fetch", lambda root, pieces: fetched.append((root, pieces)))
+    asked = task.Task(SQUARES, store, 1, "cpu")
+    run_cells._function(asked, [Cell(number=1)], ["0" * 64])
+    assert fetched == [(store.root, ["0" * 64])]
 
 
 def test_arithmetic_is_exact_whatever_the_process_ran_before(store):

@@ -1,6 +1,7 @@
 """One sweep as Ray tasks: cells out, files in, and what there is to say meanwhile."""
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ import torch
 from core.errors import InputError
 from search.cluster import nodes, provenance
 from search.cluster.examine import difference
+from search.engine import ahead
 from search.engine.sweep import Sweep
 from search.engine.task import Done, Failed, Task, reason_of, run_together
 
@@ -25,10 +27,11 @@ _WRITERS = 16  # an object store answers a write in tens of milliseconds
 
 
 @ray.remote(max_retries=5, retry_exceptions=False)  # lost nodes are retried, bugs not
-def run_cells(task: Task, cells: Sequence[Any]) -> list[Done | Failed]:
+def run_cells(task: Task, cells: Sequence[Any], coming: Sequence[str] = ()) -> list[Done | Failed]:
     """All that Ray adds to `evaluate`: somewhere to run. One result for each cell.
 
     A cell that fails does not touch its neighbours; one that takes the process with it takes them.
+    `coming`: the pieces of what will run here next, which are fetched meanwhile.
     """
     torch.set_num_threads(task.n_threads)
     if provenance.versions() != task.versions:
@@ -43,6 +46,7 @@ def run_cells(task: Task, cells: Sequence[Any]) -> list[Done | Failed]:
         )
     if task.device == "cuda" and task.gpu_share < 1:
         torch.cuda.set_per_process_memory_fraction(task.gpu_share)
+    ahead.fetch(task.store.root, coming)
     return run_together(task, cells)
 
 
@@ -57,6 +61,7 @@ class Run:
     in_flight: dict[Any, list[tuple[str, Any]]] = field(default_factory=dict)
     n_in_flight: int = 0  # cells
     writing: dict["Future[None]", tuple[str, Any]] = field(default_factory=dict)  # id and digest
+    coming: deque[Any] = field(default_factory=deque)  # cells asked for, not yet out
     looked_at: float = -1e9
     n_slots: int = 1
 
@@ -104,25 +109,31 @@ class Run:
         return max(1, min(int(per_slot * _TASK_S), _MOST_PER_TASK))
 
     def _loop(self, cell: Any) -> None:
-        while cell is not None or self.in_flight or self.writing:
+        self.coming.append(cell)
+        while self.coming or self.in_flight or self.writing:
             self._look()
             room, together = self._room(), self._per_task()
-            while cell is not None and room > 0:
-                cells: list[Any] = []
-                while cell is not None and len(cells) < together:
-                    cells.append(cell)
-                    cell = self.sweep.plan.ask()
+            while self.coming and room > 0:
+                cells = [self.coming.popleft() for _ in range(min(together, len(self.coming)))]
+                self._ask(together)
                 self._submit(cells)
                 room -= len(cells)
             self._collect()
-            if cell is None:
-                cell = self.sweep.plan.ask()
+            self._ask(together)
             self.sweep.note_when_due()
+
+    def _ask(self, together: int) -> None:
+        """Have the next task's cells at hand, and where cells may queue the next of each slot."""
+        wanted = together * self.n_slots if self.sweep.plan.eager else 1
+        while len(self.coming) < wanted and (cell := self.sweep.plan.ask()) is not None:
+            self.coming.append(cell)
 
     def _submit(self, cells: list[Any]) -> None:
         self.started()
         remote = self.remote_together if len(cells) > 1 else self.remote
-        ref = remote.remote(self.task, cells)
+        # Slots take turns, so the last cell at hand is about what will run next where these run.
+        coming = ahead.pieces_of(self.coming[-1]) if self.coming else []
+        ref = remote.remote(self.task, cells, coming)
         self.in_flight[ref] = [(self.sweep.study.cell_id(cell), cell) for cell in cells]
         self.n_in_flight += len(cells)
 
