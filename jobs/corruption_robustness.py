@@ -3,14 +3,17 @@
     python jobs/corruption_robustness.py --smoke
     python jobs/corruption_robustness.py              # photos, a thin network
     python jobs/corruption_robustness.py --data cifar10 --network vgg11_small --epochs 30 --runs 3
+    python jobs/corruption_robustness.py --defences k3-of16-af116 jpeg40 blur3
     python jobs/corruption_robustness.py --figure     # from stored rows
 
 A network is trained on each set of training images: as they are, after JPEG, noise or blur, or
 several of these joined. All classify clean images and the same after ten corruptions in five
 severities. Settings of a family are chosen by three rules (BDA, BDAD, BDADS) on the search split
 and reported on held-out images; beside it the source's way, which chooses and reports on the same.
+Defences before these networks, at test time alone, are compared with none on the same images.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -23,7 +26,7 @@ with later():
     from core.corruptions import N_SEVERITIES, check
     from core.data.corrupted import check_published
     from core.frost import frost_folder
-    from results import Answer, robust, robust_picture
+    from results import Answer, Rows, defended, robust, robust_picture, schema
     from results.robust_text import text
     from search import Lab
     from search.measures import augmented
@@ -34,6 +37,7 @@ with later():
 SETS = (
     *("none", "jpeg5", "jpeg10", "jpeg20", "jpeg40", "jpeg80"),
     *("noise0.01", "noise0.05", "noise0.1", "blur3", "blur5", "none+jpeg40"),
+    *("k3-of16-af116", "k10-of16-af56"),
 )
 
 
@@ -45,8 +49,12 @@ class Asked(flags.Augmented):
     network: str = flag("vgg11_5", "that is trained on each set", "NAME")
     sets: tuple[str, ...] = flag(
         SETS,
-        "training images: none, jpeg40, noise0.05, augmix, patch25-0.1, none+jpeg40, ...",
+        "training images: none, jpeg40, noise0.05, augmix, patch25-0.1, none+jpeg40, a table, "
+        "bls:lambda=L of rate_distortion, ...",
         "NAME",
+    )
+    defences: tuple[str, ...] = flag(
+        (), "before each network, at test time: jpeg40, blur3, tvm, a table, bls:lambda=L", "NAME"
     )
     corruptions: tuple[str, ...] = flag(CORRUPTIONS, "of the test images", "NAME")
     severities: Literal["cifar10-c", "imagenet-c"] = flag(
@@ -79,6 +87,8 @@ def run(lab: Lab, asked: Asked) -> Answer:
     """Train on every set, corrupt, classify, choose."""
     flags.no_classifier(asked, "--network says what is trained")
     augmented.check([asked.network], asked.sets)
+    for name in asked.defences:
+        lab.front(name)  # an unknown one is said before all training
     left_out = {}
     frost, published = asked.folders
     frosted = frost_folder(frost) is not None  # the search split's is always made here
@@ -119,21 +129,44 @@ def run(lab: Lab, asked: Asked) -> Answer:
         figures[f"corruption_{rule.lower()}"] = robust_picture.over_severity(
             found.severities(rule), names, title=f"{title}: {rule}, chosen on the search split"
         )
-    return Answer(
-        text="\n".join([*said, text(found, clean=robust.runs_bias(rows))]),
-        frames={
-            "ranking": ranked,
-            "best": found.best("BDAD"),
-            "optimism": found.optimism(),
-            "gains": found.gains(),
-        },
-        figures=figures,
-    )
+    said.append(text(found, clean=robust.runs_bias(rows)))
+    frames = {
+        "ranking": ranked,
+        "best": found.best("BDAD"),
+        "optimism": found.optimism(),
+        "gains": found.gains(),
+    }
+    if asked.defences:
+        run_of = robust.picked_runs(rows, "search")
+        picked = {cell: made for cell, made in trained.items() if cell.run == run_of[cell.training]}
+        again = defended.defended(rows, behind(lab, asked, picked, shown), asked.sets, tests)
+        frames["defended"] = again.gains()
+        said += ["", defended.text(frames["defended"])]
+        figures["corruption_defended"] = robust_picture.over_severity(
+            again.severities(),
+            {name: name for name in (defended.BARE, *again.behind)},
+            title=f"{title}: trained on {asked.sets[0]}, behind defences",
+        )
+    return Answer(text="\n".join(said), frames=frames, figures=figures)
+
+
+def behind(
+    lab: Lab,
+    asked: Asked,
+    trained: Mapping[augmented.TrainCell, schema.Table],
+    shown: augmented.Images,
+) -> Rows:
+    """The held-out images before each network, behind each defence."""
+    held_out = {cell: made for cell, made in shown.items() if cell.split == "report"}
+    fronts = {name: lab.front(name) for name in asked.defences}
+    cells = list(augmented.defended_cells(trained, held_out, fronts, block=asked.block))
+    study = augmented.defended_study("corruption_defended")
+    return lab.grouped(lab.sweep(study, cells, asked.network, label="behind defences"))
 
 
 SMOKE = (
     "--data digits --network lenet5 --epochs 1 --sets none jpeg20 jpeg80 --benign 40 "
-    "--report-benign 40 --corruptions gaussian_noise fog"
+    "--report-benign 40 --corruptions gaussian_noise fog --defences jpeg40 smooth8"
 )
 JOB = Job(__file__, __doc__, Asked, run, smoke=SMOKE)
 

@@ -11,9 +11,8 @@ from results.compressed import TESTS, changed, tested_on
 from results.counts import Rows
 from results.draw import STYLE, titled
 from results.robust import ORIGINAL, family_of
-from results.robust_picture import LOOKS
+from results.robust_picture import COLOURS, LOOKS
 
-COLOURS = [look["color"] for look in LOOKS.values()]
 BELOW: dict[str, Any] = {"loc": "outside lower center", "ncols": 6, "frameon": False}
 
 

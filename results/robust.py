@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,10 +20,14 @@ from results.counts import Counts, Rows, once
 from results.stats import Floats, cluster_bootstrap, holm, resampled, sign_flip
 
 RULES = ("BDA", "BDAD", "BDADS")
-FAMILIES = ("original", "BLS", "JPEG", "noise", "blur", "patch", "AugMix", "joined", "other")
+FAMILIES = (
+    *("original", "BLS", "JPEG", "table", "noise"),
+    *("blur", "patch", "AugMix", "joined", "other"),
+)
 _PATTERNS = {
     "BLS": r"(bls|bmhj)\b.*",
     "JPEG": r"jpeg\d.*",
+    "table": r"(fd|ijg\d|uniform\d|(k\d+|m[0-9a-f]{16})-of\d).*",
     "noise": r"(noise|smooth)\d.*",
     "blur": r"blur\d+",
     "patch": r"patch\d.*",
@@ -97,6 +102,18 @@ class Tested:
         hits = self.hits[:, chosen[places], places].sum(1)
         return percent(hits, self.trials * len(places))
 
+    def severities(self, chosen: NDArray[np.int64]) -> list[dict[str, Any]]:
+        """Accuracy over severity by each test's chosen setting: of the mean, of each corruption."""
+        corruptions = np.array(self.corruptions)
+        levels = np.array([int(test.partition("@")[2]) for test in self.tests])
+        panels = {"mean of all": np.ones(len(levels), dtype=bool)}
+        panels |= {name: corruptions == name for name in dict.fromkeys(corruptions.tolist())}
+        return [
+            {"corruption": panel, "severity": level} | self.line(chosen, of & (levels == level))
+            for panel, of in panels.items()
+            for level in sorted(set(levels.tolist()))
+        ]
+
 
 def percent(hits: NDArray[np.int64], trials: Counts) -> dict[str, float]:
     """Accuracy, low and high, of right answers and images in each group."""
@@ -105,12 +122,16 @@ def percent(hits: NDArray[np.int64], trials: Counts) -> dict[str, float]:
     return {"accuracy": 100 * share, "low": 100 * float(low[0]), "high": 100 * float(high[0])}
 
 
-def best_runs(rows: Rows, split: str) -> Rows:
-    """All rows of the best runs: of each training set that best on a split's images as they are."""
+def picked_runs(rows: Rows, split: str) -> dict[str, int]:
+    """Of each training set the run that is best on a split's images as they are."""
     own = rows[(rows["split"] == split) & (rows["test"] == CLEAN)]
     right = (own["predicted"] == own["label"]).groupby([own["training"], own["run"]], observed=True)
     best = right.mean().sort_index().groupby(level=0, sort=False, observed=True).idxmax()
-    run_of = {str(training): run for training, run in best}
+    return {str(training): int(run) for training, run in best}
+
+
+def of_runs(rows: Rows, run_of: Mapping[str, int]) -> Rows:
+    """The rows of one run of each training set."""
     kept: Rows = rows[rows["run"].to_numpy() == _mapped(rows["training"], run_of)]
     return kept
 
@@ -288,22 +309,15 @@ class Answered:
     def severities(self, rule: str) -> Rows:
         """Accuracy over severity for each family by a rule: of the mean, and of each corruption."""
         lines = []
-        corruptions = np.array(self.report.corruptions)
-        levels = np.array([int(test.partition("@")[2]) for test in self.report.tests])
-        panels = {"mean of all": np.ones(len(levels), dtype=bool)}
-        panels |= {name: corruptions == name for name in dict.fromkeys(corruptions.tolist())}
         for family in self.families:
-            picked = self.chosen(family, rule)
-            for panel, of in panels.items():
-                for level in sorted(set(levels.tolist())):
-                    line = {"family": family, "corruption": panel, "severity": level}
-                    lines.append(line | self.report.line(picked, of & (levels == level)))
+            chosen = self.chosen(family, rule)
+            lines += [{"family": family} | line for line in self.report.severities(chosen)]
         return pd.DataFrame(lines)
 
 
 def answered(rows: Rows, settings: Sequence[str], tests: Sequence[str]) -> Answered:
     """Both splits, of each training set the run that is best on clean search images."""
-    own = best_runs(rows, "search")
+    own = of_runs(rows, picked_runs(rows, "search"))
     return Answered(*(tested(own, split, settings, tests) for split in ("search", "report")))
 
 
@@ -313,7 +327,7 @@ def runs_bias(rows: Rows) -> str:
         return ""
     clean = {}
     for split in ("search", "report"):
-        own = best_runs(rows, split)
+        own = of_runs(rows, picked_runs(rows, split))
         own = own[(own["split"] == "report") & (own["test"] == CLEAN)]
         clean[split] = 100 * (own["predicted"] == own["label"]).mean()
     return (

@@ -21,15 +21,18 @@ LOOKS: dict[str, dict[str, Any]] = {
     "patch": {"color": "#56B4E9", "marker": "<"},
     "AugMix": {"color": "#8B6914", "marker": "*"},
     "joined": {"color": "#D55E00", "marker": "P", "linestyle": ":"},
+    "table": {"color": "#7030A0", "marker": ">"},
     "other": {"color": "0.5", "marker": "X"},
 }
+COLOURS = [look["color"] for look in LOOKS.values()]
 N_ACROSS = 4
 
 
 def over_severity(lines: Rows, names: dict[str, str], *, title: str) -> Figure:
     """Lines of `Answered.severities`: the mean first, then a panel for each corruption.
 
-    `names` says what a family is called in the legend, such as with its setting.
+    `names` says what a family is called in the legend, such as with its setting; what is none of
+    `LOOKS` has a look by its place.
     """
     panels = list(dict.fromkeys(lines["corruption"]))
     n_down = math.ceil((len(panels) + 1) / N_ACROSS)
@@ -38,9 +41,10 @@ def over_severity(lines: Rows, names: dict[str, str], *, title: str) -> Figure:
         figure = Figure(figsize=size, layout="constrained")
         places = figure.subplots(n_down, N_ACROSS, sharex=True, squeeze=False).flat
         for panel, axes in zip(panels, places, strict=False):
-            for family, name in names.items():
+            for i, (family, name) in enumerate(names.items()):
                 own = lines[(lines["corruption"] == panel) & (lines["family"] == family)]
-                look = {"markersize": 3.5, "linewidth": 1.2} | LOOKS[family]
+                placed = {"color": COLOURS[i % len(COLOURS)], "marker": "os^Dv<>"[i % 7]}
+                look = {"markersize": 3.5, "linewidth": 1.2} | LOOKS.get(family, placed)
                 axes.plot(own["severity"], own["accuracy"], label=name, **look)
                 colour = look["color"]
                 axes.fill_between(own["severity"], own["low"], own["high"], color=colour, alpha=0.1)

@@ -7,14 +7,14 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import torch
-from tiny import TinyData, TinySource
+from tiny import TinyData, TinySource, lenet
 
-from core import learned, seeds
+from core import learned, models, seeds
 from core.codec import rate, to_images8, to_pixels
 from core.corruptions import corrupted
 from core.data.arrays import ArrayData, Pool
 from core.data.corrupted import PUBLISHED, check_published
-from core.defences import Learned
+from core.defences import GaussianNoise, Learned
 from core.errors import InputError
 from core.spectrum import log_spectra
 from core.transforms import transformed as after
@@ -288,3 +288,27 @@ def test_a_codec_that_the_store_lacks_is_said_with_the_command_that_makes_it(
     said = capsys.readouterr().err
     assert "the store holds no bls:lambda=0.5" in said
     assert "jobs/rate_distortion.py trains codecs" in said
+
+
+def test_a_network_behind_a_defence_classifies_what_the_defence_leaves(place):
+    weights = place.bank.put(*models.to_tensors(lenet()))[0]
+    (piece,) = pieces_of(place, replace(IMAGES, transform="none", split="report", count=16))
+    shared = {n: getattr(TRAIN, n) for n in augmented.Network.__dataclass_fields__}
+    cell = augmented.Cell(
+        **shared, weights=weights, test="none", split="report", piece=piece, first=0, count=16
+    )
+    study = augmented.defended_study("behind")
+
+    def predicted(front: str, first: int = 0, count: int = 16) -> np.ndarray:
+        own = augmented.DefendedCell(**vars(cell), defence="d", front=front)
+        return made(study, replace(own, first=first, count=count), place)["predicted"]
+
+    images, _ = TinyData().batch("report", range(16))
+    draws = [seeds.generator(TRAIN.seed, "defended", i) for i in range(16)]
+    with torch.inference_mode():
+        expected = lenet()(GaussianNoise(90.0)(to_pixels(images), draws)).argmax(1).numpy()
+    bare = made(augmented.study("bare"), cell, place)["predicted"]
+    assert np.array_equal(predicted("none"), bare)
+    assert not np.array_equal(expected, bare)
+    assert np.array_equal(predicted("smooth90"), expected)
+    assert np.array_equal(predicted("smooth90", 5, 7), expected[5:12])

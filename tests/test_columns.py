@@ -97,6 +97,12 @@ KINDS = {  # what a row is; the studies, the module, its cell and row
         "Cell",
         "Row",
     ),
+    "one image before such a network behind a defence": (
+        ("corruption_defended",),
+        "measures.augmented",
+        "DefendedCell",
+        "Row",
+    ),
     "one frequency of images after a transform": (
         ("augmentation_spectrum",),
         "measures.spectrum",
@@ -152,6 +158,7 @@ ALSO = {  # what a job writes after its own first sweep
     "qtable_search": {"qtable_report", "frequency_analysis"},
     "jpeg_fgsm": {"rates"},
     "threat_table": {"threat_draws"},
+    "corruption_robustness": {"corruption_defended"},
     "inside_cnn": {"activations", "occlusion"},
     "ensemble_tune": {
         "classifier",

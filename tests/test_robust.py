@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from results import compressed, robust
+from results import compressed, defended, robust
 from results.robust_text import text
 from results.stats import holm, mcnemar, sign_flip
 
@@ -45,7 +45,8 @@ def found(right) -> robust.Answered:
 def test_families_of_names():
     each = {"none": "original", "jpeg5": "JPEG", "jpeg5-444": "JPEG", "smooth8": "noise",
             "blur9": "blur", "none+blur3": "joined", "bls:lambda=0.1": "BLS",
-            "k3-of16-af51": "other"}  # fmt: skip
+            "k3-of16-af51": "table", "uniform16@ycbcr": "table", "fd": "table",
+            "m0123456789abcdef-of16-af51": "table", "tvm": "other"}  # fmt: skip
     assert {name: robust.family_of(name) for name in each} == each
 
 
@@ -138,8 +139,8 @@ def test_the_best_run_is_picked_on_clean_images_of_a_split(right):
     clean = (rows["test"] == "none") & (rows["run"] == 1)
     rows.loc[clean & (rows["split"] == "search"), "predicted"] = 1  # all right
     rows.loc[clean & (rows["split"] == "report"), "predicted"] = 0
-    assert set(robust.best_runs(rows, "search")["run"]) == {1}
-    assert set(robust.best_runs(rows, "report")["run"]) == {0}
+    assert robust.picked_runs(rows, "search") == dict.fromkeys(SETS, 1)
+    assert robust.picked_runs(rows, "report") == dict.fromkeys(SETS, 0)
     assert "has 0.00 % of clean held-out ones" in robust.runs_bias(rows)
     assert robust.runs_bias(rows_of(right)) == ""
 
@@ -217,3 +218,27 @@ def test_points_for_each_doubling_of_the_rate_are_the_slope_of_least_squares():
     half = scipy.stats.t.ppf(0.975, 3) * theirs.stderr
     assert line["high"] - line["gain"] == pytest.approx(half, rel=0.01)  # of the expansion
     assert compressed.fits(lines[:3], measured).empty
+
+
+def test_points_a_defence_gains_are_counted_on_the_same_images_of_the_picked_run(right):
+    after = np.random.default_rng(1).random(right["report"].shape) < 0.7
+    worse = {split: np.zeros_like(outcome) for split, outcome in right.items()}
+    rows = pd.concat([rows_of(right), rows_of(worse).assign(run=1)])
+    found = defended.defended(
+        rows, rows_of({"report": after}).assign(defence="jpeg40"), SETS, TESTS
+    )
+    lines, p = found.gains(), []
+    for _, line in lines.iterrows():
+        i, of = SETS.index(line["training"]), [0]
+        if line["images"] != "clean":
+            of = [1 + j for j, t in enumerate(TESTS) if line["images"] in ("all corrupted", t[:-2])]
+        change = after[i, of].astype(int) - right["report"][i, of]
+        assert line["gain"] == pytest.approx(100 * change.mean())
+        assert line["right"] == pytest.approx(100 * after[i, of].mean())
+        assert line["low"] < line["gain"] < line["high"]
+        p.append(sign_flip(change.sum(0)))
+    np.testing.assert_allclose(lines["p"], holm(p))
+    assert len(lines) == 2 * len(SETS) + 2  # fog and snow, of originals alone
+    curves = found.severities().set_index(["family", "corruption", "severity"])["accuracy"]
+    assert curves["jpeg40", "fog", 2] == pytest.approx(100 * after[0, 2].mean())
+    assert curves["no defence", "fog", 2] == pytest.approx(100 * right["report"][0, 2].mean())

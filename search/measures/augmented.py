@@ -1,6 +1,6 @@
 """Networks trained on transformed images, as cells, and how each classifies whatever images."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from core import codec, models, training
+from core import codec, models, seeds, training
 from core.data import Data
 from core.data.arrays import ArrayData, Pool
 from core.errors import InputError
@@ -21,7 +21,7 @@ from core.transforms import parts_of
 from results import schema
 from search import flags
 from search.engine.study import Made, Place, Study
-from search.inputs.loading import Inputs, classifier_of, tensors_of
+from search.inputs.loading import Inputs, Victim, classifier_of, tensors_of, victim_of
 from search.inputs.making import piece_of
 from search.inputs.networks import Source
 from search.inputs.trainings import finished
@@ -89,6 +89,14 @@ class Cell(Network):
 
 
 @dataclass(frozen=True, kw_only=True)
+class DefendedCell(Cell):
+    """The same network behind a defence."""
+
+    defence: str  # as its users call it
+    front: str  # a learned codec by its piece
+
+
+@dataclass(frozen=True, kw_only=True)
 class Row:
     """One image."""
 
@@ -109,6 +117,12 @@ def train_study(source: Source) -> Study[TrainCell, Place]:
 def study(name: str) -> Study[Cell, Loaded]:
     """Classes of every image; studies that ask different questions have their own names."""
     return Study(name, 1, Cell, Row, _load, _evaluate, n_rows=lambda cell: cell.count)
+
+
+def defended_study(name: str) -> Study[DefendedCell, Loaded]:
+    """The same behind a defence; a randomised one draws once, from the seed and an image's id."""
+    how = _load_defended, _evaluate_defended
+    return Study(name, 1, DefendedCell, Row, *how, n_rows=lambda cell: cell.count)
 
 
 def _here(_: TrainCell, place: Place) -> Place:
@@ -227,14 +241,37 @@ def _load(cell: Cell, place: Place) -> Loaded:
     return network, tensors_of(place.bank, cell.piece), place.device
 
 
-@torch.inference_mode()
 def _evaluate(cell: Cell, loaded: Loaded) -> schema.Columns:
     network, tensors, device = loaded
+    return _classified(cell, tensors, lambda i8, _: network(codec.to_pixels(i8.to(device))))
+
+
+def _load_defended(cell: DefendedCell, place: Place) -> Loaded:
+    victim = Victim((cell.weights,), ("",), cell.front)
+    network = victim_of(place.bank, victim, place.device, "fp32")
+    return network, tensors_of(place.bank, cell.piece), place.device
+
+
+def _evaluate_defended(cell: DefendedCell, loaded: Loaded) -> schema.Columns:
+    network, tensors, device = loaded
+
+    def logits(images: Tensor, ids: list[int]) -> Tensor:
+        draws = [seeds.generator(cell.seed, "defended", name) for name in ids]
+        return network(codec.to_pixels(images.to(device)), draws)  # type: ignore[no-any-return]
+
+    return _classified(cell, tensors, logits)
+
+
+@torch.inference_mode()
+def _classified(
+    cell: Cell, tensors: Mapping[str, Tensor], logits: Callable[[Tensor, list[int]], Tensor]
+) -> schema.Columns:
+    """Classes of the cell's images; `logits` are asked of images in levels and their ids."""
     rows = slice(cell.first, cell.first + cell.count)
     images, labels, ids = (tensors[name][rows] for name in ("images", "labels", "ids"))
 
     def classes(part: slice) -> Tensor:
-        return network(codec.to_pixels(images[part].to(device))).argmax(1).cpu()  # type: ignore[no-any-return]
+        return logits(images[part], ids[part].tolist()).argmax(1).cpu()
 
     predicted = torch.cat(in_parts(classes, len(ids), BATCH_SIZE))
     return {"image": ids.numpy(), "label": labels.numpy(), "predicted": predicted.numpy()}
@@ -290,3 +327,16 @@ def cells(
                     first=first,
                     count=min(block, made.count - first),
                 )
+
+
+def defended_cells(
+    trained: Mapping[TrainCell, schema.Table],
+    tests: Images,
+    fronts: Mapping[str, str],
+    *,
+    block: int,
+) -> Iterator[DefendedCell]:
+    """The same behind each defence, which `fronts` names as cells do."""
+    for cell in cells(trained, tests, block=block):
+        for name, front in fronts.items():
+            yield DefendedCell(**vars(cell), defence=name, front=front)

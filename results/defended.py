@@ -1,0 +1,90 @@
+"""What a defence gains on corrupted images, before networks that stay as they were trained.
+
+On the same held-out images; nothing is chosen.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from results.counts import Rows
+from results.robust import Tested, of_runs, percent, picked_runs, tested
+from results.stats import holm, sign_flip
+from results.words import text_table
+
+BARE, CORRUPTED, CLEAN = "no defence", "all corrupted", "clean"
+
+
+@dataclass(frozen=True, eq=False)
+class Defended:
+    """Right answers of networks alone, and of the same behind each defence."""
+
+    bare: Tested
+    behind: Mapping[str, Tested]
+
+    def gains(self) -> Rows:
+        """Points gained on clean and on all corrupted images; of the first set on each corruption.
+
+        All severities together, with what is right behind the defence. p by exchange of all that
+        belongs to an image (or group), corrected for as many lines as there are (Holm).
+        """
+        lines = [line for name, own in self.behind.items() for line in self._lines(name, own)]
+        return pd.DataFrame(lines).assign(p=holm([line["p"] for line in lines]))
+
+    def _lines(self, defence: str, own: Tested) -> Iterator[dict[str, Any]]:
+        corruptions = np.array(own.corruptions)
+        for i, training in enumerate(own.settings):
+            shown = {CLEAN: (own.clean[:, [i]], self.bare.clean[:, [i]])}
+            names = dict.fromkeys(corruptions.tolist()) if i == 0 else ()
+            panels = {CORRUPTED: corruptions != ""} | {name: corruptions == name for name in names}
+            hits = own.hits[:, i], self.bare.hits[:, i]
+            shown |= {name: (hits[0][:, of], hits[1][:, of]) for name, of in panels.items()}
+            for images, (after, before) in shown.items():
+                trials = own.trials * after.shape[1]
+                change = (after - before).sum(1)
+                line = {"defence": defence, "training": training, "images": images}
+                line |= {"n": int(own.trials.sum()), "right": 100 * after.sum() / trials.sum()}
+                found = percent(change, trials)
+                line["gain"] = found.pop("accuracy")
+                yield line | found | {"p": sign_flip(change)}
+
+    def severities(self) -> Rows:
+        """Accuracy of the first training set's network over severity, by `family`: the defence."""
+        first = np.zeros(len(self.bare.tests), dtype=np.int64)
+        return pd.DataFrame(
+            {"family": name} | line
+            for name, own in ({BARE: self.bare} | dict(self.behind)).items()
+            for line in own.severities(first)
+        )
+
+
+def defended(rows: Rows, behind: Rows, settings: Sequence[str], tests: Sequence[str]) -> Defended:
+    """Rows of the bare networks and of the same behind defences, of the runs picked on `search`."""
+    run_of = picked_runs(rows, "search")
+    each = behind.groupby("defence", sort=False, observed=True)
+    return Defended(
+        tested(of_runs(rows, run_of), "report", settings, tests),
+        {str(name): tested(own, "report", settings, tests) for name, own in each},
+    )
+
+
+def text(gained: Rows) -> str:
+    """What `Defended.gains` says."""
+    first = gained["training"].iloc[0]
+    head = f"points that a defence gains before the network of {first}, all severities"
+    said = [f"{head} (p: exchange of images or groups, Holm's of {len(gained)})"]
+    said.append(text_table(gained[gained["training"] == first], "images", "defence", cell=_gain))
+    if (gained["training"] != first).any():
+        for images in (CORRUPTED, CLEAN):
+            own = gained[gained["images"] == images]
+            said.append(f"before each network, {images} images")
+            said.append(text_table(own, "training", "defence", cell=_gain))
+    return "\n".join(said)
+
+
+def _gain(line: Any) -> str:
+    limits = f"[{line['low']:+.1f}, {line['high']:+.1f}]"
+    return f"{line['gain']:+.1f} {limits} p {line['p']:.2g}"
