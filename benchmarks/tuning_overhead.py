@@ -21,6 +21,7 @@ from core.defences import subsets
 from results.files import Root
 from search.tuning import driver as tuning
 from search.tuning import samplers, storage
+from search.tuning.members import Tuning
 from search.tuning.space import Axis, Space
 
 N_TRIALS, N_TIMED, N_BARE = 500, 15, 3
@@ -47,7 +48,7 @@ def scores_of(setting: Any) -> subsets.Scores:
 
 def ours(folder: Path) -> tuple[float, Any]:
     """Seconds per trial of the driver at the end of the study, and the study's trials."""
-    asked = tuning.Tuning(
+    asked = Tuning(
         study="bench", space=Space(AXES), members=MEMBERS, starts=(), undefended=597,
         max_decline_points=1.0, objectives="single", question={}, seed=0,
     )  # fmt: skip

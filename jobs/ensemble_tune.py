@@ -32,8 +32,8 @@ with later():
     from search.inputs.making import sweep_name
     from search.inputs.pictures import n_of
     from search.tuning.answer import answer, starts, tune
-    from search.tuning.driver import Tuning
     from search.tuning.ensembles import STUDY, Ensembles, Recipe
+    from search.tuning.members import Tuning
     from search.tuning.space import Axis, Space
     from search.white_box import through_all
 

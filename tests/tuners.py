@@ -22,6 +22,7 @@ from core.defences import subsets
 from results.files import Root
 from search.tuning import driver as tuning
 from search.tuning import samplers, storage
+from search.tuning.members import Tuning
 from search.tuning.space import Axis, Setting, Space
 
 HERE = Path(__file__).parent
@@ -48,13 +49,13 @@ def scores_of(setting: Setting) -> subsets.Scores:
     )
 
 
-def tuning_of(**changes: Any) -> tuning.Tuning:
+def tuning_of(**changes: Any) -> Tuning:
     fields: dict[str, Any] = {
         "study": "t", "space": Space(AXES), "members": MEMBERS, "starts": STARTS,
         "undefended": UNDEFENDED, "max_decline_points": 1.0, "objectives": "single",
         "question": {"data": "none"}, "seed": 0,
     }  # fmt: skip
-    return tuning.Tuning(**fields | changes)
+    return Tuning(**fields | changes)
 
 
 class Trainer:

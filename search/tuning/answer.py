@@ -16,8 +16,9 @@ from results.tuned_picture import tuning_figure
 from search.inputs.chains import Member
 from search.tuning import storage
 from search.tuning.asked import Flags
-from search.tuning.driver import Driver, Told, Tuning
+from search.tuning.driver import Driver, Told
 from search.tuning.ensembles import REPORT, STUDY, Chosen, Ensembles
+from search.tuning.members import Tuning
 from search.tuning.space import Space
 
 STARTS = (32, 16, 48, 0)  # sigma_255 of the first trials: the middle, its halves, and no noise

@@ -6,35 +6,26 @@ they run; whoever holds the lease next fails each and asks for it once more.
 """
 
 import warnings
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from core.defences import subsets
 from core.errors import InputError
 from search.progress import say
 from search.tuning import storage
 from search.tuning.samplers import ERROR, Make, Sampler, ended, gaussian_process, taken
-from search.tuning.space import MEMBERSHIP, Setting, Space, use
+from search.tuning.space import MEMBERSHIP, Setting, Space
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 Direction = Literal["minimize", "maximize"]
-
-OBJECTIVES: dict[str, dict[str, Direction]] = {
-    # The count decides; a sixteenth of an image for each member left out breaks ties.
-    "single": {"adversarial images right, fewer members first": "maximize"},
-    "multi": {
-        "adversarial images right": "maximize",
-        "benign images right": "maximize",
-        "members": "minimize",
-    },
-}
 RULE_BROKEN = "benign images lost beyond the limit"  # the constraint: at most 0 is feasible
 _RETRY_OF, _ATTEMPT = "retry_of", "attempt"
+A = TypeVar("A")  # what answers a setting
+A_contra = TypeVar("A_contra", contravariant=True)
 
 
 @dataclass(frozen=True)
@@ -44,41 +35,45 @@ class Failed:
     error: str
 
 
-Evaluate = Callable[[Sequence[Setting]], Sequence[subsets.Scores | Failed]]
-
-
 @dataclass(frozen=True, kw_only=True)
-class Tuning:
+class Judged:
+    """What an answer is worth: what Optuna is told of it, and people."""
+
+    values: Sequence[float]  # of each direction
+    said: str
+    facts: Mapping[str, str | float]  # the trial's attributes
+    over: int | None = None  # of RULE_BROKEN; None where there is no rule
+    picked: Mapping[str, bool] = field(default_factory=dict)  # parameters answered, not drawn
+
+
+class Tuning(Protocol[A_contra]):
     """What is tuned and by which rules."""
 
-    study: str
-    space: Space
-    members: tuple[str, ...]  # bit i of a subset is member i
-    starts: tuple[Setting, ...]  # the first trials
-    undefended: int  # benign images that the undefended network gets right
-    max_decline_points: float
-    objectives: str  # of OBJECTIVES
-    question: dict[str, Any]  # all that decides the answers, for people
-    seed: int
+    @property
+    def study(self) -> str:
+        """What it is called in the storage."""
+
+    @property
+    def space(self) -> Space:
+        """What is drawn from."""
+
+    @property
+    def starts(self) -> Sequence[Setting]:
+        """The first trials."""
+
+    @property
+    def seed(self) -> int:
+        """Of all draws."""
+
+    @property
+    def directions(self) -> Mapping[str, Direction]:
+        """Objectives by their names; the first is what importances are of."""
 
     def asked(self) -> dict[str, Any]:
         """The question in full: another one is another study."""
-        axes = {f"search space: {axis.name}": str(axis) for axis in self.space.axes}
-        rules = {
-            "membership": "optuna" if self.space.members else "enumerate",
-            "members": list(self.members),
-            "objectives": OBJECTIVES[self.objectives],
-            "max_decline_points": self.max_decline_points,
-            "undefended": self.undefended,
-            "starts": [dict(start) for start in self.starts],
-            "seed": self.seed,
-        }
-        return axes | rules | self.question
 
-    @property
-    def limit(self) -> dict[str, Any]:
-        """What decides which subsets are feasible, as `subsets` takes it."""
-        return {"undefended": self.undefended, "max_decline_points": self.max_decline_points}
+    def judged(self, params: Mapping[str, Any], answer: A_contra) -> Judged:
+        """What an answer is worth to a trial of these parameters."""
 
 
 @dataclass(frozen=True)
@@ -91,18 +86,18 @@ class Told:
 
 
 @dataclass
-class Driver:
+class Driver(Generic[A]):
     """The study's one driver, while it holds the lease."""
 
     opened: storage.Opened
-    tuning: Tuning
-    evaluate: Evaluate
+    tuning: Tuning[A]
+    evaluate: Callable[[Sequence[Setting]], Sequence[A | Failed]]
     make: Make = gaussian_process
     study: optuna.Study = field(init=False)
 
     def __post_init__(self) -> None:
         """Open or create the study; InputError where it asks something else."""
-        directions = OBJECTIVES[self.tuning.objectives]
+        directions = self.tuning.directions
         self._sampler = Sampler(self.make, self.tuning.seed, self.tuning.space)
         self.study = optuna.create_study(
             storage=self.opened.storage,
@@ -185,55 +180,24 @@ class Driver:
                 return None
         return self.study.ask(fixed_distributions=space.distributions)
 
-    def _tell(self, trial: Trial, answer: subsets.Scores | Failed) -> None:
+    def _tell(self, trial: Trial, answer: A | Failed) -> None:
         self.opened.check_lease()
         if isinstance(answer, Failed):
             say(f"{self.tuning.study}: trial {trial.number} FAILED: {answer.error}")
             trial.set_user_attr(ERROR, answer.error)  # first: an orphan would be tried again
             self.study.tell(trial, state=TrialState.FAIL)
             return
-        subset = self._subset(trial, answer)
-        over = subsets.n_over(answer, **self.tuning.limit)
-        trial.set_constraint(RULE_BROKEN, int(over[subset - 1]))
-        used = subsets.names(subset, self.tuning.members)
-        defended = int(answer.n_adversarial_right[subset - 1])
-        kept = int(answer.n_benign_right[subset - 1])
-        for name, value in {
-            "members": ",".join(used),
-            "def_percent": 100 * defended / answer.n_adversarial,
-            "acc_dec_points": 100 * (self.tuning.undefended - kept) / answer.n_benign,
-            "n_adversarial": answer.n_adversarial,
-        }.items():
+        judged = self.tuning.judged(trial.params, answer)
+        self._sampler.picks[trial.number] = judged.picked
+        for name in judged.picked:
+            trial.suggest_categorical(name, MEMBERSHIP.choices)
+        if judged.over is not None:
+            trial.set_constraint(RULE_BROKEN, judged.over)
+        for name, value in judged.facts.items():
             trial.set_user_attr(name, value)
-        self.study.tell(trial, self._values(answer, subset))
+        self.study.tell(trial, list(judged.values))
         setting = ", ".join(f"{a.name} {trial.params[a.name]}" for a in self.tuning.space.axes)
-        say(
-            f"{self.tuning.study}: trial {trial.number}, {setting}: {'+'.join(used)} "
-            f"{defended} of {answer.n_adversarial} defended, benign {kept} of "
-            f"{answer.n_benign} "
-            f"(undefended {self.tuning.undefended})"
-        )
-
-    def _subset(self, trial: Trial, scores: subsets.Scores) -> int:
-        """The trial's members: searched ones, or the best by enumeration."""
-        members = self.tuning.members
-        if self.tuning.space.members:
-            return sum(trial.params[use(member)] << i for i, member in enumerate(members))
-        subset = subsets.best(scores, **self.tuning.limit)
-        if subset is None:  # none keeps the rule: the one that breaks it least
-            subset = int(scores.n_benign_right.argmax()) + 1
-        used = subsets.names(subset, members)
-        self._sampler.picks[trial.number] = {use(member): member in used for member in members}
-        for member in members:
-            trial.suggest_categorical(use(member), MEMBERSHIP.choices)
-        return subset
-
-    def _values(self, scores: subsets.Scores, subset: int) -> list[float]:
-        defended = int(scores.n_adversarial_right[subset - 1])
-        n_members = int(scores.n_members[subset - 1])
-        if self.tuning.objectives == "multi":
-            return [float(defended), float(scores.n_benign_right[subset - 1]), float(n_members)]
-        return [defended + (len(self.tuning.members) - n_members) / 16]
+        say(f"{self.tuning.study}: trial {trial.number}, {setting}: {judged.said}")
 
 
 def reclaim(study: optuna.Study, drawn: Collection[str]) -> None:

@@ -6,7 +6,7 @@ resumed draws what it would have drawn.
 
 import hashlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import optuna
@@ -55,7 +55,7 @@ class Sampler(BaseSampler):
     def __init__(self, make: Make, seed: int, space: Space) -> None:
         """`make` makes the sampler that draws."""
         self._make, self._seed, self._space = make, seed, space
-        self.picks: dict[int, dict[str, bool]] = {}  # by trial number
+        self.picks: dict[int, Mapping[str, bool]] = {}  # by trial number
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial

@@ -65,6 +65,10 @@ class Space:
         n_subsets = 2 ** len(self.members) - 1 if self.members else 1
         return n_subsets * int(np.prod([len(axis.values) for axis in self.axes]))
 
+    def said(self) -> dict[str, str]:
+        """Each axis for people, by what it is called in a question."""
+        return {f"search space: {axis.name}": str(axis) for axis in self.axes}
+
     @cached_property
     def distributions(self) -> dict[str, BaseDistribution]:
         """Every parameter as Optuna knows it, in a fixed order."""
