@@ -4,13 +4,15 @@
   `noise0.05`, `blur3`, a table, a learned codec;
 - a corruption and its severity: `fog@3`;
 - `augmix`, and `patch25-0.1`: noise of deviation 0.1 in a square of 25 pixels;
-- `A+B`: the images after A, then the same after B, twice as many.
+- `A+B`: the images after A, then the same after B, twice as many;
+- `3*A+1*B`: each image once, three of four after A, the others after B.
 """
 
+import re
 from collections.abc import Sequence
 
 import torch
-from torch import Generator
+from torch import Generator, Tensor
 
 from core import codec
 from core.augmentation import AUGMIX, augmix, patch_gaussian, patch_of
@@ -22,19 +24,38 @@ from core.known import CORRUPTIONS
 from core.learned.names import kind_of, piece_of, read
 from core.shapes import Images8
 
+_SHARE = re.compile(r"(?:([1-9]\d{0,3})\*)?(.*)", re.ASCII | re.DOTALL)
+
 
 def parts_of(name: str) -> tuple[str, ...]:
-    """What is joined: the names between plus signs. InputError where one is empty or twice there.
+    """What is joined or mixed: the names between plus signs, without their shares.
 
-    Joined copies are for training sets; what each is called is not looked at.
+    For training sets; what each is called is not looked at. InputError where one is empty or twice
+    there, or where some have shares and others none.
     """
-    parts = tuple(name.split("+"))
-    if not all(parts) or len(set(parts)) < len(parts):
+    found = [_SHARE.fullmatch(part) for part in name.split("+")]
+    shares, parts = zip(*((part[1], part[2]) for part in found if part), strict=True)
+    mixed = any(shares) and (len(parts) == 1 or not all(shares))
+    if not all(parts) or len(set(parts)) < len(parts) or mixed:
         raise InputError(
             f"expected different names of transforms with + between them, got {name!r}.\n"
-            "Hint: none+jpeg40 are the images as they are and the same after JPEG."
+            "Hint: none+jpeg40 are the images as they are and the same after JPEG; in "
+            "3*none+1*jpeg40 each stands once, one of four after JPEG."
         )
-    return parts
+    return tuple(parts)
+
+
+def shares_of(name: str) -> tuple[int, ...]:
+    """Of each of `parts_of` its share of the images; empty where whole copies are joined."""
+    found = (_SHARE.fullmatch(part) for part in name.split("+"))
+    return tuple(int(part[1]) for part in found if part and part[1])
+
+
+def mixed(shares: Sequence[int], n: int, generator: Generator) -> Tensor:
+    """Which part each of n images is of, [n]: as many of each as shares say, rounded, at random."""
+    ends = torch.tensor(shares).cumsum(0) * n / sum(shares)
+    parts = torch.searchsorted(ends.round(), torch.arange(n).float(), right=True)
+    return parts[torch.randperm(n, generator=generator)]
 
 
 def corruption_of(name: str) -> tuple[str, int] | None:

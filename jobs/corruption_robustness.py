@@ -15,24 +15,18 @@ Defences before these networks, at test time alone, are compared with none on th
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
 
-from core.errors import InputError
-from core.known import CORRUPTIONS
 from search import Job, flag, flags, later, main
 
 with later():
-    from core.corruptions import N_SEVERITIES, check
+    from core.corruptions import N_SEVERITIES
     from core.data.corrupted import check_published
-    from core.frost import frost_folder
     from results import Answer, Rows, defended, robust, robust_picture, schema
     from results.robust_text import text
     from search import Lab
     from search.measures import augmented
     from search.measures.transformed import Sources
-    from search.progress import say
-    from search.transforming import images_after, trained_on, training_images
+    from search.transforming import corruptions_of, images_after, trained_on, training_images
 
 SETS = (
     *("none", "jpeg5", "jpeg10", "jpeg20", "jpeg40", "jpeg80"),
@@ -42,11 +36,9 @@ SETS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked(flags.Augmented):
+class Asked(flags.Corrupted):
     """The study's own flags."""
 
-    data: str = flag("photos", flags.DATA, "NAME")
-    network: str = flag("vgg11_5", "that is trained on each set", "NAME")
     sets: tuple[str, ...] = flag(
         SETS,
         "training images: none, jpeg40, noise0.05, augmix, patch25-0.1, none+jpeg40, a table, "
@@ -56,31 +48,14 @@ class Asked(flags.Augmented):
     defences: tuple[str, ...] = flag(
         (), "before each network, at test time: jpeg40, blur3, tvm, a table, bls:lambda=L", "NAME"
     )
-    corruptions: tuple[str, ...] = flag(CORRUPTIONS, "of the test images", "NAME")
-    severities: Literal["cifar10-c", "imagenet-c"] = flag(
-        "cifar10-c", "whose: ImageNet-C's are meant for 224 pixels"
-    )
-    frost: str | None = flag(
-        None, "folder of frost's photographs [that of the package imagecorruptions]", "DIR"
-    )
     corrupted_root: str | None = flag(
         None, "folder of the published CIFAR-10-C, for held-out images of cifar10", "DIR"
     )
-    benign: int | None = flag(300, "search images that settings are chosen on")
-    report_benign: int | None = flag(300, "held-out images")
-    block: int = flag(500, "images per cell")
 
     @property
-    def paths(self) -> tuple[str, ...]:
-        """With the folders that corruptions come from."""
-        return (*super().paths, *filter(None, self.folders))
-
-    @property
-    def folders(self) -> tuple[str | None, str | None]:
-        """Frost's, and that of published files, as they are called from everywhere."""
-        given = (self.frost, self.corrupted_root)
-        frost, published = (str(Path(f).expanduser().absolute()) if f else None for f in given)
-        return frost, published
+    def folders(self) -> tuple[str | None, ...]:
+        """And that of published files."""
+        return self.frost, self.corrupted_root
 
 
 def run(lab: Lab, asked: Asked) -> Answer:
@@ -89,20 +64,8 @@ def run(lab: Lab, asked: Asked) -> Answer:
     augmented.check([asked.network], asked.sets)
     for name in asked.defences:
         lab.front(name)  # an unknown one is said before all training
-    left_out = {}
-    frost, published = asked.folders
-    frosted = frost_folder(frost) is not None  # the search split's is always made here
-    for name in asked.corruptions:
-        try:
-            check(name, 1, channels=lab.data.channels, frost=frosted)
-        except InputError as cause:
-            if name not in CORRUPTIONS or asked.corruptions is not CORRUPTIONS:
-                raise
-            left_out[name] = str(cause).partition("\n")[0]
-            say(f"note: {name} is left out. {cause}")
-    corruptions = [name for name in dict.fromkeys(asked.corruptions) if name not in left_out]
-    if not corruptions:
-        raise InputError("no corruption is left to test on.\nHint: leave --corruptions out.")
+    corruptions, left_out = corruptions_of(lab, asked)
+    frost, published = map(flags.absolute, asked.folders)
     if published:
         check_published(lab.data, published, corruptions)
     tests = [f"{name}@{level}" for name in corruptions for level in range(1, N_SEVERITIES + 1)]

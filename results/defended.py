@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from results.counts import Rows
-from results.robust import Tested, of_runs, percent, picked_runs, tested
-from results.stats import holm, sign_flip
+from results.robust import Tested, gain, of_runs, picked_runs, tested
+from results.stats import holm
 from results.words import text_table
 
 BARE, CORRUPTED, CLEAN = "no defence", "all corrupted", "clean"
@@ -43,13 +43,10 @@ class Defended:
             hits = own.hits[:, i], self.bare.hits[:, i]
             shown |= {name: (hits[0][:, of], hits[1][:, of]) for name, of in panels.items()}
             for images, (after, before) in shown.items():
-                trials = own.trials * after.shape[1]
-                change = (after - before).sum(1)
-                line = {"defence": defence, "training": training, "images": images}
-                line |= {"n": int(own.trials.sum()), "right": 100 * after.sum() / trials.sum()}
-                found = percent(change, trials)
-                line["gain"] = found.pop("accuracy")
-                yield line | found | {"p": sign_flip(change)}
+                n = int(own.trials.sum())
+                line = {"defence": defence, "training": training, "images": images, "n": n}
+                line["right"] = 100 * after.sum() / (n * after.shape[1])
+                yield line | gain(after - before, own.trials)
 
     def severities(self) -> Rows:
         """Accuracy of the first training set's network over severity, by `family`: the defence."""

@@ -122,6 +122,15 @@ def percent(hits: NDArray[np.int64], trials: Counts) -> dict[str, float]:
     return {"accuracy": 100 * share, "low": 100 * float(low[0]), "high": 100 * float(high[0])}
 
 
+def gain(change: NDArray[np.int64], trials: Counts) -> dict[str, float]:
+    """Points gained, their limits and p, of right answers more [groups, tests] on the same images.
+
+    p by exchange of all that belongs to an image (or group).
+    """
+    found = percent(change.sum(1), trials * change.shape[1])
+    return {"gain": found.pop("accuracy")} | found | {"p": sign_flip(change.sum(1))}
+
+
 def picked_runs(rows: Rows, split: str) -> dict[str, int]:
     """Of each training set the run that is best on a split's images as they are."""
     own = rows[(rows["split"] == split) & (rows["test"] == CLEAN)]
@@ -296,12 +305,10 @@ class Answered:
             plain = int(self.families["original"][0])
             change = self.report.hits[:, picked] - self.report.hits[:, plain]
             for corruption in dict.fromkeys(names.tolist()):
-                own = change[:, names == corruption]
                 line = {"family": family, "setting": self.report.settings[picked]}
                 line |= {"corruption": corruption, "n": int(self.report.trials.sum())}
-                found = percent(own.sum(1), self.report.trials * own.shape[1])
-                found["gain"] = found.pop("accuracy")
-                lines.append(line | found | {"p": sign_flip(own.sum(1))})
+                own = change[:, names == corruption]
+                lines.append(line | gain(own, self.report.trials))
         if not lines:
             return pd.DataFrame()
         return pd.DataFrame(lines).assign(p=holm([line["p"] for line in lines]))

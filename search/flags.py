@@ -299,6 +299,39 @@ class Augmented(Flags):
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Corrupted(Augmented):
+    """One such network on clean and corrupted images of both splits."""
+
+    data: str = flag("photos", DATA, "NAME")
+    network: str = flag("vgg11_5", "that is trained on each set", "NAME")
+    corruptions: tuple[str, ...] = flag(known.CORRUPTIONS, "of the test images", "NAME")
+    severities: Literal["cifar10-c", "imagenet-c"] = flag(
+        "cifar10-c", "whose: ImageNet-C's are meant for 224 pixels"
+    )
+    frost: str | None = flag(
+        None, "folder of frost's photographs [that of the package imagecorruptions]", "DIR"
+    )
+    benign: int | None = flag(300, "search images that settings are chosen on")
+    report_benign: int | None = flag(300, "held-out images")
+    block: int = flag(500, "images per cell")
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """With the folders that corruptions come from."""
+        return (*super().paths, *filter(None, map(absolute, self.folders)))
+
+    @property
+    def folders(self) -> tuple[str | None, ...]:
+        """Those, as given."""
+        return (self.frost,)
+
+
+def absolute(folder: str | None) -> str | None:
+    """A folder as it is called from everywhere."""
+    return str(Path(folder).expanduser().absolute()) if folder else None
+
+
 def no_classifier(asked: Flags, hint: str) -> None:
     """InputError for flags of a classifier where a study trains its own networks."""
     if (asked.model, asked.precision) != (Flags.model, Flags.precision):

@@ -2,6 +2,10 @@
 
 from collections.abc import Sequence
 
+from core.corruptions import check
+from core.errors import InputError
+from core.frost import frost_folder
+from core.known import CORRUPTIONS
 from core.learned import names
 from core.transforms import check_transform, parts_of
 from results import schema
@@ -9,6 +13,7 @@ from search import flags
 from search.lab import Lab
 from search.measures import augmented, transformed
 from search.measures.transformed import Sources
+from search.progress import say
 
 TRAIN_BLOCK = 5000  # transformed images in one piece
 
@@ -71,3 +76,24 @@ def trained_on(
     study = augmented.train_study(lab.source)
     made = lab.made(study, cells, "augmented", label="training")
     return dict(zip(cells, made, strict=True))
+
+
+def corruptions_of(lab: Lab, asked: flags.Corrupted) -> tuple[list[str], dict[str, str]]:
+    """The corruptions that there are for these data, and why others are left out.
+
+    InputError for one that is asked for by name, or where none is left.
+    """
+    left_out = {}
+    frosted = frost_folder(flags.absolute(asked.frost)) is not None
+    for name in asked.corruptions:
+        try:
+            check(name, 1, channels=lab.data.channels, frost=frosted)
+        except InputError as cause:
+            if name not in CORRUPTIONS or asked.corruptions is not CORRUPTIONS:
+                raise
+            left_out[name] = str(cause).partition("\n")[0]
+            say(f"note: {name} is left out. {cause}")
+    found = [name for name in dict.fromkeys(asked.corruptions) if name not in left_out]
+    if not found:
+        raise InputError("no corruption is left to test on.\nHint: leave --corruptions out.")
+    return found, left_out

@@ -17,6 +17,7 @@ from core.data.corrupted import PUBLISHED, check_published
 from core.defences import GaussianNoise, Learned
 from core.errors import InputError
 from core.spectrum import log_spectra
+from core.transforms import mixed, parts_of, shares_of
 from core.transforms import transformed as after
 from jobs.corruption_robustness import JOB
 from results.files import Root
@@ -81,17 +82,44 @@ def test_stored_images_are_trained_on_as_if_they_were_transformed_each_time(plac
     pieces = pieces_of(place, replace(IMAGES, count=20), replace(IMAGES, first=20, count=28))
     tensors = [place.bank.get(piece)[0] for piece in pieces]
     data = TinyData()
-    assert augmented.data_of(data, "none", []) is data
+    assert augmented.data_of(data, "none", [], 0) is data
     images, labels = data.batch("train", range(48))
     draws = [seeds.generator(3, "train", i, "smooth20") for i in range(48)]
     expected = after(images, "smooth20", generators=draws)
-    alone = augmented.data_of(data, "smooth20", tensors)
-    joined = augmented.data_of(data, "none+smooth20", tensors)
+    alone = augmented.data_of(data, "smooth20", tensors, 0)
+    joined = augmented.data_of(data, "none+smooth20", tensors, 0)
     assert (alone.size("train"), joined.size("train")) == (48, 96)
     assert torch.equal(alone.batch("train", range(48))[0], expected)
     seen, of = joined.batch("train", range(96))
     assert torch.equal(seen, torch.cat([images, expected]))
     assert torch.equal(of, torch.cat([labels, labels]))
+
+
+def test_a_mixture_has_each_image_once_in_exact_shares(place):
+    (piece,) = pieces_of(place, IMAGES)
+    data, tensors = TinyData(), place.bank.get(piece)[0]
+    plain, labels = data.batch("train", range(48))
+    for name, n_plain in (("3*none+1*smooth20", 36), ("1*smooth20+1*none", 24)):
+        found = augmented.data_of(data, name, [tensors], 5)
+        images, of = found.batch("train", range(48))
+        assert found.size("train") == 48
+        assert torch.equal(of, labels)
+        kept = (images == plain).flatten(1).all(1)
+        assert int(kept.sum()) == n_plain
+        assert torch.equal(images[~kept], tensors["images"][~kept])
+        again, other = (augmented.data_of(data, name, [tensors], seed) for seed in (5, 6))
+        assert torch.equal(again.batch("train", range(48))[0], images)
+        assert not torch.equal(other.batch("train", range(48))[0], images)
+
+
+def test_shares_are_of_all_parts_or_of_none():
+    assert parts_of("3*none+1*jpeg40") == ("none", "jpeg40")
+    assert (shares_of("3*none+1*jpeg40"), shares_of("none+jpeg40")) == ((3, 1), ())
+    for wrong in ("2*none", "2*none+jpeg40", "1*none+2*none", "1*+1*none"):
+        with pytest.raises(InputError, match=r"3\*none\+1\*jpeg40 each stands once"):
+            parts_of(wrong)
+    counts = mixed([1, 2, 4], 100, torch.Generator().manual_seed(0)).bincount()
+    assert counts.tolist() == [14, 29, 57]  # 14.3, 28.6, 57.1
 
 
 def test_images_as_they_are_give_the_network_of_plain_training(place):

@@ -92,7 +92,7 @@ KINDS = {  # what a row is; the studies, the module, its cell and row
     "one image behind a codec": (("rate_distortion",), "measures.compressed", "Cell", "Row"),
     "one image, noisy or denoised": (("denoise",), "measures.denoised", "Cell", "Row"),
     "one image before a network of transformed training images": (
-        ("compressed_training", "corruption_robustness"),
+        ("compressed_training", "corruption_robustness", "augmentation_tune"),
         "measures.augmented",
         "Cell",
         "Row",

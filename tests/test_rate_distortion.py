@@ -279,7 +279,7 @@ def test_a_trained_codec_stands_in_the_threat_table(tmp_path, capsys):
     small = "--data digits --lambdas 0.05 --filters 2 --epochs 1 --qualities 10 --images 8 --tables"
     assert main(JOB, [*small.split(), *store]) == 0
     codec = (
-        "--defences none bls:lambda=0.05 --gray fgsm@8 --black --white worst@8x2 --report-benign 8"
+        "--defences none bls:lambda=0.05 --gray fgsm@8 --black --white worst@8x2 --report-benign 4"
     )
     assert main(THREATS, [*codec.split(), *store]) == 0
     assert "bls:lambda=0.05" in capsys.readouterr().out

@@ -4,6 +4,7 @@ import os
 import random
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -19,7 +20,9 @@ from core.defences import subsets
 from core.errors import InputError
 from results.files import Root
 from search.tuning import driver as tuning
+from search.tuning import mixtures as mixing
 from search.tuning import storage
+from search.tuning.mixtures import Mixtures
 from search.tuning.space import Axis, Space
 
 HERE = Path(__file__).parent
@@ -347,3 +350,31 @@ def test_a_journal_that_was_changed_since_is_refused_and_may_only_grow(tmp_path)
             drive(tmp_path, until=4)
     path.write_bytes(whole)
     assert len(drive(tmp_path, until=4)) == 4
+
+
+def test_a_driver_asks_for_mixtures_of_training_images_as_well(tmp_path):
+    mixtures = Mixtures(
+        parts=(0, 1, 2), quality=(20, 40), noise_percent=(5, 10), codecs=("bls:lambda=0.005",)
+    )
+    question = {"data": "none"}
+    asked = mixing.Tuning(study="m", mixtures=mixtures, question=question, seed=0)
+
+    def right(settings):
+        return [mixing.Right(10 * s["jpeg_parts"] + s["quality"], 100, 50, 100) for s in settings]
+
+    with storage.opened(Root(tmp_path), "m", None) as opened:
+        driver = tuning.Driver(opened, asked, right, tuners.MAKERS["random"])
+        driver.run(until=8)
+        lines = mixtures.told(driver.ended())
+    sets = [line["training"] for line in lines]
+    assert sets[:5] == [
+        *("none", "1*none+2*jpeg40", "1*none+2*noise0.1", "1*none+2*bls:lambda=0.005"),
+        "1*none+2*jpeg40+2*noise0.1+2*bls:lambda=0.005",
+    ]
+    assert max(line["corrupted"] for line in lines) == 60
+    assert [line["plain"] for line in lines[:2]] == [100, 100 / 3]
+    assert {line["clean"] for line in lines} == {50}
+    with storage.opened(Root(tmp_path), "m", None) as opened:
+        other = replace(asked, mixtures=replace(mixtures, codecs=("bls:lambda=0.1",)))
+        with pytest.raises(InputError, match=r'codecs: \["bls:lambda=0.005"\] there'):
+            tuning.Driver(opened, other, right)

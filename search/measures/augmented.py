@@ -17,7 +17,7 @@ from core.errors import InputError
 from core.parts import in_parts
 from core.training.epochs import MOMENTUM, WEIGHT_DECAY, Training
 from core.training.steps import PlainStep
-from core.transforms import parts_of
+from core.transforms import mixed, parts_of, shares_of
 from results import schema
 from search import flags
 from search.engine.study import Made, Place, Study
@@ -41,7 +41,7 @@ class Network:
     fingerprint: str
     seed: int
     network: str  # that is trained, as `--model` reads it
-    training: str  # transform of its training images, joined ones with +
+    training: str  # transform of its training images, joined or mixed ones with +
     run: int  # training of its own: other first weights, order and augmentation
     epochs: int
     learning_rate: float
@@ -145,18 +145,26 @@ def check(networks: Sequence[str], sets: Sequence[str]) -> None:
             )
 
 
-def data_of(data: Data, transform: str, pieces: Sequence[Mapping[str, Tensor]]) -> Data:
+def data_of(data: Data, transform: str, pieces: Sequence[Mapping[str, Tensor]], seed: int) -> Data:
     """The data with other training images: those of the pieces, after those there are if joined.
 
-    The data themselves where nothing is changed. Of all splits only `train` is there otherwise.
+    Mixed ones are drawn by the seed, once. The data themselves where nothing is changed. Of all
+    splits only `train` is there otherwise.
     """
     if not pieces:
         return data
-    parts = [(piece["images"], piece["labels"]) for piece in pieces]
-    if "none" in parts_of(transform):
+    parts, names = [(piece["images"], piece["labels"]) for piece in pieces], parts_of(transform)
+    if "none" in names:
         parts.insert(0, data.batch("train", range(data.size("train"))))
-    images, labels = (torch.cat(part).numpy() for part in zip(*parts, strict=True))
-    pool = (transform, Pool(images=images, labels=labels))
+    images, labels = (torch.cat(part) for part in zip(*parts, strict=True))
+    if shares := shares_of(transform):
+        n = data.size("train")
+        plain_first = sorted(zip(names, shares, strict=True), key=lambda pair: pair[0] != "none")
+        generator = seeds.generator(seed, "mixed")
+        part = mixed([share for _, share in plain_first], n, generator)
+        places = part * n + torch.arange(n)
+        images, labels = images[places], labels[places]
+    pool = (transform, Pool(images=images.numpy(), labels=labels.numpy()))
     return ArrayData(
         spec=data.spec,
         classes=data.classes,
@@ -184,7 +192,7 @@ def begin(data: Data, cell: TrainCell, device: str) -> Training:
 def _train(source: Source, cell: TrainCell, place: Place) -> Made:
     data = source.open("train")
     images = [place.bank.get(piece)[0] for piece in cell.pieces]
-    changed = data_of(data, cell.training, images)
+    changed = data_of(data, cell.training, images, cell.seed)
     same = [place.bank.get(piece)[0] for piece in cell.tested]
 
     def look(run: Training) -> list[tuple[Any, ...]]:

@@ -40,10 +40,9 @@ def tune(opened: storage.Opened, ensembles: Ensembles, tuning: Tuning, asked: Fl
     """Go on with the study as the flags say, unless they want a figure alone."""
     driver = Driver(opened, tuning, ensembles)
     if not asked.figure:
-        more = None if asked.until else asked.trials or 12
-        parallel = 1 if asked.reproducible else asked.parallel or ensembles.engine.slots()
         with ensembles.noted():
-            driver.run(until=asked.until, more=more, parallel=parallel)
+            parallel = asked.at_a_time(ensembles.engine.slots())
+            driver.run(until=asked.until, more=asked.more, parallel=parallel)
     return Told(driver.importances(), driver.failed(), opened.name)
 
 

@@ -16,7 +16,7 @@ with later():
 
 
 @dataclass(frozen=True, kw_only=True)
-class Flags(flags.Searched):
+class Kept(flags.Flags):
     """How a study is kept and driven."""
 
     study: str = flag("ensemble", "what the study is called; the same name goes on with it", "NAME")
@@ -28,15 +28,9 @@ class Flags(flags.Searched):
     )
     trials: int | None = flag(None, "so many more trials [12]")
     until: int | None = flag(None, "so many trials in all")
-    membership: Literal["enumerate", "optuna"] = flag(
-        "enumerate", "all subsets of each chain, exactly; or eight booleans that are searched"
-    )
-    objectives: Literal["single", "multi"] = flag(
-        "single", "adversarial images right; or those, benign ones and few members"
-    )
-    parallel: int | None = flag(None, "chains trained at a time; what fits unless given")
+    parallel: int | None = flag(None, "trials at a time; what fits unless given")
     reproducible: bool = flag(
-        False, "one chain at a time, in strict order: a killed study equals an undisturbed one"
+        False, "one trial at a time, in strict order: a killed study equals an undisturbed one"
     )
 
     def __post_init__(self) -> None:
@@ -47,10 +41,31 @@ class Flags(flags.Searched):
             )
         if self.reproducible and self.parallel:
             raise InputError(
-                "expected --parallel or --reproducible, got both: the latter trains one chain at a "
+                "expected --parallel or --reproducible, got both: the latter has one trial at a "
                 "time.\nHint: leave one of them out."
             )
 
     def opened(self, root: Root) -> AbstractContextManager[Opened]:
         """The study's storage, held; InputError, before long work, where it cannot be."""
         return storage.opened(root, self.study, self.storage)
+
+    @property
+    def more(self) -> int | None:
+        """So many trials more, where it is not said how many in all."""
+        return None if self.until else self.trials or 12
+
+    def at_a_time(self, slots: int) -> int:
+        """So many trials, where `slots` fit."""
+        return 1 if self.reproducible else self.parallel or slots
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flags(Kept, flags.Searched):
+    """And of chains: whose members are chosen, and by what."""
+
+    membership: Literal["enumerate", "optuna"] = flag(
+        "enumerate", "all subsets of each chain, exactly; or eight booleans that are searched"
+    )
+    objectives: Literal["single", "multi"] = flag(
+        "single", "adversarial images right; or those, benign ones and few members"
+    )

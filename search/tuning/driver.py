@@ -14,6 +14,7 @@ import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from core.errors import InputError
+from search.engine.study import CellsFailed
 from search.progress import say
 from search.tuning import storage
 from search.tuning.samplers import ERROR, Make, Sampler, ended, gaussian_process, taken
@@ -198,6 +199,19 @@ class Driver(Generic[A]):
         self.study.tell(trial, list(judged.values))
         setting = ", ".join(f"{a.name} {trial.params[a.name]}" for a in self.tuning.space.axes)
         say(f"{self.tuning.study}: trial {trial.number}, {setting}: {judged.said}")
+
+
+def tried(
+    evaluate: Callable[[Sequence[Setting]], Sequence[A]], settings: Sequence[Setting]
+) -> list[A | Failed]:
+    """The answers of settings; Failed where a setting's own cells fail."""
+    try:
+        return list(evaluate(settings))
+    except CellsFailed as failure:
+        if len(settings) == 1:
+            return [Failed(next(iter(failure.outcome.failed.values())))]
+    # One failed: what the others made is kept, so asking each alone costs nothing.
+    return [answer for setting in settings for answer in tried(evaluate, [setting])]
 
 
 def reclaim(study: optuna.Study, drawn: Collection[str]) -> None:

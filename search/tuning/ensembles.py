@@ -28,7 +28,7 @@ from search.inputs.loading import Inputs, members_of
 from search.inputs.networks import Source
 from search.inputs.pictures import Piece
 from search.tuning import subsets
-from search.tuning.driver import Failed
+from search.tuning.driver import Failed, tried
 from search.tuning.space import Setting
 
 STUDY, REPORT = "ensemble_tune", "ensemble_report"
@@ -93,13 +93,7 @@ class Ensembles:
 
     def __call__(self, settings: Sequence[Setting]) -> list[Scores | Failed]:
         """Every subset's counts for each setting; Failed where its own cells fail."""
-        try:
-            return list(self._scored(settings))
-        except CellsFailed as failure:
-            if len(settings) == 1:
-                return [Failed(next(iter(failure.outcome.failed.values())))]
-        # One failed: what the others made is kept, so asking each alone costs nothing.
-        return [answer for setting in settings for answer in self([setting])]
+        return tried(self._scored, settings)
 
     def chain_cell(self, setting: Setting) -> ChainCell:
         """The chain of a setting."""
