@@ -18,7 +18,7 @@ from core import codec
 from core.augmentation import AUGMIX, augmix, patch_gaussian, patch_of
 from core.corruptions import Textures, check, corrupted
 from core.defences import defence_by_name
-from core.defences.names import CodecOf, no_codec
+from core.defences.names import Stored, none_stored
 from core.errors import InputError
 from core.known import CORRUPTIONS
 from core.learned.names import kind_of, piece_of, read
@@ -109,12 +109,12 @@ def transformed(
     generators: Sequence[Generator],
     kind: str = "cifar10-c",
     textures: Textures = (),
-    codec_of: CodecOf = no_codec,
+    stored: Stored = none_stored,
 ) -> Images8:
     """The images after what the name says, in whole levels; generators are one for each image.
 
     Of a corruption `kind` and `textures` are as `corrupted` takes them, and levels are cut; of all
-    else they are rounded. `codec_of` finds learned codecs. InputError for a name that is none.
+    else they are rounded. `stored` finds learned codecs. InputError for a name that is none.
     """
     if found := corruption_of(name):
         return corrupted(images, *found, generators=generators, kind=kind, textures=textures)
@@ -125,5 +125,5 @@ def transformed(
     if patch := patch_of(name):
         side, sigma = patch
         return patch_gaussian(images, side=side, sigma=sigma, generators=generators)
-    defence = defence_by_name(name, codec_of)
+    defence = defence_by_name(name, stored)
     return codec.to_images8(defence(codec.to_pixels(images), generators))

@@ -28,6 +28,7 @@ with later():
     from search.measures import activations, curves, occlusion
 
 GRAY = 128.0
+N_SHOWN = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +107,7 @@ def run(lab: Lab, asked: Asked) -> Answer:
     own = firsts.iloc[max(0, int((firsts["label"] == asked.digit).argmax()))]
     tensors, inner = lab.tensors(lab.classifier), lab.tensors(own["piece"])
     drawn = [[Picture(picture) for picture in pictures]]
+    seen_as = predictions(lab, benign)
     for name, fill in patched:
         line = seen[(seen["defence"] == name) & (seen["fill_255"] == fill)].set_index("image")
         drawn.append(maps(lab, seen, line.loc[firsts["image"]].reset_index()))
@@ -113,6 +115,11 @@ def run(lab: Lab, asked: Asked) -> Answer:
         text="\n".join(text),
         frames={"trainings": each, "gains": gains, "occlusion": looked},
         figures={
+            "inside_cnn_predictions": gallery(
+                seen_as,
+                heads=[""] * len(seen_as[0]),
+                title=f"{title}\nthe first held-out images, their class and the network's",
+            ),
             "inside_cnn_curves": inside.curves_figure(rows, title=title),
             "inside_cnn_filters": inside.filters(
                 [tensors[f"backbone.convolutions.{i}.weight"].numpy() for i in (0, 1)], title=title
@@ -131,6 +138,19 @@ def run(lab: Lab, asked: Asked) -> Answer:
             ),
         },
     )
+
+
+def predictions(lab: Lab, benign: Pictures) -> list[list[Picture]]:
+    """The first held-out images in two rows: which digit it is, and which the network sees."""
+    found = {}
+    for piece in benign.pieces:
+        held = lab.tensors(piece.name)
+        for i, image in enumerate(held["ids"].tolist()):
+            said = (lab.data.classes[int(held[name][i])] for name in ("labels", "undefended"))
+            found[image] = Picture(held["images"][i].numpy(), "{}: seen as {}".format(*said))
+    shown = [found[image] for image in sorted(found)[:N_SHOWN]]
+    half = len(shown) // 2
+    return [shown[:half], shown[half : 2 * half]]
 
 
 def image_of(lab: Lab, benign: Pictures, image: int) -> np.ndarray:

@@ -47,9 +47,10 @@ class Asked(flags.Chained, flags.HeldOut):
 
     defences: tuple[str, ...] = flag(
         ("none", "jpeg75", "fd", "fd@rgb", "tvm", "shield", VACCINATED, "smooth8", TABLE, OURS),
-        "none, jpeg75, fd, tvm, shield, smooth8, any table's name; bls:lambda=L: a codec that "
-        "rate_distortion trained on these data; table: what --table names; ours: the noise-trained "
-        "ensemble; vaccinated: SHIELD before its own networks",
+        "none, jpeg75, fd, tvm, shield, smooth8, any table's name; bls:lambda=L, "
+        "denoiser:skips=both: what rate_distortion or denoise trained on these data; table: what "
+        "--table names; ours: the noise-trained ensemble; vaccinated: SHIELD before its own "
+        "networks",
         "NAME",
     )
     gray: tuple[str, ...] = flag(

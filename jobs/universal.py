@@ -7,12 +7,14 @@
 
 Moosavi-Dezfooli's universal perturbation, with DeepFool inside, made from images of one split and
 added to held-out ones; a random perturbation of the same size beside it. "Fooled": the predicted
-class changes; "wrong": it is not the label. The attacker knows the network alone (gray box).
+class changes; "wrong": it is not the label. The attacker knows the network alone (gray box), or the
+defences of --through too. --on tries the same changes on other networks.
 """
 
 from dataclasses import dataclass
 from typing import Literal
 
+from core.errors import InputError
 from search import Job, flag, flags, later, main
 
 with later():
@@ -39,6 +41,12 @@ class Asked(flags.Flags):
     delta: float = flag(0.2, "go on until more than a share 1 - delta is fooled", "SHARE")
     passes: int = flag(3, "over the images, at most")
     defences: tuple[str, ...] = flag(("none", "jpeg75"), "before which it is tried", "NAME")
+    through: tuple[str, ...] = flag((), "defences that it is made through as well", "NAME")
+    on: tuple[str, ...] = flag(
+        (),
+        "networks that it is tried on too, as for --model; that of --model: from another seed",
+        "NAME",
+    )
     report_benign: int | None = flag(300, "held-out images")
     block: int = flag(300, "images per cell")
 
@@ -46,6 +54,14 @@ class Asked(flags.Flags):
 def run(lab: Lab, asked: Asked) -> Answer:
     """Each size on most images, the middle size on fewer; all on both splits."""
     victims = lab.victims(asked.defences)
+    fronts = {lab.front(name): name for name in asked.through if name != "none"}
+    random = [name for front, name in fronts.items() if lab.defence(front).randomised]
+    if random:
+        raise InputError(
+            f"--through {random[0]}: one change is made through a defence that does the same each "
+            "time.\nHint: jpeg75, or a table such as k10-of16-af56."
+        )
+    others = {name: lab.surrogate(name) for name in asked.on}
     held_out = lab.benign(report=asked.report_benign)
     sources = {n: lab.benign(search=n) for n in asked.benign}
     most, middle = max(sources), asked.xi_255[len(asked.xi_255) // 2]
@@ -67,14 +83,27 @@ def run(lab: Lab, asked: Asked) -> Answer:
         for together in (*asked.together, 0)
     ]
     made = lab.made(universal.MADE, wanted, "universal", label="universal perturbations")
+    behind = [
+        universal.ThroughCell(**vars(want), front=front)
+        for want in wanted
+        for front in fronts
+        if want.n_together and want.n_images == most
+    ]
+    if behind:
+        made += lab.made(universal.THROUGH, behind, "universal", label="made through defences")
+    changes = [*zip((*wanted, *behind), map(piece_of, made), strict=True)]
+    through = {changes[len(wanted) + i][1]: fronts[cell.front] for i, cell in enumerate(behind)}
+    for name, other in others.items():
+        victims[f"on {name}"] = lab.network(lab.classifier_of(other, label=f"network {name}"))
     cells = [
         cell
-        for want, change in zip(wanted, map(piece_of, made), strict=True)
+        for want, change in changes
         for cell in universal.cells(
             want, change, victims, [sources[want.n_images], held_out], block=asked.block
         )
     ]
     rows = lab.sweep(universal.STUDY, cells, "universal", asked.norm, label="scores")
+    rows["through"] = rows["change"].astype(str).map(through).fillna("")
     lines = answers.counted(rows)
     title = f"{lab.title}; one change for all images, {asked.norm}"
     shown = next(c for c in cells if (c.xi_255, c.n_images) == (middle, most))
@@ -112,7 +141,10 @@ def pictures(lab: Lab, rows: Rows, cell: universal.Cell, held_out: Pictures) -> 
     return shown
 
 
-SMOKE = "--epochs 2 --xi-255 32 --benign 40 --passes 1 --report-benign 40 --defences none"
+SMOKE = (
+    "--epochs 2 --xi-255 32 --benign 40 --passes 1 --report-benign 40 --defences none "
+    "--through jpeg75"
+)
 JOB = Job(__file__, __doc__, Asked, run, smoke=SMOKE)
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ def counted(rows: Rows) -> Rows:
     Fooled: the predicted class is another than without the change; wrong: another than the label.
     """
     kind = rows["n_together"].map(lambda n: f"deepfool {n}" if n else "random")
+    kind += np.where(rows["through"] == "", "", " through " + rows["through"])
     behind = rows["defence"].astype(str)
     rows = rows.assign(
         change=kind + np.where(behind == "none", "", ", " + behind),

@@ -19,10 +19,10 @@ from core import training
 from core.attacks import Attack, parse_attack, parse_attacks
 from core.data import Data, near
 from core.data.folder import FolderData
-from core.defences import Defence, defence_by_name
+from core.defences import Defence, Nothing, defence_by_name
 from core.errors import InputError
 from core.learned import names
-from core.models import needs_training
+from core.models import denoiser, needs_training
 from core.seeds import derived
 from core.training.recipes import Recipe
 from results import schema
@@ -32,7 +32,7 @@ from search.engine.bank import Bank
 from search.engine.plan import Grid, Plan
 from search.engine.study import CellsFailed, Study
 from search.engine.sweep import Sweeper
-from search.inputs import chains, codecs, networks, pictures, trainings
+from search.inputs import chains, codecs, denoisers, networks, pictures, trainings
 from search.inputs.budgets import check_some, check_whole
 from search.inputs.chains import Chain, ChainCell, Member
 from search.inputs.loading import Inputs, Victim, defence_of, images_of
@@ -329,26 +329,26 @@ class Lab:
         return Victim(networks, tables, front)
 
     def front(self, name: str) -> str:
-        """A defence as cells name it: a learned codec by its piece, all others as they are.
+        """A defence as cells name it: what was learned by its piece, all others as they are.
 
-        InputError for no defence, or for a codec that the store does not hold for these data.
+        InputError for no defence, or for one that the store does not hold for these data.
         """
-        if not (kind := names.kind_of(name)):
-            defence_by_name(name)
-            return name
-        piece = names.piece_of(name) or codecs.stored(name, self._stored_codecs)
-        return f"{kind}@{piece}"
+        if names.kind_of(name) and not names.piece_of(name):
+            return codecs.stored(name, self._stored(codecs.STUDY, codecs.SWEEP))
+        if denoiser.is_denoiser(name) and not denoiser.piece_of(name):
+            return denoisers.stored(name, self._stored(denoisers.STUDY, denoisers.SWEEP))
+        defence_by_name(name, lambda _: Nothing())
+        return name
 
     def defence(self, name: str) -> Defence:
         """The defence of that name. InputError as `front`."""
         return defence_of(Bank(self.engine.store.root), self.front(name))
 
-    @cached_property
-    def _stored_codecs(self) -> results.Rows | None:
-        root, sweep = self.engine.store.root, networks.shared_sweep(self.inputs, codecs.SWEEP)
-        if f"sweep={sweep}" not in root.folders(f"rows/study={codecs.STUDY}"):
+    def _stored(self, study: str, word: str) -> results.Rows | None:
+        root, sweep = self.engine.store.root, networks.shared_sweep(self.inputs, word)
+        if f"sweep={sweep}" not in root.folders(f"rows/study={study}"):
             return None
-        return results.load(codecs.STUDY, sweep=sweep, store=root)
+        return results.load(study, sweep=sweep, store=root)
 
     def codecs(self, cells: Sequence[codecs.CodecCell]) -> list[schema.Table]:
         """The rows of learned codecs, trained where they are not in the bank."""

@@ -72,6 +72,12 @@ KINDS = {  # what a row is; the studies, the module, its cell and row
         "Cell",
         "Row",
     ),
+    "one pass that made a universal change through a defence": (
+        ("universal_through",),
+        "measures.universal",
+        "ThroughCell",
+        "MakeRow",
+    ),
     "one pass that made a universal change": (
         ("universal_made",),
         "measures.universal",
@@ -87,7 +93,7 @@ KINDS = {  # what a row is; the studies, the module, its cell and row
     "one channel of one layer": (("activations",), "measures.activations", "Cell", "Row"),
     "one image of occlusion maps": (("occlusion",), "measures.occlusion", "Cell", "Row"),
     "one image made for a class": (("fooling_images",), "measures.fooling", "Cell", "Row"),
-    "one epoch of a denoiser": (("denoiser",), "measures.denoised", "TrainCell", "TrainRow"),
+    "one epoch of a denoiser": (("denoiser",), "inputs.denoisers", "TrainCell", "TrainRow"),
     "one epoch of a learned codec": (("codec",), "inputs.codecs", "CodecCell", "CodecRow"),
     "one image behind a codec": (("rate_distortion",), "measures.compressed", "Cell", "Row"),
     "one image, noisy or denoised": (("denoise",), "measures.denoised", "Cell", "Row"),

@@ -13,7 +13,9 @@ from tiny import TinyData, TinySource
 
 from core import denoising, seeds
 from core.codec.quality import psnr_db
+from core.defences import defence_by_name
 from core.errors import InputError
+from core.models import denoiser
 from core.models.denoiser import SKIPS, Denoiser
 from core.training.denoising import denoiser_training
 from jobs.denoise import JOB
@@ -22,6 +24,8 @@ from results.files import Root
 from search import flags, main
 from search.engine.bank import Bank
 from search.engine.study import Place
+from search.inputs import denoisers
+from search.inputs.loading import defence_of
 from search.measures import denoised
 
 
@@ -119,7 +123,7 @@ def place_of(tmp_path, study, cell):
 def trained(**changes):
     cell = {"data": "digits", "side": 8, "fingerprint": "tiny", "seed": 0, "sigma": 0.1, "run": 1}
     network = {"skips": "both", "width": 4, "n_blocks": 1, "epochs": 2}
-    return denoised.TrainCell(**cell | network | changes)
+    return denoisers.TrainCell(**cell | network | changes)
 
 
 def scored(tmp_path, way="noisy", weights="", first=3, count=5, **changes):
@@ -145,7 +149,7 @@ def test_rows_are_errors_of_every_image(tmp_path):
 
 
 def test_a_trained_network_is_what_scores(tmp_path):
-    study, cell = denoised.train_study(TinySource()), trained()
+    study, cell = denoisers.denoiser_study(TinySource()), trained()
     place = place_of(tmp_path, study, cell)
     kept = study.evaluate(cell, place)
     assert kept.columns["epoch"] == [1, 2]
@@ -159,6 +163,48 @@ def test_a_trained_network_is_what_scores(tmp_path):
     out = network.eval()(noisy).clamp(0, 1)
     squares = (out.double() - images).square().flatten(1).sum(1)
     np.testing.assert_allclose(made.columns["sse"], squares.detach(), rtol=1e-5)
+
+
+def test_a_denoiser_is_a_defence_that_gradients_go_through(tmp_path):
+    study, cell = denoisers.denoiser_study(TinySource()), trained(skips="global")
+    place = place_of(tmp_path, study, cell)
+    piece, _ = place.bank.put(study.evaluate(cell, place).tensors)
+    defence = defence_of(place.bank, f"denoiser-global@{piece}")
+    pixels = (TinyData().batch("report", range(4))[0] / 255).requires_grad_()
+    out = defence(pixels)
+    network = denoiser.from_tensors(place.bank.get(piece)[0], skips="global")
+    torch.testing.assert_close(out, network(pixels).clamp(0, 1))
+    assert not torch.equal(out, pixels)
+    (slope,) = torch.autograd.grad(out.sum(), pixels)
+    assert slope.abs().sum() > 0
+    with pytest.raises(InputError, match=r"as denoiser-both@PIECE, got .*\nHint"):
+        defence_of(place.bank, "denoiser:skips=global")
+    other, _ = place.bank.put({"images": torch.zeros(1)})
+    with pytest.raises(InputError, match=r"a denoiser's weights, found images.\nHint"):
+        defence_of(place.bank, f"denoiser-both@{other}")
+    with pytest.raises(InputError, match=r"not at hand.*\nHint: jobs/denoise"):
+        defence_by_name("denoiser:skips=both")
+
+
+def test_a_name_is_one_stored_denoiser():
+    cells = [trained(run=0), trained(run=1), trained(skips="none", sigma=0.2)]
+    rows = pd.DataFrame(
+        {**asdict(cell), "epoch": epoch, "piece": f"{i}" * 64}
+        for i, cell in enumerate(cells)
+        for epoch in (1, 2)
+    )
+    assert denoisers.stored("denoiser:skips=none", rows) == "denoiser-none@" + "2" * 64
+    assert denoisers.stored("denoiser:run=1,sigma=0.1,blocks=1", rows).endswith("@" + "1" * 64)
+    name = "denoiser:sigma=0.1,skips=both,width=4,blocks=1,epochs=2,run=0"
+    assert denoisers.stored(name, rows).endswith("@" + "0" * 64)
+    with pytest.raises(InputError, match=rf"holds 2 .*\n{name}: denoiser-both@000(.*\n)*Hint"):
+        denoisers.stored("denoiser:sigma=0.1", rows)
+    for asked, stored in (("denoiser:epochs=3", rows), ("denoiser", None)):
+        with pytest.raises(InputError, match=r"holds no denoiser.*\nHint: .*denoise.py trains"):
+            denoisers.stored(asked, stored)
+    for wrong in ("denoiser:size=3", "denoiser:run=x", "denoiser@both"):
+        with pytest.raises(InputError, match=r"some of sigma, skips.*\nHint"):
+            denoiser.read(wrong)
 
 
 def rows_of(gains):

@@ -180,11 +180,11 @@ def rows_of(*cells):
 
 def test_a_name_is_one_stored_codec():
     rows = rows_of(cell_of(epochs=2), cell_of(filters=6), cell_of(distortion_weight=0.1))
-    assert codecs.stored("bls:lambda=0.1", rows) == "2" * 64
-    assert codecs.stored("bls:lambda=0.01,filters=6", rows) == "1" * 64
-    assert codecs.stored("bls:lambda=0.01,epochs=2", rows) == "0" * 64
+    assert codecs.stored("bls:lambda=0.1", rows) == "bls@" + "2" * 64
+    assert codecs.stored("bls:lambda=0.01,filters=6", rows) == "bls@" + "1" * 64
+    assert codecs.stored("bls:lambda=0.01,epochs=2", rows) == "bls@" + "0" * 64
     with pytest.raises(
-        InputError, match=r"2 stored codecs .*\nfilters=3,epochs=2: bls@000(.*\n)*Hint"
+        InputError, match=r"holds 2 .*\nbls:lambda=0.01,filters=3,epochs=2: bls@000(.*\n)*Hint"
     ):
         codecs.stored("bls:lambda=0.01", rows)
     for name, stored in (

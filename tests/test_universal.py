@@ -8,9 +8,10 @@ import torch
 from attacked import NORMS, noise_images, tiny_network
 from tiny import TinyData, lenet
 
-from core import models
+from core import models, seeds
 from core.attacks import LINF, deepfool, round_within, universal_pass
 from core.attacks.universal import predicted, random_change
+from core.defences import Defended, defence_by_name
 from core.errors import InputError
 from core.training.steps import State
 from results.files import Root
@@ -152,6 +153,25 @@ def test_making_ends_when_more_than_the_wanted_share_is_fooled(stored):
     for n_missing, n_passes in ((fooled - 1, 1), (fooled, 3)):
         passes = made(bank, replace(cell, delta=1 - n_missing / 16, n_passes=3)).columns
         assert len(passes["number"]) == n_passes or passes["n_fooled"][-1] > fooled
+
+
+def test_through_a_defence_it_is_made_for_both(stored):
+    bank, cell, tensors, _ = stored
+    fields = {**vars(cell), "n_passes": 1}
+    bare = made(bank, replace(cell, n_passes=1)).tensors["change"]
+    nothing = made(bank, universal.ThroughCell(**fields, front="none")).tensors["change"]
+    torch.testing.assert_close(nothing, bare)
+    change = made(bank, universal.ThroughCell(**fields, front="uniform40")).tensors["change"]
+    network, table = lenet(), defence_by_name("uniform40")
+    pixels = tensors["images"] / 255
+    order = torch.randperm(16, generator=seeds.generator(0, "universal", 1))
+    guarded = Defended(table, network)
+    expected, _ = universal_pass(
+        guarded, pixels, predicted(guarded, pixels), torch.zeros_like(pixels[:1]), order=order,
+        xi_255=20.0, norm=LINF, n_together=4,
+    )  # fmt: skip
+    torch.testing.assert_close(change, expected, rtol=0, atol=1e-5)
+    assert not torch.allclose(change, bare, atol=1e-3)
 
 
 def test_rows_hold_both_classes_of_every_image(stored):

@@ -3,7 +3,7 @@
 from core.defences.base import Defence, Defended, Nothing
 from core.defences.compression import SPACES, Jpeg, Shield, Table
 from core.defences.ensemble import Ensemble
-from core.defences.learned import Learned
+from core.defences.learned import Denoised, Learned
 from core.defences.names import defence_by_name, table_and_space
 from core.defences.smoothing import GaussianBlur, GaussianNoise
 from core.defences.transform import TableDefence
@@ -13,6 +13,7 @@ __all__ = [
     "SPACES",
     "Defence",
     "Defended",
+    "Denoised",
     "Ensemble",
     "GaussianBlur",
     "GaussianNoise",

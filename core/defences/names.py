@@ -3,29 +3,30 @@
 import re
 from collections.abc import Callable
 
-from core import learned
 from core.codec import qtable
 from core.defences.base import Defence, Nothing
 from core.defences.compression import SPACES, Jpeg, Shield, Table
-from core.defences.learned import Learned
 from core.defences.smoothing import GaussianBlur, GaussianNoise
 from core.defences.tvm import TotalVariation
 from core.errors import InputError
 from core.learned.names import kind_of
+from core.models.denoiser import is_denoiser
 
 _TABLE = re.compile(
     r"(fd|ijg\d+|uniform\d+|k\d+-of\d+-af\d+|m[0-9a-f]{16}-of\d+-af\d+)(@q\d+)?", re.ASCII
 )
 
 
-CodecOf = Callable[[str], learned.Codec]
+Stored = Callable[[str], Defence]
 
 
-def no_codec(name: str) -> learned.Codec:
-    """InputError: who asks for a learned codec must bring its weights."""
+def none_stored(name: str) -> Defence:
+    """InputError: who asks for what was learned must bring its weights."""
+    job = "denoise" if is_denoiser(name) else "rate_distortion"
     raise InputError(
-        f"{name!r} is a learned codec, and its weights are not at hand here.\n"
-        "Hint: jobs/rate_distortion.py trains codecs; studies of the same store and data know them."
+        f"{name!r} is a defence that was learned, and its weights are not at hand here.\n"
+        f"Hint: jobs/{job}.py trains such; studies of the same store and data know them as "
+        "defences."
     )
 
 
@@ -35,7 +36,7 @@ def table_and_space(name: str) -> tuple[str, str]:
     return (head, tail) if tail in SPACES else (name, "rgb")
 
 
-def defence_by_name(name: str, codec_of: CodecOf = no_codec) -> Defence:
+def defence_by_name(name: str, stored: Stored = none_stored) -> Defence:
     """The defence called `name`; InputError for any other.
 
     - `none`;
@@ -44,14 +45,15 @@ def defence_by_name(name: str, codec_of: CodecOf = no_codec) -> Defence:
     - TABLE, TABLE@SPACE: any table that `core.codec.qtable.by_name` knows, the same for all
       channels, in `rgb` (unless said else), `ycbcr` or `ycbcr420`;
     - `blurK`: Gaussian blur by a kernel of side K;
-    - `bls...`, `bmhj...`: a learned codec, which `codec_of` finds by the whole name;
+    - `bls...`, `bmhj...`, `denoiser...`: a learned codec or a denoiser, which `stored` finds by
+      the whole name;
     - `tvm`, `shield`, `smoothS` and `noiseS` (Gaussian noise of deviation S/255 or S): randomised.
     """
     plain: dict[str, type[Defence]] = {"none": Nothing, "tvm": TotalVariation, "shield": Shield}
     if name in plain:
         return plain[name]()
-    if kind_of(name):
-        return Learned(codec_of(name))
+    if kind_of(name) or is_denoiser(name):
+        return stored(name)
     if match := re.fullmatch(r"jpeg(\d{1,3})(-444)?", name, re.ASCII):
         return Jpeg(int(match[1]), sampling="444" if match[2] else "420")
     if match := re.fullmatch(r"(smooth|noise)(\d{1,9}(?:\.\d{1,9})?)", name, re.ASCII):

@@ -1,11 +1,27 @@
-"""A residual network from noisy images to clean ones."""
+"""A residual network from noisy images to clean ones, and its name as one text.
 
+"denoiser:sigma=0.1,skips=both", in the bank "denoiser-both@" and its piece's name.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from core import spec
 from core.errors import InputError
 from core.known import SKIPS
+from core.models.weights import load_weights
 from core.shapes import Pixels
+
+_PIECE = re.compile(rf"denoiser-({'|'.join(SKIPS)})@([0-9a-f]{{64}})", re.ASCII)
+_SETTINGS: Mapping[str, Callable[[str], object]] = {
+    "sigma": float,
+    "skips": str,
+    **dict.fromkeys(("width", "blocks", "epochs", "run"), int),
+}
 
 
 class Denoiser(nn.Module):
@@ -46,6 +62,48 @@ class Denoiser(nn.Module):
             x = functional.relu(x + block(x) if self.around else block(x))
         out: Tensor = self.out(x)
         return noisy + out if self.across else out + 0.5
+
+
+def from_tensors(tensors: Mapping[str, Tensor], *, skips: str) -> Denoiser:
+    """The denoiser of a state dict, in eval mode on the CPU; InputError for another network's."""
+    stem = tensors.get("stem.weight")
+    if stem is None or stem.ndim != 4:
+        raise InputError(
+            f"expected a denoiser's weights, found {', '.join(sorted(tensors)[:3])}.\n"
+            "Hint: jobs/denoise.py trains denoisers."
+        )
+    n_blocks = len({name.split(".")[1] for name in tensors if name.startswith("blocks.")})
+    width, channels = stem.shape[:2]
+    with torch.random.fork_rng(devices=[]):
+        network = Denoiser(channels=channels, width=width, n_blocks=n_blocks, skips=skips)
+    load_weights(network, tensors)
+    return network.eval()
+
+
+def is_denoiser(name: str) -> bool:
+    """Whether a defence's name begins as a denoiser's."""
+    return re.split("[:@-]", name, maxsplit=1)[0] == "denoiser"
+
+
+def piece_of(name: str) -> tuple[str, str] | None:
+    """Skips and piece that a name such as "denoiser-both@PIECE" says; None for any other name."""
+    match = _PIECE.fullmatch(name)
+    return (match[1], match[2]) if match else None
+
+
+def read(name: str) -> dict[str, object]:
+    """The settings in "denoiser:sigma=0.1,skips=both"; InputError for other names."""
+    head, given = spec.read(name)
+    try:
+        settings = {key: _SETTINGS[key](value) for key, value in given.items()}
+    except (KeyError, ValueError):
+        head = ""
+    if head != "denoiser":
+        raise InputError(
+            f"expected a denoiser with some of {', '.join(_SETTINGS)}, got {name!r}.\n"
+            "Hint: such as denoiser:sigma=0.1,skips=both; what is left out, the store decides."
+        )
+    return settings
 
 
 def _block(width: int) -> nn.Sequential:

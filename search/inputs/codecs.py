@@ -1,7 +1,9 @@
 """Learned codecs as cells of the bank, and finding them again by name."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
+from typing import Any
 
 from core import learned, seeds
 from core.errors import InputError
@@ -84,30 +86,45 @@ def _train(source: Source, cell: CodecCell, place: Place) -> Made:
 
 
 def stored(name: str, rows: Rows | None) -> str:
-    """The piece of a codec by its name, `rows` being those that a store has of the same data.
+    """A codec as cells name it, `bls@PIECE`; `rows` are those that a store has of the same data.
 
     None: there are none. InputError unless exactly one codec fits.
     """
     wanted = names.read(name)
-    if rows is not None:
-        last = rows[rows["epoch"] == rows["epochs"]].drop_duplicates("piece")
-        told = ("kind", "distortion_weight", "filters", "epochs")
-        for column in told:
-            value = getattr(wanted, column)
-            last = last if value is None else last[last[column] == value]
-        if len(last) == 1:
-            return str(last["piece"].iloc[0])
-        if len(last):
-            found = [f"filters={c.filters},epochs={c.epochs}: {c.kind}@{c.piece}"
-                     for c in last.itertuples()]  # fmt: skip
-            raise InputError(
-                f"{len(last)} stored codecs are called {name}:\n"
-                + "\n".join(found)
-                + f"\nHint: name one, as in {name.partition(',')[0]},{found[0].partition(':')[0]}, "
-                "or by its piece."
-            )
-    raise InputError(
-        f"the store holds no {name} for these data.\n"
-        "Hint: jobs/rate_distortion.py trains codecs: "
-        f"--kind {wanted.kind} --lambdas {wanted.distortion_weight:g}, same --data and --side."
+    given = {key: value for key, value in asdict(wanted).items() if value is not None}
+    fronts = [
+        (f"{name_of(c)},filters={c.filters},epochs={c.epochs}", f"{c.kind}@{c.piece}")
+        for c in fitting(rows, given)
+    ]
+    return only(
+        name,
+        fronts,
+        "jobs/rate_distortion.py trains codecs: "
+        f"--kind {wanted.kind} --lambdas {wanted.distortion_weight:g}, same --data and --side.",
     )
+
+
+def fitting(rows: Rows | None, given: Mapping[str, object]) -> list[Any]:
+    """The last epoch of each training among the rows whose columns have these values."""
+    if rows is None:
+        return []
+    last = rows[rows["epoch"] == rows["epochs"]].drop_duplicates("piece")
+    for column, value in given.items():
+        last = last[last[column] == value]
+    return list(last.itertuples())
+
+
+def only(name: str, fronts: Sequence[tuple[str, str]], hint: str) -> str:
+    """The front of the one that a name means, of (full name, front); InputError unless it is one.
+
+    `hint` says how to make one.
+    """
+    if not fronts:
+        raise InputError(f"the store holds no {name} for these data.\nHint: {hint}")
+    if len(fronts) > 1:
+        each = "\n".join(": ".join(pair) for pair in fronts)
+        raise InputError(
+            f"the store holds {len(fronts)} that {name} may mean:\n{each}\n"
+            f"Hint: name one, as in {fronts[0][0]}, or by what stands behind it."
+        )
+    return fronts[0][1]

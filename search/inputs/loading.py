@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from core import learned, models
 from core.codec import qtable
-from core.defences import Defence, Ensemble, defence_by_name
+from core.defences import Defence, Denoised, Ensemble, Learned, defence_by_name
 from core.defences.ensemble import Guarded
 from core.defences.ensemble import Member as Behind
 from core.errors import InputError
 from core.learned import names
+from core.models import denoiser
 from search.engine.bank import Bank
 from search.engine.study import Place
 
@@ -149,8 +150,21 @@ def victim_of(bank: Bank, victim: Victim, device: str, precision: str) -> Guarde
 
 
 def defence_of(bank: Bank, name: str) -> Defence:
-    """As `defence_by_name`, learned codecs by their pieces: `bls@PIECE`."""
-    return defence_by_name(name, partial(codec_of, bank))
+    """As `defence_by_name`, what was learned by its piece: `bls@PIECE`, `denoiser-both@PIECE`."""
+    return defence_by_name(name, partial(_stored, bank))
+
+
+def _stored(bank: Bank, name: str) -> Defence:
+    if not denoiser.is_denoiser(name):
+        return Learned(codec_of(bank, name))
+    found = denoiser.piece_of(name)
+    if not found:
+        raise InputError(
+            f"expected a denoiser as denoiser-both@PIECE, got {name!r}.\n"
+            "Hint: names such as denoiser:sigma=0.1 are looked up before cells are made."
+        )
+    skips, piece = found
+    return Denoised(denoiser.from_tensors(bank.get(piece)[0], skips=skips))
 
 
 def codec_of(bank: Bank, name: str) -> learned.Codec:

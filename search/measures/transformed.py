@@ -12,6 +12,7 @@ from core.codec import rate
 from core.codec.quality import WINDOW, ssim
 from core.data.base import as_split
 from core.data.corrupted import PUBLISHED, published, published_digest
+from core.defences import Learned
 from core.errors import InputError
 from core.frost import frost_digest, frost_folder, frost_textures
 from core.learned.names import kind_of
@@ -121,7 +122,7 @@ def images_after(
             generators=draws[part],
             kind=cell.severities or sources.kind,
             textures=textures,
-            codec_of=partial(_codec, bank),
+            stored=lambda name: Learned(_codec(bank, name)),
         )
 
     return images, torch.cat(in_parts(part_of, len(ids), BATCH_SIZE)), labels

@@ -48,6 +48,13 @@ class MakeCell(loading.Inputs):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ThroughCell(MakeCell):
+    """One change made through a defence, by the derivative that attacks go by (BPDA)."""
+
+    front: str  # the defence, as `loading.defence_of` reads it
+
+
+@dataclass(frozen=True, kw_only=True)
 class MakeRow:
     """One pass over the images; the piece holds the change after the last."""
 
@@ -65,6 +72,9 @@ def _here(_: MakeCell, place: Place) -> Place:
 
 def _make(cell: MakeCell, place: Place) -> Made:
     network = loading.classifier_of(place.bank, cell.weights, place.device, "fp32")
+    if isinstance(cell, ThroughCell):
+        victim = Victim((cell.weights,), ("",), cell.front)
+        network = loading.victim_of(place.bank, victim, place.device, "fp32")
     pieces = [loading.images_of(place.bank, piece).images for piece in cell.images]
     pixels = codec.to_pixels(torch.cat(pieces).to(place.device))
     classes = predicted(network, pixels)
@@ -106,6 +116,7 @@ def _made(change: Tensor, passes: list[list[float]], kept: Unfinished | None = N
 
 
 MADE = Study("universal_made", 1, MakeCell, MakeRow, _here, _make)
+THROUGH = Study("universal_through", 1, ThroughCell, MakeRow, _here, _make)
 
 
 @dataclass(frozen=True, kw_only=True)
