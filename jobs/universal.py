@@ -11,6 +11,7 @@ class changes; "wrong": it is not the label. The attacker knows the network alon
 defences of --through too. --on tries the same changes on other networks.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,14 +19,16 @@ from core.errors import InputError
 from search import Job, flag, flags, later, main
 
 with later():
+    import pandas as pd
     import torch
 
     from results import Answer, Picture, Rows, gallery
     from results import universal as answers
     from search import Lab, Pictures
+    from search.inputs.loading import Victim
     from search.inputs.making import piece_of
     from search.measures import universal
-    from search.measures.universal import MakeCell
+    from search.measures.universal import Cell, MakeCell
 
 N_SHOWN = 4
 
@@ -61,7 +64,7 @@ def run(lab: Lab, asked: Asked) -> Answer:
             f"--through {random[0]}: one change is made through a defence that does the same each "
             "time.\nHint: jpeg75, or a table such as k10-of16-af56."
         )
-    others = {name: lab.surrogate(name) for name in asked.on}
+    found = {name: lab.surrogate(name) for name in asked.on}
     held_out = lab.benign(report=asked.report_benign)
     sources = {n: lab.benign(search=n) for n in asked.benign}
     most, middle = max(sources), asked.xi_255[len(asked.xi_255) // 2]
@@ -82,31 +85,34 @@ def run(lab: Lab, asked: Asked) -> Answer:
         if n == most or xi == middle
         for together in (*asked.together, 0)
     ]
-    made = lab.made(universal.MADE, wanted, "universal", label="universal perturbations")
+    makings = lab.made(universal.MADE, wanted, "universal", label="universal perturbations")
+    made = [*zip(wanted, map(piece_of, makings), strict=True)]
     behind = [
         universal.ThroughCell(**vars(want), front=front)
         for want in wanted
         for front in fronts
         if want.n_together and want.n_images == most
     ]
+    through: list[tuple[universal.ThroughCell, str]] = []
     if behind:
-        made += lab.made(universal.THROUGH, behind, "universal", label="made through defences")
-    changes = [*zip((*wanted, *behind), map(piece_of, made), strict=True)]
-    through = {changes[len(wanted) + i][1]: fronts[cell.front] for i, cell in enumerate(behind)}
-    for name, other in others.items():
-        victims[f"on {name}"] = lab.network(lab.classifier_of(other, label=f"network {name}"))
-    cells = [
-        cell
-        for want, change in changes
-        for cell in universal.cells(
-            want, change, victims, [sources[want.n_images], held_out], block=asked.block
-        )
-    ]
-    rows = lab.sweep(universal.STUDY, cells, "universal", asked.norm, label="scores")
-    rows["through"] = rows["change"].astype(str).map(through).fillna("")
+        makings = lab.made(universal.THROUGH, behind, "universal", label="made through defences")
+        through = [*zip(behind, map(piece_of, makings), strict=True)]
+    others = {
+        f"on {name}": lab.network(lab.classifier_of(other, label=f"network {name}"))
+        for name, other in found.items()
+    }
+    plain = cells(made, victims, sources, held_out, asked.block)
+    rows = lab.sweep(universal.STUDY, plain, "universal", asked.norm, label="scores")
+    more = cells(through, victims, sources, held_out, asked.block)
+    more += cells([*made, *through], others, sources, held_out, asked.block)
+    if more:
+        words = ("universal", asked.norm, "more")
+        rows = pd.concat([rows, lab.sweep(universal.STUDY, more, *words, label="more scores")])
+    names = {piece: fronts[cell.front] for cell, piece in through}
+    rows["through"] = rows["change"].astype(str).map(names).fillna("")
     lines = answers.counted(rows)
     title = f"{lab.title}; one change for all images, {asked.norm}"
-    shown = next(c for c in cells if (c.xi_255, c.n_images) == (middle, most))
+    shown = next(c for c in plain if (c.xi_255, c.n_images) == (middle, most))
     drawn = gallery(
         pictures(lab, rows, shown, held_out),
         heads=["change", *(f"image {i}" for i in range(N_SHOWN))],
@@ -121,7 +127,24 @@ def run(lab: Lab, asked: Asked) -> Answer:
     )
 
 
-def pictures(lab: Lab, rows: Rows, cell: universal.Cell, held_out: Pictures) -> list[list[Picture]]:
+def cells(
+    changes: Sequence[tuple[MakeCell, str]],
+    victims: Mapping[str, Victim],
+    sources: Mapping[int, Pictures],
+    held_out: Pictures,
+    block: int,
+) -> list[Cell]:
+    """Every victim before the images that a change is made from, and before held-out ones."""
+    return [
+        cell
+        for made, change in changes
+        for cell in universal.cells(
+            made, change, victims, [sources[made.n_images], held_out], block=block
+        )
+    ]
+
+
+def pictures(lab: Lab, rows: Rows, cell: Cell, held_out: Pictures) -> list[list[Picture]]:
     """The change, and the first held-out images without and with it."""
     own = rows[(rows["change"] == cell.change) & (rows["defence"] == cell.defence)]
     own = own[own["split"] == "report"].drop_duplicates("image").sort_values("image")

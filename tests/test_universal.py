@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from attacked import NORMS, noise_images, tiny_network
@@ -14,6 +15,7 @@ from core.attacks.universal import predicted, random_change
 from core.defences import Defended, defence_by_name
 from core.errors import InputError
 from core.training.steps import State
+from results import universal as answers
 from results.files import Root
 from search.engine.bank import Bank
 from search.engine.study import Place
@@ -199,3 +201,21 @@ def test_a_share_out_of_range_is_an_error(stored):
     for wrong in ({"delta": 1.5}, {"xi_255": 256.0}):
         with pytest.raises(InputError, match=r"delta in 0..1.*\nHint: delta 0.2"):
             replace(stored[1], **wrong)
+
+
+def test_a_line_says_what_a_change_is_made_through_and_tried_on():
+    one = {"split": "report", "xi_255": 8.0, "n_images": 4, "label": 0, "clean": 0}
+    rows = pd.DataFrame(
+        {**one, "n_together": together, "through": through, "defence": defence, "image": image,
+         "perturbed": image < n_fooled}
+        for together, through, defence, n_fooled in (
+            (32, "", "none", 1), (32, "jpeg75", "on lenet", 2), (0, "", "jpeg75", 0),
+        )
+        for image in range(4)
+    )  # fmt: skip
+    lines = answers.counted(rows).set_index("change")["fooled"]
+    assert lines.to_dict() == {
+        "deepfool 32": 25.0,
+        "deepfool 32 through jpeg75, on lenet": 50.0,
+        "random, jpeg75": 0.0,
+    }
