@@ -118,13 +118,14 @@ def behind(
     asked: Asked,
     trained: Mapping[augmented.TrainCell, schema.Table],
     shown: augmented.Images,
-) -> Rows:
-    """The held-out images before each network, behind each defence."""
+) -> dict[str, Rows]:
+    """Rows of the held-out images before each network, by the defence that they are behind."""
     held_out = {cell: made for cell, made in shown.items() if cell.split == "report"}
     fronts = {name: lab.front(name) for name in asked.defences}
     cells = list(augmented.defended_cells(trained, held_out, fronts, block=asked.block))
     study = augmented.defended_study("corruption_defended")
-    return lab.grouped(lab.sweep(study, cells, asked.network, label="behind defences"))
+    rows = lab.grouped(lab.sweep(study, cells, asked.network, label="behind defences"))
+    return {name: rows[rows["defence"] == name] for name in fronts}
 
 
 SMOKE = (

@@ -12,7 +12,7 @@ import pandas as pd
 from results.counts import Rows
 from results.robust import ORIGINAL, family_of, percent
 from results.stats import holm, sign_flip, slope_interval
-from results.words import text_table
+from results.words import moved, text_table
 
 SOURCE_HEADER_BITS = 128  # from the SOS marker to the end of the file, which the source counts too
 TESTS = {"original": "as they are", "same": "transformed as in training"}
@@ -137,17 +137,13 @@ def text(lines: Rows, fives: Rows, measured: Rows, gained: Rows) -> str:
     if not gained.empty:
         said += [
             f"points gained over originals as training images, all runs (Holm's of {len(gained)})",
-            text_table(gained, "training", "network", cell=_gain),
+            text_table(gained, "training", "network", cell=moved),
         ]
     return "\n".join(said)
 
 
 def _accuracy(line: Any) -> str:
     return f"{line['last']:.1f} [{line['low']:.1f}, {line['high']:.1f}]; {line['best']:.1f}"
-
-
-def _gain(line: Any) -> str:
-    return f"{line['gain']:+.1f} [{line['low']:+.1f}, {line['high']:+.1f}] p {line['p']:.2g}"
 
 
 def _quality(line: Any) -> str:

@@ -13,7 +13,7 @@ import pandas as pd
 from results.counts import Rows
 from results.robust import Tested, gain, of_runs, picked_runs, tested
 from results.stats import holm
-from results.words import text_table
+from results.words import moved, text_table
 
 BARE, CORRUPTED, CLEAN = "no defence", "all corrupted", "clean"
 
@@ -58,30 +58,24 @@ class Defended:
         )
 
 
-def defended(rows: Rows, behind: Rows, settings: Sequence[str], tests: Sequence[str]) -> Defended:
-    """Rows of the bare networks and of the same behind defences, of the runs picked on `search`."""
-    run_of = picked_runs(rows, "search")
-    each = behind.groupby("defence", sort=False, observed=True)
-    return Defended(
-        tested(of_runs(rows, run_of), "report", settings, tests),
-        {str(name): tested(own, "report", settings, tests) for name, own in each},
-    )
+def defended(
+    rows: Rows, behind: Mapping[str, Rows], settings: Sequence[str], tests: Sequence[str]
+) -> Defended:
+    """Of rows of the bare networks, the run picked on `search`, and of the same behind defences."""
+    bare = of_runs(rows, picked_runs(rows, "search"))
+    asked = "report", settings, tests
+    return Defended(tested(bare, *asked), {name: tested(r, *asked) for name, r in behind.items()})
 
 
 def text(gained: Rows) -> str:
     """What `Defended.gains` says."""
     first = gained["training"].iloc[0]
-    head = f"points that a defence gains before the network of {first}, all severities"
+    head = f"points that a defence gains before the network trained on {first}, all severities"
     said = [f"{head} (p: exchange of images or groups, Holm's of {len(gained)})"]
-    said.append(text_table(gained[gained["training"] == first], "images", "defence", cell=_gain))
+    said.append(text_table(gained[gained["training"] == first], "images", "defence", cell=moved))
     if (gained["training"] != first).any():
         for images in (CORRUPTED, CLEAN):
             own = gained[gained["images"] == images]
             said.append(f"before each network, {images} images")
-            said.append(text_table(own, "training", "defence", cell=_gain))
+            said.append(text_table(own, "training", "defence", cell=moved))
     return "\n".join(said)
-
-
-def _gain(line: Any) -> str:
-    limits = f"[{line['low']:+.1f}, {line['high']:+.1f}]"
-    return f"{line['gain']:+.1f} {limits} p {line['p']:.2g}"

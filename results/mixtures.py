@@ -12,7 +12,7 @@ from results.counts import Rows
 from results.draw import STYLE, titled
 from results.robust import ORIGINAL, Answered, gain
 from results.stats import holm
-from results.words import interval, text_table
+from results.words import interval, moved, text_table
 
 
 def reported(found: Answered) -> Rows:
@@ -66,11 +66,7 @@ def text(trials: Rows, lines: Rows, gained: Rows, importances: Mapping[str, floa
         return "\n".join(said)
     head = "points that the best mixture gains over others on the same held-out images"
     said += ["", f"{head} (p: exchange of images or groups, Holm's of {len(gained)})"]
-    return "\n".join([*said, text_table(gained, "corruption", "over", cell=_gain)])
-
-
-def _gain(line: Any) -> str:
-    return f"{line['gain']:+.1f} [{line['low']:+.1f}, {line['high']:+.1f}] p {line['p']:.2g}"
+    return "\n".join([*said, text_table(gained, "corruption", "over", cell=moved)])
 
 
 def figure(trials: Rows, lines: Rows, *, title: str) -> Figure:

@@ -6,7 +6,7 @@ import numpy as np
 
 from results.counts import Rows
 from results.robust import Answered
-from results.words import interval, text_table
+from results.words import interval, moved, text_table
 
 
 def text(found: Answered, *, clean: str = "") -> str:
@@ -45,7 +45,7 @@ def text(found: Answered, *, clean: str = "") -> str:
             "\npoints that each family's BDA setting gains over originals, all severities "
             f"(p: exchange of images or groups, Holm's of {len(gained)})"
         )
-        said.append(text_table(gained, "corruption", "family", cell=_gain))
+        said.append(text_table(gained, "corruption", "family", cell=moved))
     return "\n".join([*said, *([clean] if clean else [])])
 
 
@@ -63,10 +63,6 @@ def correlations(ranked: Rows) -> str:
 def _setting(line: Any) -> str:
     printed = f"; {line['printed']}" if line["printed"] else ""
     return f"{line['setting']} ({line['wins']:.0f} %{printed})"
-
-
-def _gain(line: Any) -> str:
-    return f"{line['gain']:+.1f} [{line['low']:+.1f}, {line['high']:+.1f}] p {line['p']:.2g}"
 
 
 def _optimism(line: Any) -> str:

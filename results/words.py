@@ -58,6 +58,12 @@ def gained(line: Any) -> str:
     return f"{line['gain']:+.0f} {limits} p {line.get('group_p', line['p']):.2g}"
 
 
+def moved(line: Any) -> str:
+    """Points gained of a `gain`, its interval and p; [-] where resampling says nothing."""
+    limits = "-" if np.isnan(line["low"]) else f"{line['low']:+.1f}, {line['high']:+.1f}"
+    return f"{line['gain']:+.1f} [{limits}] p {line['p']:.2g}"
+
+
 def braces(line: Any, low: str, high: str, number: str) -> str:
     """Behind an interval the limits of groups, where the line has them."""
     least, most = line.get(f"group_{low}"), line.get(f"group_{high}")

@@ -224,9 +224,7 @@ def test_points_a_defence_gains_are_counted_on_the_same_images_of_the_picked_run
     after = np.random.default_rng(1).random(right["report"].shape) < 0.7
     worse = {split: np.zeros_like(outcome) for split, outcome in right.items()}
     rows = pd.concat([rows_of(right), rows_of(worse).assign(run=1)])
-    found = defended.defended(
-        rows, rows_of({"report": after}).assign(defence="jpeg40"), SETS, TESTS
-    )
+    found = defended.defended(rows, {"jpeg40": rows_of({"report": after})}, SETS, TESTS)
     lines, p = found.gains(), []
     for _, line in lines.iterrows():
         i, of = SETS.index(line["training"]), [0]
