@@ -28,7 +28,7 @@ with later():
         text_table,
         whole,
     )
-    from search import Lab, Threat, scores
+    from search import Lab, Threat, references, scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +76,7 @@ def run(lab: Lab, asked: Asked) -> Answer:
     text.append(text_table(won, "same images", "attacked", cell=gained))
     text.append(f"accuracy in % of {n} held-out images [95 % interval, Wilson]; gray box")
     text.append(group_note(lines))
+    text += references.bpp_text(references.bpp(lab, names, benign))
     figure = bars(lines, "attacked", "defence", title=f"{title}, gray box (n {n})")
     return Answer(text="\n".join(text), frames={"accuracies": lines}, figures={"ablation": figure})
 

@@ -30,7 +30,7 @@ with later():
         interval,
         test_of,
     )
-    from search import Lab, scores
+    from search import Lab, references, scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,9 @@ def run(lab: Lab, asked: Asked) -> Answer:
     )
     title = f"{lab.title}, {attack.name} {attack.budget}"
     none, shown = lines[lines["space"] == "none"], lines[lines["space"] != "none"]
-    text = [title, *best(rows, none, shown, asked.max_decline), group_note(lines)]
+    said, picked = best(rows, none, shown, asked.max_decline)
+    bits = references.bpp_text(references.bpp(lab, picked, benign))
+    text = [title, *said, group_note(lines), *bits]
     across, xlabel = ("benign", "adversarial"), "step of all 64 coefficients"
     drawn = curves(
         shown, "step", "space", "subject", title=title, xlabel=xlabel, levels=none, across=across
@@ -75,8 +77,8 @@ def run(lab: Lab, asked: Asked) -> Answer:
     return Answer(text="\n".join(text), frames=frames, figures=figures)
 
 
-def best(rows: Rows, none: Rows, shown: Rows, limit: float) -> list[str]:
-    """For each space the step that defends best within the benign limit, and what it costs.
+def best(rows: Rows, none: Rows, shown: Rows, limit: float) -> tuple[list[str], list[str]]:
+    """For each space the step that defends best within the benign limit, and what it costs; names.
 
     Its gain is tested for as many steps and spaces as it was picked from.
     """
@@ -106,7 +108,7 @@ def best(rows: Rows, none: Rows, shown: Rows, limit: float) -> list[str]:
     for _, line in apart.iterrows():
         said = f"{gained(line)} ({test_of(apart)})"
         out.append(f"  {line['second']} over {line['first']}, same images: {said}")
-    return out
+    return out, list(picked.values())
 
 
 SMOKE = "--epochs 1 --steps 30 --benign 60 --adversarial 10"

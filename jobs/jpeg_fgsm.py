@@ -33,8 +33,7 @@ with later():
         text_table,
     )
     from results.priced import best
-    from search import Lab, Threat, scores
-    from search.measures import rates
+    from search import Lab, Threat, references, scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,9 +76,7 @@ def run(lab: Lab, asked: Asked) -> Answer:
     through = scored(white, "adaptive", **told)
     chosen = scored(gray, "fgsm", "search", **choosing)
     codecs = [name for name in victims if name != "none"]
-    cells = list(rates.cells(lab.inputs, codecs, lab.benign(**told), block=500))
-    bits = lab.sweep(rates.STUDY, cells, "jpeg", label="rates").groupby("codec", observed=True)
-    bpp = bits["bits"].mean() / lab.inputs.side**2
+    bits = references.bpp(lab, codecs, lab.benign(**told))
     kinds = {"FGSM": rows, f"adaptive {adaptive[0].name}": through}
     lines = pd.concat(
         [accuracies(own, ["defence", "eps_255"]).assign(kind=kind) for kind, own in kinds.items()]
@@ -93,13 +90,16 @@ def run(lab: Lab, asked: Asked) -> Answer:
         group_note(lines),
         f"points gained over none under FGSM, same images [95 %, Tango; p: {test_of(won)}]",
         text_table(won, "second", "eps_255", cell=gained),
-        "bits per pixel of JPEG's scan: " + ", ".join(f"{c} {bpp[c]:.2f}" for c in codecs),
+        *references.bpp_text(bits),
         f"best quality below {asked.max_decline:g} benign points, chosen on the search split:",
         *best(accuracies(chosen, ["defence", "eps_255"]), won, lines, asked.max_decline),
     ]
     return Answer(
         text="\n".join(text),
-        frames={"accuracies": lines, "rates": bpp.rename("bpp").reset_index()},
+        frames={
+            "accuracies": lines,
+            "rates": pd.DataFrame({"codec": [*bits], "bpp": [*bits.values()]}),
+        },
         figures={
             "jpeg_fgsm": heat(
                 lines, "defence", "eps_255", panel="kind", title=title, xlabel="eps (1/255)"

@@ -19,7 +19,7 @@ least cost; the noise-trained ensemble no better than its table. In the white bo
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core.errors import InputError
 from core.known import MEMBERS, PAPER_MEMBERS
@@ -34,7 +34,7 @@ with later():
     from results import Answer, Rows
     from results.counts import together
     from results.threats import threat_answer
-    from search import Lab, Threat, scores
+    from search import Lab, Threat, references, scores
     from search.inputs.loading import Victim
 
 OURS, TABLE, VACCINATED = "ours", "table", "vaccinated"
@@ -107,7 +107,10 @@ def run(lab: Lab, asked: Asked) -> Answer:
         raise InputError("--surrogate is the black box's.\nHint: leave it out, or name --black.")
     rows = together([scored(own, asked, wanted, fronts, random) for own in labs])
     title = f"{lab.title}, table {asked.table}, sigma {asked.sigma_255:g}/255"
-    return threat_answer(rows, fronts, title=title, judged=not asked.smoke)
+    answer = threat_answer(rows, fronts, title=title, judged=not asked.smoke)
+    codecs = [name for name in fronts if name not in (OURS, VACCINATED)]
+    bits = references.bpp(lab, codecs, lab.benign(report=asked.report_benign))
+    return replace(answer, text="\n".join([answer.text, *references.bpp_text(bits)]))
 
 
 def scored(

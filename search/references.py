@@ -1,11 +1,14 @@
-"""What stands beside the searched tables: flat steps, JPEG's qualities, the bits that all need."""
+"""What stands beside tables: flat steps, JPEG's qualities, the bits that all need."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from core.codec import qtable
+from core.defences import Jpeg, Table
 from results import Rows, summary
+from search.engine.study import NotStoredError
+from search.inputs.pictures import Pictures
 from search.lab import Lab
-from search.measures import compressed
+from search.measures import compressed, rates
 from search.tables.plan import SEARCH, Question
 
 QUALITIES = (10, 20, 30, 40, 50, 60, 70, 80, 90, 95)  # of JPEG, for comparison
@@ -37,3 +40,26 @@ def counted(lab: Lab, question: Question, tables: Sequence[str]) -> Rows:
     ]  # fmt: skip
     study = compressed.study(lab.source)
     return lab.sweep(study, cells, "rate", label="bits counted", listed=False)
+
+
+def bpp(lab: Lab, names: Iterable[str], images: Pictures) -> Mapping[str, float]:
+    """Bits per pixel of JPEG's scan, mean over images, for each name of a codec of fixed tables.
+
+    Empty where only stored rows may be used and these were stored before bits were counted.
+    """
+    codecs = [name for name in names if isinstance(lab.defence(name), Jpeg | Table)]
+    cells = list(rates.cells(lab.inputs, codecs, images, block=500))
+    try:
+        rows = lab.sweep(rates.STUDY, cells, "jpeg", label="rates") if cells else None
+    except NotStoredError:
+        rows = None
+    if rows is None:
+        return {}
+    mean = rows.groupby("codec", observed=True)["bits"].mean() / lab.inputs.side**2
+    return {name: float(mean[name]) for name in codecs}
+
+
+def bpp_text(found: Mapping[str, float]) -> list[str]:
+    """A line for `bpp`'s answer, none for an empty one."""
+    each = ", ".join(f"{name} {bits:.2f}" for name, bits in found.items())
+    return [f"bits per pixel of JPEG's scan: {each}"] if found else []

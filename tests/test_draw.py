@@ -93,7 +93,8 @@ def test_the_best_step_within_the_limit_is_named():
         for line in pd.concat([shown, none]).itertuples()
     )  # fmt: skip
     # One image of 40 is 2.5 points: below 3 points RGB may lose one, YCbCr loses two or more.
-    text = best(rows, none, shown, 3.0)
+    text, picked = best(rows, none, shown, 3.0)
+    assert len(picked) == 1
     assert "step  10: benign  72.5 [" in text[4]
     assert "adversarial  30.0 [" in text[5]
     assert "over no defence: +20 [" in text[6]  # 12 for 4 of 40

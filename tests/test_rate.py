@@ -1,15 +1,21 @@
 """Bits of a JPEG scan, against files that Pillow writes and rates that others measured."""
 
 import io
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
 
 from core.codec import qtable, rate
 from core.data import open_data
+from core.defences import defence_by_name
 from core.errors import InputError
+from search import references
+from search.engine.study import NotStoredError
+from search.inputs.pictures import Pictures, Piece
 
 
 def photos(n=64):
@@ -132,3 +138,31 @@ def test_what_has_no_fixed_codec_is_an_error():
             rate.bits_of(name, photos(1))
     with pytest.raises(InputError, match="1 or 3 channels, got 2"):
         rate.table_bits(torch.zeros(1, 2, 8, 8, dtype=torch.uint8), qtable.uniform(9))
+
+
+class Stored:
+    """A lab whose rows are those of `n_bits` for each codec; None: there are none."""
+
+    texts = dict.fromkeys(("data", "fingerprint", "model", "precision"), "")
+    inputs = SimpleNamespace(side=8, fields=lambda: {**Stored.texts, "side": 8, "seed": 0})
+    defence = staticmethod(defence_by_name)
+
+    def __init__(self, n_bits=None):
+        self.n_bits = n_bits
+
+    def sweep(self, *_, **__):
+        if self.n_bits is None:
+            raise NotStoredError("none")
+        lines = [(name, bits) for name, each in self.n_bits.items() for bits in each]
+        return pd.DataFrame(lines, columns=["codec", "bits"])
+
+
+def test_bits_per_pixel_are_said_of_codecs_and_not_asked_of_rows_that_have_none():
+    names = ("none", "jpeg40", "smooth8", "fd")
+    n_bits = {"fd": [128, 256], "jpeg40": [64, 64]}
+    shown = Pictures((Piece("p", "report", "benign", np.arange(2), np.zeros(2), []),))
+    found = references.bpp(Stored(n_bits), names, shown)
+    assert found == {"jpeg40": 1.0, "fd": 3.0}
+    assert references.bpp_text(found) == ["bits per pixel of JPEG's scan: jpeg40 1.00, fd 3.00"]
+    assert references.bpp_text(references.bpp(Stored(), names, shown)) == []
+    assert references.bpp(Stored(), ["none", "smooth8"], shown) == {}
