@@ -129,7 +129,7 @@ SMOKE = (
     "--patterns 3 --qs-af 51,121 --benign 50 --adversarial 20 "
     "--report-benign 50 --report-adversarial 20"
 )
-JOB = Job(__file__, __doc__, Asked, run, smoke=SMOKE)
+JOB = Job(__file__, __doc__, Asked, run, smoke=SMOKE, by_rows=True)
 
 if __name__ == "__main__":
     raise SystemExit(main(JOB))

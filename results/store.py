@@ -51,6 +51,7 @@ class Store:
 
     def __init__(self, root: Root) -> None:
         self.root = root
+        self.read_from: set[str] = set()  # folders whose cells were asked for
 
     @staticmethod
     def folder(study: str, sweep: str) -> str:
@@ -87,6 +88,7 @@ class Store:
         self._finish_compaction(study, sweep)
         seen: set[str] = set()
         folder = self.folder(study, sweep)
+        self.read_from.add(folder)
         there = self.root.stamps(folder)
         for name in sorted(there, key=lambda n: not n.startswith(COMPACT)):
             if only is not None and _CELL_FILE.fullmatch(name) and name[:_ID] not in only:

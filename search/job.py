@@ -13,12 +13,14 @@ from typing import Any
 from core.errors import InputError
 from results.shown import forgiving, near, remember, scrubbed, show
 from results.where import STORE_VARIABLE, default_store
-from search import flags
+from search import again, flags
 from search.cluster.shipping import check_arguments, check_script
 from search.later import import_now, later
 from search.progress import say
 
 with later():
+    from core.data import sources
+    from core.models import needs_training
     from results import Answer, publish
     from results.files import Root, denied
     from results.store import Store
@@ -46,6 +48,7 @@ class Job:
     asked: type[flags.Flags]
     run: Callable[[Lab, Any], Answer]  # answers it with a lab and an instance of `asked`
     smoke: str  # flags for two small cells, as on a command line
+    by_rows: bool = False  # rows of its sweeps, flags and data alone decide the answer: keep it
 
     @property
     def name(self) -> str:
@@ -74,9 +77,19 @@ def main(job: Job, argv: Sequence[str] | None = None, *, called: str = "") -> in
         said = job.question or ""
         name = called or f"{job.name}.py"
         asked = flags.parse(job.asked, name=name, question=said, argv=words, smoke=job.smoke)
+        if asked.here and asked.gpus:
+            raise InputError(
+                "--here takes no --gpus: it uses the one GPU that torch finds.\nHint: leave it out."
+            )
+        alone = "torch" not in sys.modules  # else a program may have changed what it imported
+        note = again.note_of(job.name, asked) if job.by_rows and alone else None
+        if note is not None and (text := again.kept(note)) is not None:
+            say("nothing has changed since this was answered")
+            show(text)
+            return 0
         import_now(globals())
         with _store(asked) as store:
-            return _answer(job, asked, store)
+            return _answer(job, asked, store, note)
     except (ValueError, OSError) as error:
         if (text := in_words(error)) is None:
             raise
@@ -107,11 +120,8 @@ def in_words(error: ValueError | OSError) -> str | None:
     return str(error) if isinstance(error, InputError) or "\nHint: " in str(error) else None
 
 
-def _answer(job: Job, asked: flags.Flags, store: Store) -> int:
-    if asked.here and asked.gpus:
-        raise InputError(
-            "--here takes no --gpus: it uses the one GPU that torch finds.\nHint: leave it out."
-        )
+def _answer(job: Job, asked: flags.Flags, store: Store, note: Path | None) -> int:
+    data = _data_seen(asked) if note is not None else {}
     engine: Engine | Here = Engine(store, asked.cpus, asked.gpus, asked.figure, asked.paths)
     if asked.here:
         engine = Here(store, asked.cpus or 1.0, asked.figure)
@@ -136,10 +146,21 @@ def _answer(job: Job, asked: flags.Flags, store: Store) -> int:
         show("\n".join(lines))
     if answer.failed:
         return EXIT_FAILED_CELLS
+    if note is not None and data:
+        folders = [*store.read_from, f"answers/{lab.swept[0][1]}"]
+        again.keep(note, "\n".join(lines), data, map(store.root.path, folders))
     if asked.smoke:
         kept = "kept" if asked.store else "thrown away"
         say(f"smoke passed: too few images to conclude anything from, store {kept}")
     return 0
+
+
+def _data_seen(asked: flags.Flags) -> dict[str, str]:
+    """Digests of the data's files, before they are opened; none where more decides an answer."""
+    with contextlib.suppress(OSError):  # files that are still to be fetched
+        if needs_training(asked.model):
+            return again.seen(sources(asked.data, root=asked.data_root))
+    return {}
 
 
 def _interrupt(*_: object) -> None:

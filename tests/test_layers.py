@@ -98,7 +98,7 @@ SEARCH = [  # from below; what stands in one line does not import its neighbours
     {"later"},
     {"flags", "progress"},
     {"cluster"},
-    {"engine"},
+    {"engine", "again"},
     {"inputs"},
     {"scores", "measures", "tables", "tuning"},
     {"lab"},

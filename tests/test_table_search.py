@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +19,12 @@ import torch
 import results
 from core import codec
 from core.codec import qtable
-from core.data import open_data
+from core.data import open_data, sources
 from core.defences.transform import TableDefence
 from jobs import qtable_search
 from results import schema
 from results.files import Root
-from search import Lab
+from search import Lab, again
 from search.engine.bank import Bank
 from search.engine.engine import Engine
 from search.engine.study import Place
@@ -67,6 +68,59 @@ def question(store: Path, *flags: str) -> qtable_search.Question:
     asked = parse(qtable_search.Asked, name="", question="", argv=[*FLAGS, *flags])
     engine = Engine(results.Store(Root(store)), stored_only=True)
     return qtable_search.ask(Lab(engine, asked), asked)
+
+
+def imported(said: str) -> set[str]:
+    """Top-level modules, as Python's own import times name them."""
+    return set(re.findall(r"\| +([a-z]+)$", said, re.MULTILINE))
+
+
+def test_a_search_that_was_answered_is_answered_without_torch(searched):
+    store, first = searched
+    tell = os.environ | {"PYTHONPROFILEIMPORTTIME": "1"}
+    same = run(*FLAGS, "--store", str(store), "--here", env=tell)  # where cells run is no question
+    assert same.stdout == first.stdout
+    assert "nothing has changed since this was answered" in same.stderr
+    assert not {"torch", "numpy", "pyarrow", "ray"} & imported(same.stderr)
+
+
+def test_no_kept_answer_outlives_what_it_came_from(searched):
+    store, first = searched
+    (note,) = (store / "answered").iterdir()
+    assert again.kept(note) == first.stdout.rstrip("\n")
+    sweep = question(store).sweep
+    rows = sorted(store.glob(f"rows/study=*/sweep={sweep}/*.parquet"))
+    benign = next(store.glob("rows/study=benign/*/*.parquet"))
+    answer = store / "answers" / sweep / "surface.png"
+    for file in (rows[0], rows[-1], benign, answer, note):
+        whole = file.read_bytes()
+        middle = len(whole) // 2
+        flipped = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
+        for damaged in (whole[:-1], flipped, None):
+            file.unlink() if damaged is None else file.write_bytes(damaged)
+            assert again.kept(note) is None, file
+        file.write_bytes(whole)
+        assert again.kept(note) is not None
+    (rows[0].parent / "another.parquet").write_bytes(b"")
+    assert again.kept(note) is None
+    (rows[0].parent / "another.parquet").unlink()
+
+
+def test_another_question_data_set_code_or_place_is_another_note(monkeypatch, tmp_path):
+    asked = parse(qtable_search.Asked, name="", question="", argv=["--store", str(tmp_path)])
+    names = {again.note_of("qtable_search", asked), again.note_of("another", asked)}
+    names.add(again.note_of("qtable_search", replace(asked, max_decline=4.0)))
+    for what, other in (("fingerprint", "of other code"), ("_packages", ["numpy-9.dist-info"])):
+        with monkeypatch.context() as changed:
+            changed.setattr(again, what, lambda other=other: other)
+            names.add(again.note_of("qtable_search", asked))
+    monkeypatch.chdir(tmp_path)
+    names.add(again.note_of("qtable_search", asked))
+    assert len(names) == 6
+    for spec, n in (("digits", 1), ("photos", 10), ("cifar10", 1), ("imagefolder:/x", 0)):
+        assert len(sources(spec)) == n
+    remote = replace(asked, store="s3://bucket/x")
+    assert not any(again.note_of("qtable_search", a) for a in (remote, replace(asked, figure=True)))
 
 
 def test_every_outcome_is_that_of_a_plain_slow_loop(searched):
@@ -160,9 +214,9 @@ def test_a_finished_search_computes_nothing_and_redraws_the_same(searched):
     answers = store / "answers" / question(store).sweep
     before = {path.name: path.read_bytes() for path in answers.iterdir()}
     (answers / "surface.png").unlink()
-    again = run(*FLAGS, "--store", str(store), "--figure")
-    assert again.stdout == first.stdout
-    assert "Ray ready" not in again.stderr
+    same = run(*FLAGS, "--store", str(store), "--figure")
+    assert same.stdout == first.stdout
+    assert "Ray ready" not in same.stderr
     assert {path.name: path.read_bytes() for path in answers.iterdir()} == before
 
 
@@ -249,8 +303,8 @@ def test_another_limit_is_a_question_to_the_same_rows(searched):
     store, _ = searched
     done = run(*FLAGS[:-2], "--max-decline", "50", "--here", "--store", str(store))
     assert "table search: 0 cells run" in done.stderr
-    again = run(*FLAGS, "--store", str(store), "--figure")  # its report is now stored twice
-    assert "held-out report" in again.stdout
+    same = run(*FLAGS, "--store", str(store), "--figure")  # its report is now stored twice
+    assert "held-out report" in same.stdout
 
 
 def test_a_finished_search_answers_among_foreign_files_and_imports_no_more_than_it_needs(searched):
@@ -260,11 +314,11 @@ def test_a_finished_search_answers_among_foreign_files_and_imports_no_more_than_
     (folder / "sub" / "x.parquet").write_text("mine")
     (folder / "_compacting.parquet").write_text("torn")
     tell = os.environ | {"PYTHONPROFILEIMPORTTIME": "1"}
-    again = run(*FLAGS, "--store", str(store), env=tell)
-    assert again.stdout == first.stdout
-    imported = set(re.findall(r"\| +([a-z]+)$", again.stderr, re.MULTILINE))
-    assert "torch" in imported
-    assert not {"ray", "torchvision", "matplotlib", "sklearn", "skimage", "optuna"} & imported
+    same = run(*FLAGS, "--store", str(store), env=tell)
+    assert same.stdout == first.stdout
+    found = imported(same.stderr)
+    assert "torch" in found
+    assert not {"ray", "torchvision", "matplotlib", "sklearn", "skimage", "optuna"} & found
     (folder / "sub" / "x.parquet").unlink()
 
 

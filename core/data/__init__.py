@@ -3,16 +3,18 @@
 from pathlib import Path
 
 from core.data.base import SPLITS, Data, Split
-from core.data.digits import open_digits
+from core.data.bundled import bundled_file
+from core.data.digits import DIGITS, open_digits
 from core.data.folder import open_folder
-from core.data.photos import open_photos
-from core.data.published import default_root, open_published
+from core.data.photos import PHOTOS, open_photos
+from core.data.published import FOLDERS, default_root, open_published
 from core.data.remote import unreachable
 from core.data.uris import check_path, is_uri
 from core.errors import InputError
 from core.known import DATA, PUBLISHED
 
-__all__ = ["SPLITS", "Data", "Split", "default_root", "is_uri", "open_data", "unreachable"]
+__all__ = ["SPLITS", "Data", "Split", "default_root", "is_uri", "open_data", "sources"]
+__all__ += ["unreachable"]
 
 
 def open_data(
@@ -56,3 +58,17 @@ def open_data(
         "Hint: your own images go into one folder per class: imagefolder:/path/to/them or "
         "imagefolder:s3://bucket/folder."
     )
+
+
+def sources(spec: str, *, root: str | Path | None = None) -> list[Path]:
+    """Files and folders that hold every byte that a data set is made of, all small enough to read.
+
+    None of an `imagefolder:`, which is known by its listing.
+    """
+    if spec == "digits":
+        return [bundled_file(*DIGITS)]
+    if spec == "photos":
+        return [bundled_file(*place) for place in PHOTOS.values()]
+    if spec in FOLDERS:
+        return [Path(root or default_root()).expanduser() / FOLDERS[spec]]
+    return []

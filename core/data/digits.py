@@ -7,6 +7,7 @@ from core.data.arrays import ArrayData, Pool
 from core.data.base import SPLITS, only_side
 from core.data.bundled import bundled_file
 
+DIGITS = ("sklearn", "datasets", "data", "digits.csv.gz")
 SIDE = 32
 N_TRAIN, N_SEARCH = 797, 600  # and the remaining 400 are for the report
 
@@ -20,8 +21,7 @@ def open_digits(*, side: int | None = None, seed: int = 0) -> ArrayData:
     Source: scikit-learn's `load_digits` (test part of the UCI Optical Recognition set).
     """
     only_side("digits", side, (SIDE,))
-    file = bundled_file("sklearn", "datasets", "data", "digits.csv.gz")
-    table = np.loadtxt(file, delimiter=",")
+    table = np.loadtxt(bundled_file(*DIGITS), delimiter=",")
     small = (table[:, :-1].reshape(-1, 8, 8) * (255 / 16)).round().astype(np.uint8)
     large = [Image.fromarray(one).resize((SIDE, SIDE), Image.Resampling.BICUBIC) for one in small]
     images = np.stack([np.asarray(image) for image in large])[:, None]

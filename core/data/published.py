@@ -14,6 +14,12 @@ from core.data.base import only_side
 from core.errors import InputError
 
 N_HELD_OUT = 10_000  # training images kept back for the search
+FOLDERS = {  # below the root, as torchvision lays them out
+    "mnist": "MNIST/raw",
+    "fashion_mnist": "FashionMNIST/raw",
+    "cifar10": "cifar-10-batches-py",
+    "cifar100": "cifar-100-python",
+}
 # Of the training images: many data sets come in files called and laid out like MNIST's.
 MNIST_SHA256 = {
     "mnist": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
@@ -63,7 +69,7 @@ def _read_mnist(spec: str, root: Path, download: bool) -> tuple[Pool, Pool, tupl
     from torchvision.datasets import mnist  # noqa: PLC0415 - seconds that most data do without
 
     kind = mnist.MNIST if spec == "mnist" else mnist.FashionMNIST
-    raw = root / kind.__name__ / "raw"
+    raw = root / FOLDERS[spec]
     what = ("images-idx3", "labels-idx1")
     files = [[raw / f"{part}-{kind}-ubyte" for kind in what] for part in ("train", "t10k")]
     if not all(file.is_file() for pair in files for file in pair):
@@ -95,12 +101,12 @@ def _read_cifar(spec: str, root: Path, download: bool) -> tuple[Pool, Pool, tupl
     # The published CIFAR files are pickles. torchvision unpickles them only after their MD5 agrees
     # with the published one, so what is executed is what its authors published and nothing else.
     kind = CIFAR10 if spec == "cifar10" else CIFAR100
-    if not (root / kind.base_folder).is_dir():
+    if not (root / FOLDERS[spec]).is_dir():
         _fetch(spec, root, download, lambda: kind(root, download=True))
     try:
         parts = [kind(root, train=train) for train in (True, False)]
     except (RuntimeError, OSError, pickle.UnpicklingError, KeyError, ValueError) as cause:
-        raise _damaged(spec, root / kind.base_folder, str(cause)) from cause
+        raise _damaged(spec, root / FOLDERS[spec], str(cause)) from cause
     pools = []
     for part in parts:
         labels = np.asarray(part.targets, dtype=np.int64)
