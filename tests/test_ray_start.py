@@ -62,3 +62,10 @@ def test_a_ray_that_does_not_start_is_tried_twice_and_said(monkeypatch, capsys):
 def test_a_port_that_answers_is_joined():
     with socket.create_server(("127.0.0.1", 0)) as server:
         connection.check_listens(f"127.0.0.1:{server.getsockname()[1]}")
+
+
+def test_what_workers_print_is_said_without_rays_prefix_and_colours(capsys):
+    here = {"pid": 7, "ip": "10.0.0.1", "localhost": "10.0.0.1", "is_err": True, "job": "1"}
+    connection._relay(here | {"lines": ["\x1b[32mtrains\x1b[0m: loss falls"]})
+    connection._relay(here | {"ip": "10.0.0.2", "lines": ["warns of something"]})
+    assert capsys.readouterr().err == "trains: loss falls\n10.0.0.2: warns of something\n"

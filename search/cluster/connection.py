@@ -7,10 +7,12 @@ and nowhere else.
 import contextlib
 import logging
 import os
+import re
 import shlex
 import shutil
 import signal
 import socket
+import sys
 import tempfile
 import threading
 import time
@@ -20,11 +22,13 @@ from typing import Any
 
 import ray
 from ray import _raylet
-from ray._private import ray_constants, services
+from ray._private import ray_constants, services, worker
 from ray._private.accelerators import get_accelerator_manager_for_resource
 from ray._private.authentication.authentication_token_setup import (
     maybe_enable_token_auth_if_token_available,
 )
+from ray._private.ray_logging import global_worker_stdstream_dispatcher as printed
+from ray._private.ray_logging import stderr_deduplicator
 from ray._private.utils import get_num_cpus
 
 from core.errors import InputError
@@ -47,6 +51,7 @@ _NEEDED_MIB = 64.0  # of a session's folder
 _SOCKET_BYTES = len("/ray/session_2026-11-25_23-08-13_144000_1234567/sockets/plasma_store")
 _MOST_SOCKET_BYTES = 107
 _TOKEN = Path("~/.ray/auth_token")
+_PRINTS = "ray_print_logs"  # what Ray calls its handler of what workers print
 _QUIET: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": True}
 
 
@@ -75,7 +80,22 @@ def connect(*, start: bool = True, cpus: float = 0.0, gpus: float = 0.0) -> bool
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, on_term)  # Ray put its own in place
     _guard_token()
+    if ray.is_initialized():
+        printed.remove_handler(_PRINTS)
+        printed.add_handler(_PRINTS, _relay)
     return address is not None
+
+
+def _relay(batch: dict[str, Any]) -> None:
+    """Say what a worker prints, above the bar; Ray would write over that, and name pids."""
+    if batch["pid"] in ("autoscaler", "raylet"):
+        worker.print_worker_logs(batch, sys.stderr, ignore_prefix=True)
+        return
+    for part in stderr_deduplicator.deduplicate(batch):
+        elsewhere = part["ip"] != batch["localhost"]
+        for line in part["lines"]:
+            text = re.sub(r"\x1b\[[\d;]*m", "", line)  # colours
+            say(f"{part['ip']}: {text}" if elsewhere else text)
 
 
 def check_listens(address: str) -> None:
