@@ -134,7 +134,8 @@ def answer_text(
         "Def, successful": f"{measure(line, 'def_successful')} %         n {n_successful}",
         "feasible": f"{best.n_feasible} of {best.n_tables} tables (Acc_dec < "
         f"{max_decline_points:g})",
-        "tied": f"{len(best.tied)} of them: {of_patterns(tied['pattern'], bands)}, "
+        "tied": f"{'at least ' * partial}{len(best.tied)} of them: "
+        f"{of_patterns(tied['pattern'], bands)}, "
         f"QS_AF {extent(tied['qs_af'])}",
     }
     if partial:
