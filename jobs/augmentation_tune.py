@@ -5,11 +5,11 @@
     python jobs/augmentation_tune.py --until 40 --codecs bls:lambda=0.001 bls:lambda=0.005
     python jobs/augmentation_tune.py --figure          # answer and draw from what is stored
 
-Each training image stands once: as it is, after JPEG, after noise or behind a learned codec of
-`rate_distortion`. Optuna chooses in which proportions, at which quality, deviation and lambda; a
-trial trains that network, and counts corrupted search images, all corruptions and severities alike.
-The best mixture is reported on held-out images, beside sets that nobody tuned. Killed at any
-moment, the same command goes on; --until N is N trials in all.
+Each training image stands once: as it is, after JPEG, after noise or behind another codec, such as
+a learned one of `rate_distortion`. Optuna chooses in which proportions, at which quality, deviation
+and lambda; a trial trains that network, and counts corrupted search images, all corruptions and
+severities alike. The best mixture is reported on held-out images, beside sets that nobody tuned.
+Killed at any moment, the same command goes on; --until N is N trials in all.
 """
 
 from collections.abc import Mapping, Sequence
@@ -54,7 +54,9 @@ class Asked(Kept, flags.Corrupted):
         tuple(range(1, 12, 2)), "deviation of Gaussian noise, in percent of the range", "SIGMA",
         parse=flags.whole_numbers(1, 100),
     )  # fmt: skip
-    codecs: tuple[str, ...] = flag((), "learned codecs, by rising lambda: bls:lambda=0.005", "NAME")
+    codecs: tuple[str, ...] = flag(
+        (), "and one of these: bls:lambda=L of rate_distortion by rising L, a table, ...", "NAME"
+    )
     beside: tuple[str, ...] = flag(
         ("none", "jpeg80", "noise0.05"), "training sets that the best one is told with", "NAME"
     )

@@ -356,6 +356,9 @@ def test_a_driver_asks_for_mixtures_of_training_images_as_well(tmp_path):
     mixtures = Mixtures(
         parts=(0, 1, 2), quality=(20, 40), noise_percent=(5, 10), codecs=("bls:lambda=0.005",)
     )
+    for wrong in (("jpeg40",), ("none",), ("noise0.1",), ("fd", "fd")):
+        with pytest.raises(InputError, match=f"each once, got {wrong[0]}"):
+            replace(mixtures, codecs=wrong)
     question = {"data": "none"}
     asked = mixing.Tuning(study="m", mixtures=mixtures, question=question, seed=0)
 

@@ -1,4 +1,4 @@
-"""Mixtures of training images: for one as it is so many after JPEG, noise, a learned codec."""
+"""Mixtures of training images: for one as it is so many after JPEG, noise, another codec."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+from core.errors import InputError
 from search.tuning.driver import Direction, Judged
 from search.tuning.space import Axis, Setting, Space
 
@@ -24,12 +25,24 @@ class Right:
 
 @dataclass(frozen=True, kw_only=True)
 class Mixtures:
-    """What is mixed: axes of quality, of noise in percent of the range, learned codecs by name."""
+    """What is mixed: axes of quality, of noise in percent of the range, other codecs by name.
+
+    InputError for a codec that is named twice, or is among the others.
+    """
 
     parts: tuple[int, ...]
     quality: tuple[int, ...]
     noise_percent: tuple[int, ...]
     codecs: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        others = ["none", *map(_jpeg, self.quality), *map(_noise, self.noise_percent)]
+        for name in self.codecs:
+            if [*others, *self.codecs].count(name) > 1:
+                raise InputError(
+                    f"expected codecs beside JPEG and noise, each once, got {name}.\n"
+                    "Hint: --codecs bls:lambda=0.005 k3-of16-af116."
+                )
 
     @property
     def space(self) -> Space:
@@ -42,10 +55,7 @@ class Mixtures:
 
     def set_of(self, setting: Setting) -> str:
         """The training set of a setting, as `core.transforms` reads it."""
-        kinds = {
-            JPEG: f"jpeg{setting['quality']}",
-            NOISE: f"noise{setting['noise_percent'] / 100:g}",
-        }
+        kinds = {JPEG: _jpeg(setting["quality"]), NOISE: _noise(setting["noise_percent"])}
         if self.codecs:
             kinds[CODEC] = self.codecs[setting["codec"]]
         mixed = [f"{setting[parts]}*{name}" for parts, name in kinds.items() if setting[parts]]
@@ -78,6 +88,14 @@ class Mixtures:
             for trial in trials
             if trial.state == TrialState.COMPLETE
         ]
+
+
+def _jpeg(quality: int) -> str:
+    return f"jpeg{quality}"
+
+
+def _noise(percent: int) -> str:
+    return f"noise{percent / 100:g}"
 
 
 @dataclass(frozen=True, kw_only=True)
