@@ -344,7 +344,7 @@ def defended_cells(
     *,
     block: int,
 ) -> Iterator[DefendedCell]:
-    """The same behind each defence, which `fronts` names as cells do."""
-    for cell in cells(trained, tests, block=block):
-        for name, front in fronts.items():
+    """The same behind each defence, which `fronts` names as cells do; a victim's are neighbours."""
+    for name, front in fronts.items():
+        for cell in cells(trained, tests, block=block):
             yield DefendedCell(**vars(cell), defence=name, front=front)
