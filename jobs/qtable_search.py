@@ -36,6 +36,7 @@ with later():
     from search.engine.plan import Grid
     from search.measures import frequencies
     from search.references import counted, references
+    from search.screening import audited, screened
     from search.tables.plan import REPORT, SEARCH, Question
     from search.tables.tally import grid
 
@@ -90,10 +91,14 @@ def ask(lab: Lab, asked: Asked) -> Question:
 
 def run(lab: Lab, asked: Asked) -> Answer:
     """Search, and report the winner on held-out images."""
-    question = ask(lab, asked)
-    attack, sweep = question.attack, question.sweep
+    return screened(lab, ask(lab, asked), answer)
+
+
+def answer(lab: Lab, question: Question) -> Answer:
+    """The answer to a question that is prepared."""
+    asked, attack, sweep = question.asked, question.attack, question.sweep
     plan, tally = question.plan()
-    rows = lab.grouped(lab.run(SEARCH, plan, sweep, label="table search"))
+    rows = lab.grouped(audited(lab.run(SEARCH, plan, sweep, label="table search")))
     if not asked.best_first:  # whose plan is told of every cell
         tally.recount(summary(rows))
     winner, export = tally.leader(), ""
@@ -103,7 +108,7 @@ def run(lab: Lab, asked: Asked) -> Answer:
     if flat is not None:
         names += [best_flat(flat, max_decline_points=asked.max_decline) or "none"]
     cells = question.under(list(dict.fromkeys(names)))
-    report = lab.run(REPORT, Grid(REPORT.cell_id, cells), sweep, label="held-out report")
+    report = audited(lab.run(REPORT, Grid(REPORT.cell_id, cells), sweep, label="held-out report"))
     report = lab.grouped(report[report["table"].isin(names)])
     if winner is not None:
         export = qtable.to_text(winner.table(), comment=f"{winner.name}, found by {sweep}")

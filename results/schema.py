@@ -132,6 +132,18 @@ def tiled(values: Sequence[Any], n_times: int) -> pa.Array:
     return pa.array(values).take(pa.array(place))
 
 
+def named(places: np.ndarray, names: Sequence[str]) -> pa.DictionaryArray:
+    """A column of texts by their places among some names."""
+    return pa.DictionaryArray.from_arrays(
+        pa.array(places.astype(np.int32)), pa.array(names, pa.string())
+    )
+
+
+def empty(n_rows: int) -> pa.DictionaryArray:
+    """A column of texts that are not there."""
+    return pa.DictionaryArray.from_arrays(pa.nulls(n_rows, pa.int32()), pa.array([], pa.string()))
+
+
 def _array(values: Any, field: pa.Field) -> pa.Array:
     if isinstance(values, pa.DictionaryArray):
         return values

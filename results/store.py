@@ -233,12 +233,22 @@ def read_checked(data: bytes, name: str, study: str, schema: pa.Schema, version:
         ids = rows.column("cell_id").unique().to_pylist()
         if ids != [name.removesuffix(".parquet")]:
             raise ValueError(f"it holds the rows of cell {ids}")
-    rows = rows.filter(pc.equal(rows.column("version"), version))
+    rows = _with_added(rows.filter(pc.equal(rows.column("version"), version)), schema)
     if not rows.schema.equals(schema):
         if len(rows):
             raise ValueError("its columns are not those of this study")
         return schema.empty_table()
     return rows
+
+
+def _with_added(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Rows with the columns that the study has since been given and that may be empty: empty."""
+    added = [column for column in schema if column.name not in rows.schema.names]
+    for column in added:
+        if column.nullable:
+            rows = rows.append_column(column, pa.nulls(len(rows), column.type))
+    known = {*rows.schema.names} == {*schema.names}
+    return rows.select(schema.names) if added and known else rows
 
 
 def _check_counts(

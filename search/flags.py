@@ -107,6 +107,17 @@ def words(text: str) -> str:
     return text
 
 
+def one_of(*names: str) -> Parse:
+    """A parser of one of some names."""
+
+    def parse(text: str) -> str:
+        if text not in names:
+            raise argparse.ArgumentTypeError(f"expected {', '.join(names)}; got {short(text)}")
+        return text
+
+    return parse
+
+
 def between(
     low: float, high: float, kind: type[int] | type[float] = float, *, above: bool = False
 ) -> Parse:
@@ -189,7 +200,9 @@ class Flags:
     retrain: bool = flag(
         False, "train the network here, though its weights are shipped (small_resnet for digits)"
     )
-    precision: Literal["fp32", "bf16"] = flag("fp32", "arithmetic of the network")
+    precision: str = flag(
+        "fp32", "arithmetic of the network", "fp32|bf16", parse=one_of("fp32", "bf16")
+    )
     seed: int = flag(0, "of splits, training and attacks", parse=seed)
     cpus: float | None = flag(
         None,

@@ -35,7 +35,7 @@ from search.engine.sweep import Sweeper
 from search.inputs import chains, codecs, denoisers, networks, pictures, trainings
 from search.inputs.budgets import check_some, check_whole
 from search.inputs.chains import Chain, ChainCell, Member
-from search.inputs.loading import Inputs, Victim, defence_of, images_of
+from search.inputs.loading import SCREENED, Inputs, Victim, defence_of, images_of
 from search.inputs.making import make, sweep_name
 from search.inputs.pictures import Pictures, Threat
 from search.inputs.trainings import Trained
@@ -99,7 +99,7 @@ class Lab:
             fingerprint=cell.fingerprint,
             model=cell.model,
             seed=cell.seed,
-            precision=self.asked.precision,
+            precision="fp32" if self.asked.precision == SCREENED else self.asked.precision,
         )
 
     @property

@@ -9,6 +9,7 @@ from search.engine.study import NotStoredError
 from search.inputs.pictures import Pictures
 from search.lab import Lab
 from search.measures import compressed, rates
+from search.screening import audited
 from search.tables.plan import SEARCH, Question
 
 QUALITIES = (10, 20, 30, 40, 50, 60, 70, 80, 90, 95)  # of JPEG, for comparison
@@ -22,7 +23,7 @@ def references(lab: Lab, question: Question) -> dict[str, Rows]:
     if not (flat or jpeg):
         return {}
     cells = question.under([*flat, *jpeg], "search")
-    lines = summary(lab.sweep(SEARCH, cells, "flat", label="references", listed=False))
+    lines = summary(audited(lab.sweep(SEARCH, cells, "flat", label="references", listed=False)))
     kinds = {"flat": flat, "jpeg": jpeg}
     return {kind: lines[lines["table"].isin(names)] for kind, names in kinds.items() if names}
 

@@ -102,6 +102,7 @@ SEARCH = [  # from below; what stands in one line does not import its neighbours
     {"inputs"},
     {"scores", "measures", "tables", "tuning"},
     {"lab"},
+    {"screening"},
     {"references", "transforming", "white_box"},
     {"job"},
     {"__init__", "__main__"},

@@ -15,10 +15,9 @@ from torch import Tensor
 
 from core import codec
 from core.codec import fused
+from core.codec.screen import HOW, Classifier, Screen
 from core.parts import in_parts
-from core.shapes import Coefficients, Images, Logits, Pixels
-
-Classifier = Callable[[Pixels], Logits]
+from core.shapes import Coefficients, Images, Pixels
 
 _CPU_BATCH_SAMPLES = 64 * 3 * 32 * 32
 _COEFFICIENT_BYTES = 256 * 2**20  # how much of one device's memory the DCT may take at a time
@@ -30,11 +29,12 @@ class Scores:
 
     predicted: Tensor  # int64 [n images, t tables], on the CPU
     n_forwards: int  # pictures that the network saw
+    how: Tensor  # as `predicted`: places in `screen.HOW`, all 0 where nothing is screened
 
 
 @torch.inference_mode()
 def predict(
-    classifier: Classifier,
+    classifier: Classifier | Screen,
     images: Images,
     tables: Sequence[Tensor | None],
     *,
@@ -53,7 +53,7 @@ def predict(
     if len(coded) < len(tables):
         n_forwards += len(images)
 
-        def plain(part: slice) -> Pixels:
+        def plain(part: slice | Tensor) -> Pixels:
             return codec.to_pixels(images[part])
 
         seen = _classified(classifier, plain, len(images), batch_size)
@@ -65,25 +65,29 @@ def predict(
             _predict_coded(classifier, p, steps, batch_size) for p in torch.split(images, n_at_once)
         ]
         n_forwards += sum(n_pictures for _, n_pictures in found)
-        predicted = torch.cat([part for part, _ in found])
-        columns |= dict(zip(coded, predicted.unbind(1), strict=True))
-    return Scores(torch.stack([columns[i] for i in range(len(tables))], 1).cpu(), n_forwards)
+        columns |= dict(zip(coded, torch.cat([part for part, _ in found]).unbind(1), strict=True))
+    return _scores([columns[i] for i in range(len(tables))], n_forwards)
 
 
 @torch.inference_mode()
 def predict_behind(
-    classifier: Classifier, images: Images, codecs: Sequence[Callable[[Pixels], Pixels]]
-) -> Tensor:
-    """Classify each image behind each of any codecs: int64 [n images, t codecs], on the CPU."""
+    classifier: Classifier | Screen, images: Images, codecs: Sequence[Callable[[Pixels], Pixels]]
+) -> Scores:
+    """Classify each image behind each of any codecs, as tables are."""
     size = _batch_size(images)
 
     def seen(through: Callable[[Pixels], Pixels]) -> Tensor:
-        def pixels(part: slice) -> Pixels:
+        def pixels(part: slice | Tensor) -> Pixels:
             return through(codec.to_pixels(images[part]))
 
         return _classified(classifier, pixels, len(images), size)
 
-    return torch.stack([seen(through) for through in codecs], 1).cpu()
+    return _scores([seen(through) for through in codecs], len(images) * len(codecs))
+
+
+def _scores(columns: list[Tensor], n_forwards: int) -> Scores:
+    predicted, how = torch.stack(columns, 1).cpu().unbind(2)
+    return Scores(predicted, n_forwards, how)
 
 
 def _batch_size(images: Images) -> int:
@@ -92,10 +96,16 @@ def _batch_size(images: Images) -> int:
 
 
 def _classified(
-    classifier: Classifier, pixels: Callable[[slice], Pixels], n: int, batch_size: int
+    classifier: Classifier | Screen,
+    pixels: Callable[[slice | Tensor], Pixels],
+    n: int,
+    batch_size: int,
 ) -> Tensor:
-    """The predicted class of each picture, int64 [n], where the pixels are: one wait for all."""
-    return torch.cat(in_parts(lambda part: classifier(pixels(part)).argmax(1), n, batch_size))
+    """The class of each picture and how it was found, int64 [n, 2], where the pixels are."""
+    if isinstance(classifier, Screen):
+        return torch.stack(classifier.classes(pixels, n, batch_size), 1)
+    found = in_parts(lambda part: classifier(pixels(part)).argmax(1), n, batch_size)
+    return torch.nn.functional.pad(torch.cat(found)[:, None], (0, 1))  # no wait for the device
 
 
 def distinct(values: Coefficients, steps: Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -121,18 +131,26 @@ def distinct(values: Coefficients, steps: Tensor) -> tuple[np.ndarray, np.ndarra
 
 
 def _predict_coded(
-    classifier: Classifier, images: Images, steps: Tensor, batch_size: int
+    classifier: Classifier | Screen, images: Images, steps: Tensor, batch_size: int
 ) -> tuple[Tensor, int]:
-    """Predictions as in `Scores`, and how many pictures the network saw."""
+    """As `_classified` of every image and table, [n, t, 2]; how many pictures the network saw."""
     values = codec.coefficients(images)
     pairs, inverse = distinct(values, steps)
     image_of, table_of = (torch.from_numpy(i).to(images.device) for i in divmod(pairs, len(steps)))
 
     size = (images.shape[-2], images.shape[-1])
 
-    def pixels(part: slice) -> Pixels:
+    def pixels(part: slice | Tensor) -> Pixels:
         return fused.pictures(values, steps, image_of[part], table_of[part], size)
 
     seen = _classified(classifier, pixels, len(pairs), batch_size)
-    predicted = seen[torch.from_numpy(inverse).to(images.device)].reshape(len(images), len(steps))
-    return predicted, len(pairs)
+    found = seen[torch.from_numpy(inverse).to(images.device)]
+    _count_once(found[:, 1], torch.from_numpy(pairs).to(images.device))
+    return found.reshape(len(images), len(steps), 2), len(pairs)
+
+
+def _count_once(how: Tensor, firsts: Tensor) -> None:
+    """Leave an audit to the one of equal pictures that stands for them; it confirms the others."""
+    audited = how >= HOW.index("audited")
+    audited[firsts] = False
+    how[audited] = HOW.index("confirmed")

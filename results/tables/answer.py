@@ -9,6 +9,7 @@ from results.answer import Answer
 from results.counts import Rows, once
 from results.tables.flat import best_flat, flat_text
 from results.tables.rate import priced, rate_front, rate_text
+from results.tables.screened import screened_text
 from results.tables.surface import summary
 from results.tables.winner import MeasuredBands, NoFeasibleTable, answer_text, report_lines, winner
 
@@ -53,6 +54,7 @@ def table_answer(
         text += f"\n{flat_text(flat, max_decline_points=limit)}"
         level = best_flat(flat, max_decline_points=limit)
     table = None if best is None else best.table
+    text += "\n".join(["", *screened_text(rows)])
     text += "\n".join(["", *report_lines(report, table, level, "winner" if bands else table)])
     if best is not None and not best.line["n_successful"]:
         text += "\nnote: no adversarial example succeeded, so Def says nothing of a defence"

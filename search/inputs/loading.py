@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from core import learned, models
 from core.codec import qtable
+from core.codec.screen import Screen
 from core.defences import Defence, Denoised, Ensemble, Learned, defence_by_name
 from core.defences.ensemble import Guarded
 from core.defences.ensemble import Member as Behind
@@ -18,6 +19,8 @@ from core.learned import names
 from core.models import denoiser
 from search.engine.bank import Bank
 from search.engine.study import Place
+
+SCREENED = "screened"  # a precision, followed by its margin: see `core.codec.screen`
 
 
 class InputFields(TypedDict):
@@ -40,7 +43,7 @@ class Inputs:
     fingerprint: str  # of the data set's content and splits
     model: str
     seed: int
-    precision: str  # "fp32" or "bf16"
+    precision: str  # "fp32", "bf16" or, where a search is screened, "screened" and the margin
 
     def fields(self) -> InputFields:
         """Of these six alone, whatever the cell has beside them."""
@@ -105,10 +108,14 @@ class Images:
         return Images(images, self.labels[rows], self.ids[rows], self.undefended[rows])
 
 
-def load_block(cell: BlockCell, place: Place) -> tuple[Images, nn.Module]:
-    """The cell's images, on the device, and the network."""
+def load_block(cell: BlockCell, place: Place) -> tuple[Images, nn.Module | Screen]:
+    """The cell's images, on the device, and the network, screened where the cell says so."""
     images = images_of(place.bank, cell.piece).part(cell.first, cell.count, place.device)
-    return images, classifier_of(place.bank, cell.weights, place.device, cell.precision)
+    made = partial(classifier_of, place.bank, cell.weights, place.device)
+    margin = cell.precision.partition(SCREENED)[2]
+    if margin:
+        return images, Screen(made("fp32"), made("bf16"), float(margin))
+    return images, made(cell.precision)
 
 
 @lru_cache(maxsize=4)

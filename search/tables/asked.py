@@ -58,6 +58,13 @@ class Flags(flags.Searched):
     strategy: Literal["exhaustive", "best-first"] = flag(
         "exhaustive", "the whole surface, or the same winner, proved, for less work"
     )
+    precision: str = flag(
+        "fp32",
+        "arithmetic of the network; screened: bf16, and fp32 for every picture whose two likeliest "
+        "classes are close, so that the answers are those of fp32; where bf16 is faster",
+        "fp32|bf16|screened",
+        parse=flags.one_of("fp32", "bf16", "screened"),
+    )
     report_benign: int | None = flag(None, "held-out images; 1000 or all")
     report_adversarial: int = flag(200, "held-out examples")
     block: int = flag(50, "images per cell")

@@ -1,6 +1,6 @@
 """The table search's cells, and how it goes through its tables."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 import torch
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from core import attacks
 from core.codec import frequency, qtable, scoring
+from core.codec.screen import HOW, Screen
 from core.defences import defence_by_name, table_and_space
 from results import MeasuredBands, schema
 from search.engine.plan import Grid, Plan
@@ -41,14 +42,18 @@ class Row:
     qs_of: int | None
     qs_af: int | None
     predicted: int
+    decided: str | None = None  # screened: rough, confirmed, audited, or missed and so corrected
 
 
-def evaluate(cell: Cell, loaded: tuple[Images, nn.Module]) -> schema.Columns:
+def evaluate(cell: Cell, loaded: tuple[Images, nn.Module | Screen]) -> schema.Columns:
     """Predict every image under every table; one row each, tables fastest."""
     images, network = loaded
-    predicted = _predicted(network, images.images, cell.tables)
+    predicted, how = _predicted(network, images.images, cell.tables)
     ours = [qtable.parse_two_step(table_and_space(name)[0]) for name in cell.tables]
     n_images, n_tables = predicted.shape
+    decided = schema.empty(predicted.numel())
+    if isinstance(network, Screen):
+        decided = schema.named(how.flatten().numpy(), HOW)
     return {
         "image": images.ids.repeat_interleave(n_tables).numpy(),
         "label": images.labels.repeat_interleave(n_tables).numpy(),
@@ -58,21 +63,29 @@ def evaluate(cell: Cell, loaded: tuple[Images, nn.Module]) -> schema.Columns:
         "qs_of": schema.tiled([table and table.qs_of for table in ours], n_images),
         "qs_af": schema.tiled([table and table.qs_af for table in ours], n_images),
         "predicted": predicted.flatten().numpy(),
+        "decided": decided,
     }
 
 
-def _predicted(network: nn.Module, images: Tensor, names: Sequence[str]) -> Tensor:
-    """The class of each image under each name, int64 [n, t]: tables in RGB all at once."""
+def _predicted(
+    network: nn.Module | Screen, images: Tensor, names: Sequence[str]
+) -> tuple[Tensor, Tensor]:
+    """The class of each image under each name, and how it was found, int64 [n, t] both."""
     others = [n for n in names if n.startswith("jpeg") or table_and_space(n)[1] != "rgb"]
     tables = [name for name in names if name not in others]
-    found: dict[str, Tensor] = {}
-    if tables:
-        scores = scoring.predict(network, images, [qtable.by_name(name) for name in tables])
-        found |= zip(tables, scores.predicted.unbind(1), strict=True)
+    found: dict[str, tuple[Tensor, Tensor]] = {}
+    if tables:  # those in RGB all at once
+        at_once = scoring.predict(network, images, [qtable.by_name(name) for name in tables])
+        found |= zip(tables, _columns(at_once), strict=True)
     if others:
         behind = scoring.predict_behind(network, images, [defence_by_name(n) for n in others])
-        found |= zip(others, behind.unbind(1), strict=True)
-    return torch.stack([found[name] for name in names], 1)
+        found |= zip(others, _columns(behind), strict=True)
+    predicted, how = zip(*(found[name] for name in names), strict=True)
+    return torch.stack(predicted, 1), torch.stack(how, 1)
+
+
+def _columns(scores: scoring.Scores) -> Iterator[tuple[Tensor, Tensor]]:
+    return zip(scores.predicted.unbind(1), scores.how.unbind(1), strict=True)
 
 
 def n_rows(cell: Cell) -> int:

@@ -1,0 +1,174 @@
+"""Screened classes are float32's: found in low precision, confirmed where close, audited."""
+
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+import torch
+
+import results
+from core.codec import qtable, scoring, screen
+from core.codec.screen import HOW, Screen
+from core.data import open_data
+from jobs import member_matrix, qtable_search
+from results.rowfile import encoded
+from results.store import read_checked
+from search import main, screening
+from search.inputs import loading
+
+TABLES = [None, *(qtable.by_name(f"k{k}-of16-af{q}") for k in (1, 3) for q in (1, 61, 62, 121))]
+SMALL = [
+    "--here", "--eps-255", "8", "--patterns", "1,3", "--qs-af", "1,61,121", "--benign", "60",
+    "--adversarial", "20", "--report-benign", "40", "--report-adversarial", "10",
+]  # fmt: skip
+
+
+def wobble(logits: torch.Tensor, by: float = 0.3) -> torch.Tensor:
+    """Logits that lie within `by` of others, as low precision's do; the same for the same."""
+    return logits + by * torch.sin(1e4 * logits)
+
+
+@pytest.fixture(scope="module")
+def images() -> torch.Tensor:
+    return open_data("digits").batch("search", range(40))[0]
+
+
+@pytest.fixture(scope="module")
+def network() -> torch.nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        layers = torch.nn.Flatten(), torch.nn.LazyLinear(10)
+        model = torch.nn.Sequential(*layers)
+        model(torch.zeros(1, 1, 32, 32))
+    return model.eval()
+
+
+def share(how: torch.Tensor, name: str) -> float:
+    return float((how == HOW.index(name)).float().mean())
+
+
+def test_classes_are_the_exact_ones_where_the_margin_is_wide_enough(network, images):
+    exact = scoring.predict(network, images, TABLES).predicted
+    screened = Screen(network, lambda pixels: wobble(network(pixels)), margin=0.6)
+    found = scoring.predict(screened, images, TABLES)
+    assert torch.equal(found.predicted, exact)
+    assert not torch.equal(wobbled(network, images), exact)  # low precision alone has others
+    assert share(found.how, "missed") == 0
+    assert 0 < share(found.how, "confirmed") < 1
+
+
+def wobbled(network, images) -> torch.Tensor:
+    return scoring.predict(lambda pixels: wobble(network(pixels)), images, TABLES).predicted
+
+
+def test_a_network_that_is_never_sure_is_confirmed_everywhere(network, images):
+    exact = scoring.predict(network, images, TABLES).predicted
+    screened = Screen(network, lambda pixels: wobble(network(pixels)), margin=100.0)
+    found = scoring.predict(screened, images, TABLES)
+    assert torch.equal(found.predicted, exact)
+    assert share(found.how, "confirmed") == 1
+    not_a_number = Screen(network, lambda pixels: network(pixels) * torch.nan, margin=0.0)
+    assert torch.equal(scoring.predict(not_a_number, images, TABLES).predicted, exact)
+
+
+def test_the_audit_sees_and_mends_what_a_margin_of_nothing_misses(network, images, monkeypatch):
+    exact = scoring.predict(network, images, TABLES).predicted
+    screened = Screen(network, lambda pixels: wobble(network(pixels)), margin=0.0)
+    some = scoring.predict(screened, images, TABLES)
+    wrong = some.predicted != exact
+    assert wrong.any()
+    assert (some.how[wrong] == HOW.index("rough")).all()  # those that nobody looked at
+    monkeypatch.setattr(screen, "AUDITED", 1.0)
+    every = scoring.predict(screened, images, TABLES)
+    assert torch.equal(every.predicted, exact)
+    assert share(every.how, "missed") > 0
+
+
+def test_of_equal_pictures_one_is_audited(network, images, monkeypatch):
+    monkeypatch.setattr(screen, "AUDITED", 1.0)
+    black = torch.zeros_like(images[:3])
+    found = scoring.predict(Screen(network, network, margin=0.0), black, TABLES[1:])
+    audited = found.how == HOW.index("audited")
+    assert audited.sum(1).tolist() == [1, 1, 1]
+    assert share(found.how, "confirmed") == 1 - 1 / len(TABLES[1:])
+
+
+def test_the_margin_covers_what_moved_among_the_likeliest():
+    exact = torch.tensor([[3.0, 2.0, -9.0], [1.0, 5.0, 0.0]])
+    rough = torch.tensor([[3.1, 2.3, -5.0], [1.0, 5.0, 0.0]])
+    assert screen.margin(rough, exact) == pytest.approx(1.5 * 3.9, rel=1e-5)
+    assert screen.margin(exact, exact) == 0
+    for margin in (0.0, 0.0999, 0.104, 5.0, 96.0):
+        assert margin < screen.rounded_up(margin) <= 1.2 * margin + 1e-5
+
+
+def rows_of(store: Path) -> pd.DataFrame:
+    """Every outcome of the search whose answer the store holds last."""
+    rows = results.load("qtable_search", store=store)
+    rows = rows.astype({name: str for name in rows if rows[name].dtype == "category"})
+    return rows.sort_values(["precision", "subject", "image", "table"]).reset_index(drop=True)
+
+
+@pytest.fixture(scope="module")
+def exact(tmp_path_factory) -> Path:
+    store = tmp_path_factory.mktemp("exact")
+    assert main(qtable_search.JOB, [*SMALL, "--store", str(store)]) == 0
+    return store
+
+
+@pytest.fixture
+def low(monkeypatch):
+    """A lower precision that is quick here, and far from exact."""
+    monkeypatch.setattr(loading.Bf16, "forward", lambda self, x: wobble(self.model(x), 2.0))
+
+
+@pytest.mark.usefixtures("low")
+def test_a_search_on_a_machine_without_fast_bf16_is_float32s(exact, monkeypatch, capsys):
+    monkeypatch.setattr(screening, "FASTER", 0.0)
+    argv = [*SMALL, "--precision", "screened", "--store", str(exact)]
+    assert main(qtable_search.JOB, argv) == 0
+    assert "the search stays with fp32" in capsys.readouterr().err
+    assert set(rows_of(exact)["precision"]) == {"fp32"}  # the very rows that were there
+
+
+@pytest.mark.usefixtures("low")
+def test_a_lying_margin_is_found_and_the_search_done_again(exact, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(screening, "FASTER", 1e9)
+    monkeypatch.setattr(screen, "AUDITED", 0.5)
+    monkeypatch.setattr(screen, "margin", lambda *_: 0.2)
+    argv = [*SMALL, "--precision", "screened", "--store", str(tmp_path)]
+    assert main(qtable_search.JOB, argv) == 0
+    out, said = capsys.readouterr()
+    assert "the search is done again with a margin of" in said
+    assert "screened" in out
+    rows, want = rows_of(tmp_path), rows_of(exact)
+    want = want[want["precision"] == "fp32"]
+    margins = sorted(set(rows["precision"]))
+    assert len(margins) > 1
+    last = max(margins, key=lambda name: float(name.removeprefix("screened")))
+    rows = rows[rows["precision"] == last]
+    assert "missed" not in set(rows["decided"])
+    same = ["subject", "image", "table", "label", "undefended", "predicted"]
+    assert rows[same].reset_index(drop=True).equals(want[same].reset_index(drop=True))
+
+
+def test_other_studies_refuse_it_in_words(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(member_matrix.JOB, ["--precision", "screened"])
+    assert ended.value.code == 2
+    assert "expected fp32, bf16; got 'screened'" in capsys.readouterr().err
+
+
+def test_rows_from_before_a_column_that_may_be_empty_are_read():
+    old = pa.schema([("cell_id", pa.string()), ("version", pa.int32()), ("a", pa.int32())])
+    data = encoded(
+        pa.table([["x"], [1], [7]], schema=old.with_metadata({"study": "s", "cell_id": "x"}))
+    )
+    new = pa.schema([*old, pa.field("b", pa.string())])
+    assert read_checked(data, "x.parquet", "s", new, 1).to_pylist() == [
+        {"cell_id": "x", "version": 1, "a": 7, "b": None}
+    ]
+    needed = pa.schema([*old, pa.field("b", pa.string(), nullable=False)])
+    with pytest.raises(ValueError, match="columns"):
+        read_checked(data, "x.parquet", "s", needed, 1)
