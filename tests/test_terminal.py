@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BAR = re.compile(r"\d+%\||cell/s|s/cell")
 STAGE = re.compile(
     r"[a-z -]+: \d+ cells run in [\d.]+ s, \d+ were stored before, 0 failed"
-    r"|epoch \d/2: loss [\d.]+, \d+ of \d+ training images right, [\d.]+ s"
+    r"|lenet5: epoch \d/2: loss [\d.]+, \d+ of \d+ right, [\d.]+ s"
 )
 FILE = re.compile(r" +[a-z]+  store/\S+")
 FLAGS = (

@@ -14,6 +14,10 @@ from core.errors import InputError
 from core.models import Normalised, architecture, read_tensors, to_tensors
 from core.training import default_epochs, fit, one_cycle, train_classifier
 from core.training.epochs import EpochRecord, nothing_learned
+from results.files import Root
+from results.store import Store
+from search.engine.here import Here
+from search.engine.unfinished import Unfinished
 from search.inputs import networks
 
 
@@ -128,6 +132,33 @@ def test_what_shows_that_nothing_was_learned(right, losses, said):
 def test_a_network_that_was_opened_needs_no_training():
     rows = pa.table({"epoch": [0], "loss": [0.0], "n_correct": [0], "n_images": [0]})
     assert networks.learned(rows, 10)
+
+
+def test_a_killed_classifier_goes_on_from_its_last_epoch(tmp_path, monkeypatch, capsys):
+    data = open_data("digits")
+    source = networks.Source(
+        data="digits", side=None, data_root=None, download=False, model="lenet",
+        architecture=None, normalise=None, epochs=2, seed=3,
+    )  # fmt: skip
+    cell = networks.classifier_cell(source, data)
+    killed, straight = (Here(Store(Root(str(tmp_path / name)))) for name in ("a", "b"))
+    write = Unfinished.write
+
+    def dies(self, tensors, notes) -> None:
+        write(self, tensors, notes)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Unfinished, "write", dies)
+        with pytest.raises(KeyboardInterrupt):
+            networks.classifier(killed, source, cell, label="classifier")
+    capsys.readouterr()
+    piece = networks.classifier(killed, source, cell, label="classifier")
+    told = capsys.readouterr()
+    assert "lenet: epoch 2/2" in told.out + told.err
+    assert "epoch 1/2" not in told.out + told.err
+    assert networks.classifier(straight, source, cell, label="classifier") == piece
+    assert not any((tmp_path / "a" / "training").iterdir())
 
 
 def test_impossible_requests_are_errors(tmp_path):

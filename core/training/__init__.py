@@ -2,6 +2,7 @@
 
 from core.training.classifier import (
     LEARNING_RATE,
+    classifier_training,
     default_epochs,
     fit,
     fresh,
@@ -12,6 +13,7 @@ from core.training.classifier import (
 
 __all__ = [
     "LEARNING_RATE",
+    "classifier_training",
     "default_epochs",
     "fit",
     "fresh",

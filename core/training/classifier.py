@@ -91,31 +91,50 @@ def fit(
     Raises:
         InputError: a model that has weights already, or as `train_classifier`.
     """
-    parsed = parse_spec(spec)
+    epochs = default_epochs(data.spec, spec) if epochs is None else epochs
+    training = classifier_training(
+        data,
+        spec,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        seed=seed,
+        device=device,
+    )
+    assert isinstance(training.model, Normalised)
+    return training.model, _run(training, data, epochs, progress)
+
+
+def classifier_training(
+    data: Data,
+    spec: str,
+    *,
+    epochs: int,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+) -> Training:
+    """What `fit` runs, at its beginning. InputError as `fit`."""
+    parsed, usual = parse_spec(spec), schedule(spec)
     if parsed.source != "train":
         raise InputError(
             f"expected a model to train, got {spec!r}, which has weights.\n"
             "Hint: small_resnet, or train:NAME, starts from random ones."
         )
-    usual = schedule(spec)
-    epochs = default_epochs(data.spec, spec) if epochs is None else epochs
     batch_size = usual.batch_size if batch_size is None else batch_size
     learning_rate = usual.learning_rate if learning_rate is None else learning_rate
     _check(data, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
-    model = fresh(data, parsed.name, seed)
-    records = train_classifier(
-        model,
+    return Training(
+        fresh(data, parsed.name, seed),
         data,
-        epochs=epochs,
+        step=PlainStep(clip=usual.clip),
+        rate=cycle(learning_rate, epochs),
         batch_size=batch_size,
-        learning_rate=learning_rate,
         shift=usual.shift,
-        clip=usual.clip,
         seed=seed,
         device=device,
-        progress=progress,
     )
-    return model, records
 
 
 def train_classifier(
@@ -153,6 +172,12 @@ def train_classifier(
         seed=seed,
         device=device,
     )
+    return _run(training, data, epochs, progress)
+
+
+def _run(
+    training: Training, data: Data, epochs: int, progress: Progress | None
+) -> list[EpochRecord]:
     for _ in range(epochs):
         record = training.epoch()
         if progress is not None:
@@ -160,7 +185,7 @@ def train_classifier(
                 f"epoch {record.epoch}/{epochs}: loss {record.loss:.3f}, {record.n_correct} of "
                 f"{record.n_images} training images right, {record.wall_s:.1f} s"
             )
-    model.eval()
+    training.model.eval()
     check_learned(training.records, len(data.classes))
     return training.records
 

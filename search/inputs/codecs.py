@@ -11,8 +11,8 @@ from core.learned import names
 from core.training.learned import codec_training
 from results import Rows
 from search.engine.study import Made, Place, Study
+from search.inputs.going_on import finished
 from search.inputs.networks import Source
-from search.inputs.trainings import finished
 
 STUDY, SWEEP = "codec", "codecs"  # and what all of a data set share is called by
 

@@ -9,8 +9,8 @@ from core.training.denoising import denoiser_training
 from results import Rows
 from search.engine.study import Made, Place, Study
 from search.inputs.codecs import fitting, only
+from search.inputs.going_on import finished
 from search.inputs.networks import Source
-from search.inputs.trainings import finished
 
 STUDY, SWEEP = "denoiser", "denoisers"  # and what all of a data set share is called by
 

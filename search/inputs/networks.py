@@ -16,11 +16,12 @@ from core.data import SPLITS, Data, Split, open_data
 from core.data.folder import FolderData
 from core.errors import InputError
 from core.known import PUBLISHED
-from core.training.epochs import EpochRecord, nothing_learned
+from core.training.epochs import EpochRecord, check_learned, nothing_learned
 from results import schema
 from results.shown import redacted
 from search.engine.study import Made, Place, Study
 from search.engine.sweep import Sweeper
+from search.inputs.going_on import finished
 from search.inputs.loading import Inputs
 from search.inputs.making import make, sweep_name
 from search.progress import say
@@ -289,21 +290,23 @@ def _classifier(source: Source, cell: ClassifierCell, place: Place) -> Made:
         return Made(columns_of([OPENED]), *shipped)
     trains = models.needs_training(source.model)
     data = source.open("train" if trains else "search")
-    if trains:
-        model, records = training.fit(
-            data,
-            source.model,
-            epochs=cell.epochs,
-            seed=cell.seed,
-            device=place.device,
-            progress=place.say,
-        )
-    else:
+    if not trains:
         model = _opened(source, data)
         if source.architecture:
             _say_better(source, data, model, place)
-        records = [OPENED]
-    return Made(columns_of(records), *models.to_tensors(model))
+        return Made(columns_of([OPENED]), *models.to_tensors(model))
+    begin = partial(
+        training.classifier_training,
+        data,
+        source.model,
+        epochs=cell.epochs,
+        seed=cell.seed,
+        device=place.device,
+    )
+    run, kept = finished(begin, cell.epochs, place, cell.model)
+    check_learned(run.records, len(data.classes))
+    assert isinstance(run.model, models.Normalised)
+    return Made(columns_of(run.records), *models.to_tensors(run.model), unfinished=kept)
 
 
 def columns_of(records: list[EpochRecord]) -> dict[str, list[float]]:

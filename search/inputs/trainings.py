@@ -1,9 +1,8 @@
 """Training as cells of the bank: by a recipe, from random weights, to go on after a kill."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from core import models, training
 from core.errors import InputError
@@ -12,7 +11,7 @@ from core.training.epochs import Training, check_learned
 from core.training.recipes import Recipe
 from results import schema
 from search.engine.study import Made, Place, Study
-from search.engine.unfinished import Unfinished
+from search.inputs.going_on import finished
 from search.inputs.loading import Inputs
 from search.inputs.networks import Source, columns_of
 
@@ -65,41 +64,6 @@ def _train(source: Source, cell: TrainCell, place: Place) -> Made:
     assert isinstance(run.model, models.Normalised)
     columns = columns_of(run.records) | {"epoch_wall_s": [r.wall_s for r in run.records]}
     return Made(columns, *models.to_tensors(run.model), unfinished=kept)
-
-
-def finished(
-    begin: Callable[[], Training],
-    epochs: int,
-    place: Place,
-    name: str,
-    *,
-    look: Callable[[Training], Any] = lambda _: None,
-    seen: list[Any] | None = None,
-) -> tuple[Training, Unfinished]:
-    """Training after so many epochs, from where an earlier attempt left it; and what it keeps.
-
-    What `look` sees after each epoch (JSON) is added to `seen`.
-    """
-    kept, run = place.kept, begin()
-    seen = [] if seen is None else seen
-    found = kept.read()
-    if found is not None:
-        try:
-            run.restore(found[0])
-            seen += found[1].get("seen", [])
-        except InputError as cause:
-            kept.set_aside(str(cause).splitlines()[0])
-            run = begin()
-    while len(run.records) < epochs:
-        record = run.epoch(lambda: kept.write(run.state(), {"seen": seen}))
-        seen.append(look(run))
-        kept.write(run.state(), {"seen": seen})
-        right = f"{record.n_correct} of {record.n_images} right, " if record.n_correct else ""
-        place.say(
-            f"{name}: epoch {record.epoch}/{epochs}: loss {record.loss:.3g}, {right}"
-            f"{record.wall_s:.1f} s"
-        )
-    return run, kept
 
 
 def _begin(source: Source, cell: TrainCell, place: Place) -> Training:

@@ -21,10 +21,10 @@ from core.transforms import mixed, parts_of, shares_of
 from results import schema
 from search import flags
 from search.engine.study import Made, Place, Study
+from search.inputs.going_on import finished
 from search.inputs.loading import Inputs, Victim, classifier_of, tensors_of, victim_of
 from search.inputs.making import piece_of
 from search.inputs.networks import Source
-from search.inputs.trainings import finished
 from search.measures import transformed
 
 BATCH_SIZE = 250
