@@ -26,6 +26,7 @@ class Engine(Sweeper):
     gpus: float | None = None  # per task; None: 1 where the cluster has GPUs, else 0
     stored_only: bool = False  # run nothing: a cell that is not stored is an error
     paths: tuple[str, ...] = ()  # that every node must have
+    asleep: bool = False  # Ray was started here, and no worker has imported anything yet
     ready_at: float | None = None  # time.monotonic() when Ray was ready
     first_cell_at: dict[str, float] = field(default_factory=dict)  # study -> time.monotonic()
 
@@ -40,7 +41,7 @@ class Engine(Sweeper):
             return
         begin = time.monotonic()
         joined = connection.connect(cpus=self.cpus or 1.0, gpus=self.gpus or 0.0)
-        self.ready_at = time.monotonic()
+        self.ready_at, self.asleep = time.monotonic(), not joined
         if self.gpus is None:
             self.gpus = nodes.default_gpus()
         if self.cpus is None:
@@ -101,6 +102,9 @@ class Engine(Sweeper):
         cpus = self.whole_node_cpus() if whole_node else cpus
         name, at = sweep.study.name, self.first_cell_at
         run = Run(sweep, cpus, gpus, lambda: at.setdefault(name, time.monotonic()))
+        if self.asleep:
+            self.asleep = False
+            run.wake(self.slots(), *self.size)
         run.go(cell)
         if self.gpus and sweep.state is not None:
             compare(sweep, cell)

@@ -65,14 +65,21 @@ class Run:
     looked_at: float = -1e9
     n_slots: int = 1
 
+    def __post_init__(self) -> None:
+        device, n_threads = "cuda" if self.gpus else "cpu", max(1, int(self.cpus))
+        self.task = ray.put(Task(self.sweep.study, self.sweep.store, n_threads, device, self.gpus))
+
+    def wake(self, n: int, cpus: float, gpus: float) -> None:
+        """Send out n tasks of no cells, so that as many workers import torch at the same time."""
+        for _ in range(n):
+            run_cells.options(num_cpus=cpus, num_gpus=gpus, max_retries=0).remote(self.task, [])
+
     def go(self, cell: Any) -> None:
         """Have this cell and all after it evaluated; cancel what is in flight where that ends."""
         sweep, size = self.sweep, {"num_cpus": self.cpus, "num_gpus": self.gpus}
         self.remote = run_cells.options(**size)
         # Cells that lose their process together go out again alone: Ray need not try them before.
         self.remote_together = run_cells.options(**size, max_retries=0)
-        device, n_threads = "cuda" if self.gpus else "cpu", max(1, int(self.cpus))
-        self.task = ray.put(Task(sweep.study, sweep.store, n_threads, device, self.gpus))
         sweep.n_nodes = 0
         sweep.note_start()
         try:
