@@ -78,6 +78,7 @@ def test_the_page_holds_state_answer_table_figure_and_origin(store):
     answered(store)
     store.write_log("squares", "w", "run1", LOG)
     found = read(store)
+    assert "points of accuracy that a defence costs on benign images" in found.texts["dd"]
     assert found.texts["pre"] == ["squares, all\nanswer 4.0 [3.0, 5.0]\n"]
     states, scores, runs = found.tables
     assert states == [
@@ -105,7 +106,7 @@ def test_the_page_holds_state_answer_table_figure_and_origin(store):
     for name in ("commit", "versions", "hardware", "host"):
         assert facts[name] == rows[name].astype(str).unique()[0]
     assert facts["rows"] == "6 in 2 cells"
-    assert found.texts["dd"][:2] == ["jobs/squares.py -v", "jobs/squares.py --store x"]
+    assert found.texts["dd"][7:9] == ["jobs/squares.py -v", "jobs/squares.py --store x"]
 
 
 names = st.sampled_from(["a", "n_b", "c", "wall_s", "low_e", "f"])
