@@ -1,13 +1,16 @@
 """The same on every device: divisions, operands, copies and waits, without a GPU."""
 
+import copy
+
 import pytest
 import torch
 from attacked import SETTINGS, generators, tiny_network
 from elsewhere import PLACE, Elsewhere, ReciprocalDivision
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.transforms import v2
 
-from core import attacks, codec, constants
+from core import attacks, codec, constants, models
 from core.attacks.images import through
 from core.codec import frequency, qtable, scoring
 from core.data import open_data
@@ -16,6 +19,7 @@ from core.defences import Ensemble, TableDefence, defence_by_name
 from core.defences.ensemble import Guarded, Member
 from core.training.adversarial import FastStep, FreeStep
 from core.training.noisy import NoisyStep
+from search.inputs.loading import Bf16
 
 TABLE = qtable.by_name("k3-of16-af116")
 FRONTS = ("none", "k3-of16-af116", "jpeg75", "fd", "fd@rgb", "shield", "smooth8", "tvm")
@@ -184,3 +188,33 @@ def test_training_draws_the_same_noise_wherever_it_runs(kind):
     with Elsewhere():
         out = gradient(Moved(network), pixels.to(PLACE), labels.to(PLACE))
         torch.testing.assert_close(out.cpu(), here, atol=1e-5, rtol=1e-5)
+
+
+class Casts(TorchDispatchMode):
+    """Keeps what is made another type of."""
+
+    def __init__(self):
+        super().__init__()
+        self.sizes = []
+
+    def __torch_dispatch__(self, function, _types, args=(), kwargs=None):
+        if function is torch.ops.aten._to_copy.default:
+            self.sizes.append(args[0].numel())
+        return function(*args, **(kwargs or {}))
+
+
+def test_weights_in_bf16_are_cast_once_and_the_logits_are_autocasts():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = models.architecture("resnet20", n_classes=10, channels=3, side=32)
+    network = network.eval().requires_grad_(requires_grad=False)
+    pixels = codec.to_pixels(pictures(n=4))
+    plain, ready = copy.deepcopy(network), Bf16(network, "cpu")
+    with Casts() as before, torch.autocast("cpu", dtype=torch.bfloat16):
+        expected = plain(pixels).float()
+    with Casts() as after:
+        found = ready(pixels)
+    assert torch.equal(found, expected)
+    weights = {layer.weight.numel() for layer in plain.modules() if isinstance(layer, nn.Conv2d)}
+    assert weights & {*before.sizes}
+    assert not [size for size in after.sizes if size in weights]

@@ -206,9 +206,15 @@ class Bf16(nn.Module):
     """A network under bfloat16 autocast, float32 pixels in and float32 logits out."""
 
     def __init__(self, model: nn.Module, device: str) -> None:
-        """`device` is where the network is."""
+        """`device` is where the network is; its convolutions' and linear layers' weights are cast.
+
+        Once, to what autocast would cast them to at every forward.
+        """
         super().__init__()
         self.model, self.device = model, device
+        for layer in model.modules():
+            if type(layer) in (nn.Conv2d, nn.Linear):  # what derives from them may need float32
+                layer.to(torch.bfloat16)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """As the network's own."""
