@@ -4,14 +4,16 @@
 which is how the source picks, and flatters.
 """
 
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from results.counts import Rows
-from results.robust import ORIGINAL, family_of, percent
-from results.stats import holm, sign_flip, slope_interval
+from results.robust import ORIGINAL, family_of, gain
+from results.stats import holm, slope_interval
 from results.words import moved, text_table
 
 SOURCE_HEADER_BITS = 128  # from the SOS marker to the end of the file, which the source counts too
@@ -32,7 +34,9 @@ def quality(rows: Rows) -> Rows:
     by = rows.groupby("transform", sort=False, observed=True)
     found = by.agg(psnr=("psnr", "mean"), ssim=("ssim", "mean"), bpp=("bpp", "mean"))
     side = rows["side"].iloc[0] if len(rows) else 1
-    return found.assign(bpp_source=found["bpp"] + SOURCE_HEADER_BITS / side**2).reset_index()
+    jpeg = found.index.map(family_of) == "JPEG"  # a learned codec's string has no header
+    marked = (found["bpp"] + SOURCE_HEADER_BITS / side**2).where(jpeg)
+    return found.assign(bpp_source=marked).reset_index()
 
 
 def counted(epochs: Rows, *, top: str = "top-1") -> Rows:
@@ -88,7 +92,7 @@ def fits(lines: Rows, measured: Rows) -> Rows:
     return pd.DataFrame(found)
 
 
-def gains(rows: Rows) -> Rows:
+def gains(rows: Rows, networks: Sequence[str], sets: Sequence[str]) -> Rows:
     """Points gained over originals, for each network and training set, all runs together.
 
     On the same images; p by exchange of all that belongs to an image (or group), corrected for as
@@ -99,15 +103,12 @@ def gains(rows: Rows) -> Rows:
     counts = right.groupby(["network", "training", unit], sort=False, observed=True)["right"]
     hits, trials = counts.sum(), counts.size()
     lines = []
-    for network, training in hits.droplevel(2).index.unique():
-        if training == ORIGINAL:
-            continue
-        own = hits[network, training]
-        change = (own - hits[network, ORIGINAL]).reindex(own.index).to_numpy(dtype=np.int64)
-        each = percent(change, trials[network, training].to_numpy(dtype=np.int64))
-        line = {"network": str(network), "training": str(training), "n": len(own)}
-        line["gain"] = each.pop("accuracy")
-        lines.append(line | each | {"p": sign_flip(change)})
+    for network, training in itertools.product(networks, [s for s in sets if s != ORIGINAL]):
+        own = hits.xs((network, training))
+        change = (own - hits.xs((network, ORIGINAL))).reindex(own.index).to_numpy(dtype=np.int64)
+        n = np.asarray(trials.xs((network, training)), dtype=np.int64)
+        line = {"network": network, "training": training, "n": len(own)}
+        lines.append(line | gain(change[:, None], n))
     found = pd.DataFrame(lines)
     return found.assign(p=holm(found["p"])) if lines else found
 
@@ -116,7 +117,8 @@ def text(lines: Rows, fives: Rows, measured: Rows, gained: Rows) -> str:
     """Every network on every set; rates and distances; differences from originals."""
     n, runs = lines["n"].iloc[0], lines["runs"].iloc[0]
     best = "best epoch of the best run, picked on these images, as the source does"
-    said = [f"accuracy of {n:,} held-out images, mean of {runs} last epochs [least, most]; {best}"]
+    last = f"mean of {runs} last epochs [least, most]" if runs > 1 else "the last epoch"
+    said = [f"accuracy of {n:,} held-out images, {last}; {best}"]
     tops = {"": lines}
     if (fives["last"] < 100).any():
         tops[", among the first five"] = fives
@@ -127,7 +129,7 @@ def text(lines: Rows, fives: Rows, measured: Rows, gained: Rows) -> str:
                 said += [f"tested on images {what}{name}"]
                 said += [text_table(own, "training", "network", cell=_accuracy)]
     if not measured.empty:
-        said += ["training images: PSNR, SSIM, bits per pixel of the scan (and 16 bytes more)"]
+        said += ["training images: PSNR, SSIM, bits per pixel (JPEG's scan; and 16 bytes more)"]
         said += [_quality(line) for _, line in measured.iterrows()]
         said += [
             f"{line['network']}, {line['family']}: {line['gain']:+.2f} points for each doubling of "
@@ -143,12 +145,14 @@ def text(lines: Rows, fives: Rows, measured: Rows, gained: Rows) -> str:
 
 
 def _accuracy(line: Any) -> str:
-    return f"{line['last']:.1f} [{line['low']:.1f}, {line['high']:.1f}]; {line['best']:.1f}"
+    runs = f" [{line['low']:.1f}, {line['high']:.1f}]" if line["runs"] > 1 else ""
+    return f"{line['last']:.1f}{runs}; {line['best']:.1f}"
 
 
 def _quality(line: Any) -> str:
     ssim = "" if np.isnan(line["ssim"]) else f"  SSIM {line['ssim']:.3f}"
     rate = ""
     if not np.isnan(line["bpp"]):
-        rate = f"  {line['bpp']:.2f} bpp ({line['bpp_source']:.2f})"
-    return f"  {line['transform']:<14}{line['psnr']:6.2f} dB{ssim}{rate}"
+        marked = "" if np.isnan(line["bpp_source"]) else f" ({line['bpp_source']:.2f})"
+        rate = f"  {line['bpp']:.2f} bpp{marked}"
+    return f"  {line['transform']:<17}{line['psnr']:6.2f} dB{ssim}{rate}"

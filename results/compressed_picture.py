@@ -11,7 +11,7 @@ from results.compressed import TESTS, changed, tested_on
 from results.counts import Rows
 from results.draw import STYLE, titled
 from results.robust import ORIGINAL, family_of
-from results.robust_picture import COLOURS, LOOKS
+from results.robust_picture import COLOURS, LOOKS, short
 
 BELOW: dict[str, Any] = {"loc": "outside lower center", "ncols": 6, "frameon": False}
 
@@ -23,7 +23,7 @@ def over_quality(lines: Rows, measured: Rows, *, title: str) -> Figure:
     """
     own = tested_on(lines, "original")
     networks = list(dict.fromkeys(own["network"]))
-    axes_of = {"bpp": "rate (bits per pixel, scan)", "psnr": "PSNR (dB)", "ssim": "SSIM"}
+    axes_of = {"bpp": "rate (bits per pixel)", "psnr": "PSNR (dB)", "ssim": "SSIM"}
     axes_of = {name: label for name, label in axes_of.items() if measured[name].notna().any()}
     known = measured.set_index("transform")
     with mpl.rc_context(STYLE):
@@ -54,9 +54,9 @@ def _panel(axes: Axes, of: Rows, known: Mapping[str, float]) -> None:
         error = [each["last"] - each["low"], each["high"] - each["last"]]
         look = {"markersize": 4, "linewidth": 1, "capsize": 2} | LOOKS[family] | {"label": family}
         axes.errorbar(each["at"], each["last"], yerr=error, **look)
-        for _, line in each.iterrows():
+        for i, (_, line) in enumerate(each.iterrows()):
             axes.annotate(
-                line["training"], (line["at"], line["last"]), xytext=(4, -8),
+                short(line["training"]), (line["at"], line["last"]), xytext=(4, 4 if i % 2 else -8),
                 textcoords="offset points", fontsize=6, color="0.3",
             )  # fmt: skip
     axes.margins(x=0.2, y=0.15)

@@ -28,6 +28,11 @@ COLOURS = [look["color"] for look in LOOKS.values()]
 N_ACROSS = 4
 
 
+def short(setting: str) -> str:
+    """A setting beside its point, whose colour says the family: "0.012", "40"."""
+    return setting.removeprefix("none+").rpartition("lambda=")[2].removeprefix("jpeg")
+
+
 def over_severity(lines: Rows, names: dict[str, str], *, title: str) -> Figure:
     """Lines of `Answered.severities`: the mean first, then a panel for each corruption.
 
@@ -86,7 +91,7 @@ def against_clean(ranked: Rows, *, title: str) -> Figure:
 
 def _name(axes: Axes, line: Any, colour: str) -> None:
     axes.annotate(
-        line["setting"].removeprefix("none+"),
+        short(line["setting"]),
         (line["clean"], line["accuracy"]),
         xytext=(5, 3),
         textcoords="offset points",

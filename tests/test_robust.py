@@ -186,25 +186,28 @@ def test_points_gained_over_originals_count_every_run_of_an_image_once(right):
                       "label": 1, "predicted": outcome[i, run].astype(int)})
         for i in (0, 1) for run in (0, 1)
     ])  # fmt: skip
-    (line,) = compressed.gains(rows).to_dict("records")
+    (line,) = compressed.gains(rows, ["a"], SETS[:2]).to_dict("records")
     change = outcome[1].astype(int) - outcome[0].astype(int)
     assert line["gain"] == pytest.approx(100 * change.mean())
     assert line["p"] == pytest.approx(sign_flip(change.sum(0)))
-    (alone,) = compressed.gains(rows[rows["run"] == 0]).to_dict("records")
+    (alone,) = compressed.gains(rows[rows["run"] == 0], ["a"], SETS[:2]).to_dict("records")
     won, lost = int((change[0] > 0).sum()), int((change[0] < 0).sum())
     assert alone["p"] == pytest.approx(mcnemar(won, lost))
 
 
 def test_quality_is_of_the_images_it_was_measured_on():
     rows = pd.DataFrame({
-        "transform": ["jpeg5", "jpeg5", "blur3"], "sse": [0.03, 0.3, 0.3], "n_values": [300] * 3,
-        "ssim": [0.5, None, 0.25], "bits": pd.array([200, None, None], dtype="Int64"), "side": 10,
+        "transform": ["jpeg5", "jpeg5", "blur3", "bls:lambda=0.1"], "sse": [0.03, 0.3, 0.3, 0.3],
+        "n_values": [300] * 4, "ssim": [0.5, None, 0.25, 0.5],
+        "bits": pd.array([200, None, None, 100], dtype="Int64"), "side": 10,
     })  # fmt: skip
     found = compressed.quality(rows).set_index("transform")
     assert found.loc["jpeg5", ["psnr", "ssim", "bpp"]].tolist() == pytest.approx([35, 0.5, 2])
     assert found.loc["jpeg5", "bpp_source"] == pytest.approx(2 + 1.28)
     assert found.loc["blur3", ["psnr", "ssim"]].tolist() == pytest.approx([30, 0.25])
     assert np.isnan(found.loc["blur3", "bpp"])
+    assert found.loc["bls:lambda=0.1", "bpp"] == 1
+    assert np.isnan(found.loc["bls:lambda=0.1", "bpp_source"])  # its string has no header
 
 
 def test_points_for_each_doubling_of_the_rate_are_the_slope_of_least_squares():
