@@ -164,21 +164,39 @@ def _find(options: Asked, states: list[State], store: Store) -> State:
 def _show(store: Store, state: State) -> None:
     from results.words import fitted  # noqa: PLC0415 - pandas, which the listing does without
 
-    hidden = ("failed", "state", "n_run", "listed", "left_s", "rate_per_s")
+    hidden = ("failed", "state", "n_run", "listed", "left_s", "rate_per_s", "pid", "wall_s")
     facts = {"state": current(state), "rate": rate(state), "left": left(state)}
-    facts |= {k: v for k, v in state.items() if k not in hidden}
+    facts |= {name: value for name, value in state.items() if name not in hidden}
+    if "wall_s" in state:
+        facts["last run"] = f"{state['wall_s']:.1f} s"
     for name, value in facts.items():
-        said = f"{name:>12}  {value}"
-        show(said if name == "command" else fitted(said, _WIDTH))  # as it is typed
+        text = str(value)[:19].replace("T", " ") if name.endswith("_at") else value
+        said = f"{name:>12}  {text}"
+        if text != "":
+            show(said if name == "command" else fitted(said, _WIDTH))  # as it is typed
     for cell, error in state["failed"].items():
         show(fitted(f"      failed  {cell}: {error}", _WIDTH))
-    rows = results.load(state["study"], sweep=state["sweep"], store=store.root)
+    study, sweep = state["study"], state["sweep"]
+    rows = results.load(study, sweep=sweep, store=store.root)
     work_s = rows.groupby("cell_id", observed=True)["wall_s"].first().sum()
     show(f"        rows  {len(rows)}, from {work_s:.1f} s of work")
-    if state["study"].startswith("qtable_"):
-        lines = results.summary(rows, partial=True).sort_values("def_all", ascending=False)
-        shown = ["table", "acc_benign", "acc_dec", "def_all", "def_successful"]
-        show(lines[shown].head(10).round(1).to_string(index=False))
+    folder = f"answers/{sweep}"
+    for name in store.root.sizes(folder):
+        if name.endswith((".txt", ".png")):
+            what = "figure" if name.endswith(".png") else name.partition(".")[0]
+            show(f"{what:>12}  {near(store.root.path(f'{folder}/{name}'))}")
+    if study.startswith("qtable_"):
+        show(_tables(rows))
+    if study == "qtable_search" and ("qtable_report", sweep) in store.sweeps():
+        held_out = results.load("qtable_report", sweep=sweep, store=store.root)
+        show(f"held-out report\n{_tables(held_out)}")
+
+
+def _tables(rows: "Rows") -> str:
+    lines = results.summary(results.once(rows, ["subject", "table"]), partial=True)
+    shown = ["table", "acc_benign", "acc_dec", "def_all", "def_successful"]
+    best = lines.sort_values("def_all", ascending=False)[shown].head(10)
+    return best.round(1).to_string(index=False)
 
 
 def _export(rows: "Rows", to: Path) -> None:

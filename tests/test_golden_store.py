@@ -94,7 +94,12 @@ def test_sweeps_are_listed_shown_and_reported(store, capsys):
         shown = capsys.readouterr().out
         rows = results.load(state["study"], sweep=state["sweep"], store=store.root)
         assert f"{len(rows)}, from" in shown
-        assert max(len(x) for x in shown.splitlines() if not x.startswith("     command")) <= 100
+        assert not [line for line in shown.splitlines() if re.fullmatch(r" *[a-z_]+ *", line)]
+        assert ("held-out report" in shown) == (state["study"] == "qtable_search")
+        for path in Path(store.root.uri, "answers", state["sweep"]).glob("*.png"):
+            assert f"figure  {path}" in shown
+        whole = re.compile(r" +command |.*/answers/")  # what is copied stays in one line
+        assert max(len(x) for x in shown.splitlines() if not whole.match(x)) <= 100
     assert results_main(["--store", store.root.uri, "report"]) == 0
     page = (Path(store.root.uri) / "report.html").read_text()
     assert all(state["sweep"] in page for state in states)
