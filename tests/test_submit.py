@@ -71,6 +71,13 @@ def test_missing_files_are_named(files, missing, capsys):
     assert "nowhere.yaml" in capsys.readouterr().err
 
 
+def test_a_cluster_file_that_is_not_filled_in_is_refused(files, tmp_path, capsys):
+    (tmp_path / "c.yaml").write_text("cluster_name: c\nhead: REPLACE-HEAD-IP\n# REPLACE\n")
+    assert main(["submit", str(tmp_path / "c.yaml"), files[1]]) == 2
+    said = capsys.readouterr().err
+    assert f"{tmp_path}/c.yaml:2: REPLACE-HEAD-IP is to be filled in.\nHint: " in said
+
+
 def test_a_script_that_differs_from_the_repositorys_is_refused(tmp_path):
     ours = shipping.REPOSITORY / "jobs" / "qtable_search.py"
     same, other = tmp_path / "qtable_search.py", tmp_path / "mine.py"

@@ -6,17 +6,14 @@ what is not filled in is named with its line.
 
 import copy
 import logging
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-from search.cluster.rules import BY_PROVIDER, EVERYWHERE
+from search.cluster.rules import BY_PROVIDER, EVERYWHERE, unfilled
 from search.progress import say
-
-_PLACEHOLDER = re.compile(r"[\w./:-]*REPLACE[\w-]*")
 
 
 def problems(path: str | Path) -> list[str]:
@@ -33,7 +30,10 @@ def problems(path: str | Path) -> list[str]:
     if not isinstance(provider, dict) or provider.get("type") not in BY_PROVIDER:
         kinds = " or ".join(BY_PROVIDER)
         return [f"{path}: expected a cluster file with `provider: {{type: {kinds}}}`."]
-    found = list(_placeholders(path, text))
+    found = [
+        f"{path}:{number}: {word} is to be filled in. Hint: docs/cluster.md."
+        for number, word in unfilled(text)
+    ]
     logging.getLogger("ray").setLevel(logging.WARNING)  # it tells of every default it fills in
     try:
         config = prepare_config(copy.deepcopy(raw))
@@ -44,14 +44,6 @@ def problems(path: str | Path) -> list[str]:
     for rule in (*EVERYWHERE, *BY_PROVIDER[provider["type"]]):
         found += [f"{path}: {problem}" for problem in rule(config)]
     return found
-
-
-def _placeholders(path: str | Path, text: str) -> Iterator[str]:
-    for number, line in enumerate(text.splitlines(), 1):
-        content = line.partition(" #")[0]
-        if not content.startswith("#"):
-            for match in _PLACEHOLDER.finditer(content):
-                yield f"{path}:{number}: {match[0]} is to be filled in. Hint: docs/cluster.md."
 
 
 def check_files(paths: Sequence[str]) -> int:

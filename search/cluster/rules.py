@@ -18,6 +18,14 @@ _BOTH_SETS = ("health_check_period_ms", "health_check_failure_threshold",
 _EXPORTS = ("RAY_AUTH_MODE=token", "RAY_USAGE_STATS_ENABLED=0", "QSWEEP_STORE=")
 
 
+def unfilled(text: str) -> Iterator[tuple[int, str]]:
+    """What a file's author left to be filled in: its line's number, and the word."""
+    for number, line in enumerate(text.splitlines(), 1):
+        content = line.partition(" #")[0]
+        if not content.startswith("#"):
+            yield from ((number, word) for word in re.findall(r"[\w./:-]*REPLACE[\w-]*", content))
+
+
 def _setup(config: Config) -> str:
     names = ("setup_commands", "head_setup_commands", "worker_setup_commands")
     return "\n".join(command for name in names for command in config.get(name) or [])

@@ -13,6 +13,7 @@ from pathlib import Path
 import yaml
 
 from core.errors import InputError
+from search.cluster.rules import unfilled
 
 
 def command(cluster: str, script: str, arguments: Sequence[str], *, tmux: bool) -> list[str]:
@@ -20,8 +21,14 @@ def command(cluster: str, script: str, arguments: Sequence[str], *, tmux: bool) 
     for path in (cluster, script):
         if not Path(path).is_file():
             raise InputError(f"there is no file {path}.\nHint: cluster.yaml, jobs/qtable_search.py")
+    text = Path(cluster).read_text(encoding="utf-8")
+    if left := next(unfilled(text), None):
+        raise InputError(
+            f"{cluster}:{left[0]}: {left[1]} is to be filled in.\n"
+            f"Hint: `python -m search doctor --cluster {cluster}` names all that lacks."
+        )
     try:
-        yaml.safe_load(Path(cluster).read_text(encoding="utf-8"))["cluster_name"]
+        yaml.safe_load(text)["cluster_name"]
     except (yaml.YAMLError, KeyError, TypeError) as error:
         raise InputError(f"{cluster} is no cluster file: {error!r}.\nHint: cluster.yaml") from error
     for argument in arguments:
