@@ -15,23 +15,25 @@ ROOT = Path(__file__).resolve().parent.parent
 BAR = re.compile(r"\d+%\||cell/s|s/cell")
 STAGE = re.compile(
     r"[a-z -]+: \d+ cells run in [\d.]+ s, \d+ were stored before, 0 failed"
+    r"|Ray ready in [\d.]+ s: 1 nodes, \d+ CPUs, 0 GPUs; 1 CPU and 0 GPU a task"
     r"|lenet5: epoch \d/2: loss [\d.]+, \d+ of \d+ right, [\d.]+ s"
 )
 FILE = re.compile(r" +[a-z]+  store/\S+")
 FLAGS = (
-    "--here --store store --model lenet5 --epochs 2 --patterns 1-3 --qs-af 51,121 --benign 40 "
+    "--store store --model lenet5 --epochs 2 --patterns 1-3 --qs-af 51,121 --benign 40 "
     "--adversarial 20 --report-benign 40 --report-adversarial 20 --block 20 --eps-255 8"
 )
 
 
 @pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux: make system")
-@pytest.mark.parametrize("width", [80, 120])
-def test_no_line_of_a_terminal_is_cut_or_overwritten(width, tmp_path):
+@pytest.mark.parametrize(("width", "how"), [(80, ""), (120, "--here")])
+def test_no_line_of_a_terminal_is_cut_or_overwritten(width, how, tmp_path):
     def tmux(*words: str) -> str:
         command = ["tmux", "-S", str(tmp_path / "socket"), "-f", "/dev/null", *words]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
-    search = shlex.join([sys.executable, str(ROOT / "jobs/qtable_search.py"), *FLAGS.split()])
+    words = [*FLAGS.split(), *how.split()]
+    search = shlex.join([sys.executable, str(ROOT / "jobs/qtable_search.py"), *words])
     (tmp_path / "run").write_text(f"{search}; echo ended $?; sleep 60\n")
     env = [f"-e{name}={os.environ.get(name, '')}" for name in ("PYTHONPATH", "OMP_NUM_THREADS")]
     size = ["-x", str(width), "-y", "50", "-c", str(tmp_path)]
