@@ -5,8 +5,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 KILLS := 200
+OLD := $(VENV)-lowest
+LOWEST := codec qtable scoring jpeg sign_attacks attacks losses defences ensemble models checkpoints \
+  data_bundled decode store counts draw tables
 
-.PHONY: help ready demo test check bench docs gpu soak commands mutations kills faults push lock system clean
+.PHONY: help ready demo test check lowest bench docs gpu soak commands mutations kills faults push lock system clean
 
 help:  ## list what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 10
@@ -24,6 +27,14 @@ check: $(READY)  ## style, types, layers
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy core search results jobs qtable_sweeps
 	$(BIN)/python -m pytest -q tests/test_layers.py
+
+lowest: $(READY)  ## the oldest versions that pyproject.toml allows, in .venv-lowest: 17 files of tests
+	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python $(OLD)
+	$(BIN)/uv pip install --quiet --python $(OLD)/bin/python --only-binary :all: \
+	  --resolution lowest-direct -r pyproject.toml --extra sweeps --extra timm
+	$(BIN)/uv pip install --quiet --python $(OLD)/bin/python --only-binary :all: \
+	  beartype foolbox hypothesis pytest torchattack
+	$(OLD)/bin/python -m pytest -q -W default $(LOWEST:%=tests/test_%.py)
 
 bench: $(READY)  ## every performance claim, each a ratio measured in one run
 	missed=""; for claim in benchmarks/*.py; do echo "== $$claim"; \
@@ -69,7 +80,7 @@ system:  ## Debian's packages that some tests need: ssh hosts, tmux, a PostgreSQ
 	  openssh-server rsync iproute2 tmux postgresql chromium slurmctld slurmd slurm-client
 
 clean:  ## remove what make made, but no results
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(OLD) .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
 
 $(READY): requirements.lock requirements-uv.lock pyproject.toml setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

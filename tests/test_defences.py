@@ -121,16 +121,16 @@ def test_an_exported_defence_does_the_same_and_a_random_one_says_why_not(name, p
     defence = defences.defence_by_name(name)
     if defence.randomised:
         with pytest.raises(InputError, match="draws at random"):
-            torch.export.export(defence, (pixels,))
+            torch.export.export(defence, (pixels,), strict=False)
         return
-    module = torch.export.export(defence, (pixels,)).module()
+    module = torch.export.export(defence, (pixels,), strict=False).module()
     assert torch.equal(module(1 - pixels), defence(1 - pixels))
 
 
 def test_an_exported_table_takes_bytes_and_pixels(pixels):
     defence = defences.TableDefence(qtable.uniform(16))
     for given in (codec.to_images8(pixels), codec.to_pixels(codec.to_images8(pixels))):
-        module = torch.export.export(defence, (given,)).module()
+        module = torch.export.export(defence, (given,), strict=False).module()
         assert torch.equal(module(given.flip(0)), defence(given.flip(0)))
 
 

@@ -276,6 +276,6 @@ def test_rows_of_something_else_are_named():
     with pytest.raises(ValueError, match=r"found the subjects \['noisy'\] and 0 rows"):
         summary(rows.assign(subject=rows["subject"].cat.rename_categories({BENIGN: "noisy"})))
     with pytest.raises(ValueError, match=r"subjects \[\] and 30 rows without a table"):
-        summary(rows.assign(table=pd.array([None] * len(rows), "str")))
+        summary(rows.assign(table=pd.array([None] * len(rows), "string")))
     with pytest.raises(ValueError, match="found 0 such tables"):
         winner(frame(counted(("none", None, None, None))))
