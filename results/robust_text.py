@@ -14,17 +14,17 @@ def text(found: Answered, *, clean: str = "") -> str:
     ranked, n_units = found.ranking(), len(found.report.trials)
     searched, told = (split.trials.sum() for split in (found.search, found.report))
     unit = f"{n_units:,} {'images' if n_units == told else 'groups of images'}"
-    head = f"{'family':<10}{'setting':<15}{'search':>8}  {'held out':<20}{'clean':>6}"
+    head = f"{'family':<9}{'setting':<17}{'search':>8}  {'held out':<20}{'clean':>6}"
     asked = f"{len(found.search.tests)} corrupted test sets; choices on {searched:,} search images"
     said = [f"{asked}, numbers of {told:,} held-out ones [95 %, {unit} resampled]"]
     said.append("")
     said += ["ranking by BDA: mean accuracy over all corruptions and severities, %; printed: rank"]
-    said += [f"{head}{'BDA picks':>10}{'printed':>9}"]
+    said += [f"{head}{'BDA picks':>10}{'printed':>8}"]
     for _, line in ranked.iterrows():
         printed = str(line["printed"]) if line["printed"] else "-"
         said.append(
-            f"{line['family']:<10}{line['setting']:<15}{line['search']:>8.1f}  "
-            f"{interval(line):<20}{line['clean']:>6.1f}{line['wins']:>8.0f} %{printed:>9}"
+            f"{line['family']:<9}{line['setting']:<17}{line['search']:>8.1f}  "
+            f"{interval(line):<20}{line['clean']:>6.1f}{line['wins']:>8.0f} %{printed:>8}"
         )
     said += [f"rank correlation with the printed order: {correlations(ranked)}", ""]
     said += ["BDAD: the setting for each corruption (share of resamples that choose it; printed)"]
