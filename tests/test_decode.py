@@ -5,6 +5,7 @@ import struct
 import zlib
 
 import numpy as np
+import PIL
 import pytest
 from PIL import Image
 from torchvision import transforms
@@ -52,13 +53,16 @@ def test_every_mode_of_every_kind_of_file_is_the_colour_or_named(mode):
         file = file_of(mode, kind)
         if file is None or (mode[0] == "I" and kind in ("webp", "gif")):  # written as white
             continue
+        if (mode, kind) == ("YCbCr", "tiff") and int(PIL.__version__.partition(".")[0]) < 13:
+            continue  # which earlier versions write and do not read
         held = Image.open(file).mode
         if held in unknown and not (held == "I" and kind == "ppm"):
             with pytest.raises(InputError, match=f"at a.file, got: .*{unknown[held]}") as caught:
                 decode_square(file, 32, address="a.file")
             assert "Hint: convert it to 8-bit RGB" in str(caught.value)
             continue
-        gray = {"1": 0, "I": 0 if kind == "ppm" else GRAY}.get(mode, GRAY)  # 124 of 65535 is 0
+        deep = kind == "ppm" or held == "I;16"  # 124 of 65535 is 0
+        gray = {"1": 0, "I": 0 if deep else GRAY}.get(mode, GRAY)
         wanted = (
             COLOUR
             if mode in ("CMYK", "HSV", "LAB", "P", "PA", "YCbCr") or mode[:3] == "RGB"
