@@ -26,6 +26,7 @@ STYLE: dict[Any, Any] = {
 _MARKERS = "os^Dv<>"
 _BELOW: dict[str, Any] = {"loc": "outside lower center", "frameon": False}  # a legend
 _LEAST_RANGE = 5.0  # points of a colour scale: one image more or less is no colour
+_HEAD = 8  # letters that a column of a heat map is wide enough for
 
 
 def png(figure: Figure) -> bytes:
@@ -144,7 +145,11 @@ def heat(
             check_places(own, [down, across])
             grid = own.pivot_table(index=down, columns=across, values="accuracy", sort=False)
             _map(axes, grid.reindex(index=rows, columns=columns).to_numpy(dtype=float))
-            axes.set_xticks(range(len(columns)), [plain(c) for c in columns])
+            heads = [plain(c) for c in columns]
+            axes.set_xticks(range(len(columns)), heads)
+            if max(map(len, heads)) > _HEAD:
+                for text in axes.get_xticklabels():
+                    text.set(rotation=45, ha="right")
             axes.set_yticks(range(len(rows)), [plain(r) for r in rows])
             name = f"{kind} images" if panel == "subject" else kind or f"{value} (%)"
             axes.set(

@@ -8,7 +8,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from results.draw import STYLE
+from results.draw import STYLE, titled
 
 
 @dataclass(frozen=True)
@@ -57,5 +57,5 @@ def gallery(
             axes.set_title(head)
         for axes, side in zip(places[:, 0], sides, strict=bool(sides)):
             axes.set_ylabel(side)
-        figure.suptitle(title, fontsize=9)
+        titled(figure, title)
     return figure

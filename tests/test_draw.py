@@ -6,7 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from jobs.color_space import best
-from results import Answer, Store, bars, curves, heat, png, publish, squares
+from results import Answer, Picture, Store, bars, curves, gallery, heat, png, publish, squares
 from results.draw import titled
 from results.files import Root
 
@@ -163,3 +163,12 @@ def test_a_long_title_stays_within_its_picture():
     box = figure._suptitle.get_window_extent()
     assert 0 <= box.x0 < box.x1 <= figure.bbox.width
     assert figure._suptitle.get_text().endswith("\nfgsm")
+
+
+def test_names_wider_than_their_column_are_turned_and_long_titles_broken():
+    for names, turned in ((["deer", "automobile"], 45.0), (["deer", "airplane"], 0.0)):
+        lines = pd.DataFrame({"a": names, "b": names[::-1], "accuracy": 50.0, "n": 9})
+        (axes, _) = heat(lines, "a", "b", title="t").axes
+        assert {text.get_rotation() for text in axes.get_xticklabels()} == {turned}
+    drawn = gallery([[Picture(np.zeros((1, 2, 2)))]], heads=[""], title="word " * 40)
+    assert len(drawn.get_suptitle().splitlines()) > 2
