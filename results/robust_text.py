@@ -27,10 +27,13 @@ def text(found: Answered, *, clean: str = "") -> str:
             f"{interval(line):<20}{line['clean']:>6.1f}{line['wins']:>8.0f} %{printed:>8}"
         )
     said += [f"rank correlation with the printed order: {correlations(ranked)}", ""]
-    said += ["BDAD: the setting for each corruption (share of resamples that choose it; printed)"]
     best = found.best("BDAD")
     best = best[best["family"] != "original"]
-    said.append(text_table(best, "corruption", "family", cell=_setting))
+    if not best.empty:
+        said += [
+            "BDAD: the setting for each corruption (share of resamples that choose it; printed)"
+        ]
+        said.append(text_table(best, "corruption", "family", cell=_setting))
     costs = found.optimism()
     if not costs.empty:
         said.append(

@@ -145,6 +145,13 @@ def test_the_best_run_is_picked_on_clean_images_of_a_split(right):
     assert robust.runs_bias(rows_of(right)) == ""
 
 
+def test_originals_alone_are_ranked_and_nothing_is_chosen(right):
+    rows = rows_of(right)
+    said = text(robust.answered(rows[rows["training"] == "none"], ["none"], TESTS))
+    assert "original none" in said
+    assert "BDAD" not in said
+
+
 def test_networks_that_met_other_images_are_not_compared(right):
     rows = rows_of(right)
     with pytest.raises(ValueError, match="same images in every test"):
