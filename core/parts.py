@@ -4,10 +4,26 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 
 from core.errors import InputError
 
 Result = TypeVar("Result")
+
+_BATCH, _MOST = 64, 1024
+_PIXELS = 224 * 224  # of an image of which that many keep a GPU busy
+
+
+def at_a_time(images: Tensor, device: str | torch.device) -> int:
+    """How many of these images, [n, c, h, w], a network and its codecs take at once.
+
+    64 on a CPU. On a GPU 64 of 224 px, as many more as they are smaller, but no more than 1024: a
+    small picture's kernels are short, and a card waits for the next one's launch.
+    """
+    if torch.device(device).type == "cpu":
+        return _BATCH
+    n_pixels = images.shape[-2] * images.shape[-1]
+    return min(max(_BATCH, _BATCH * _PIXELS // n_pixels), _MOST)
 
 
 def in_parts(work: Callable[[slice], Result], n: int, size: int) -> list[Result]:

@@ -9,10 +9,9 @@ from torch import Tensor
 
 from core import codec, seeds
 from core.defences.ensemble import Guarded
-from core.parts import in_parts
+from core.parts import at_a_time, in_parts
 from results import schema
 from search.engine.study import Place, Study
-from search.inputs.images import BATCH_SIZE
 from search.inputs.loading import Inputs, Victim, first_images, tensors_of, victim_of
 from search.inputs.pictures import Pictures, blocks
 
@@ -110,7 +109,9 @@ def _predicted(cell: Cell, loaded: Loaded, *stream: object) -> np.ndarray:
         seen: Tensor = victim(codec.to_pixels(images[part].to(device)), draws)
         return seen.argmax(1)
 
-    predicted: np.ndarray = torch.cat(in_parts(classes, len(ids), BATCH_SIZE)).cpu().numpy()
+    predicted: np.ndarray = (
+        torch.cat(in_parts(classes, len(ids), at_a_time(images, device))).cpu().numpy()
+    )
     return predicted
 
 

@@ -8,7 +8,7 @@ from torch import nn
 from core import codec
 from core.codec import qtable, scoring
 from core.errors import InputError
-from core.parts import in_parts
+from core.parts import at_a_time, in_parts
 
 GRID = [
     qtable.Defensive(pattern=k, qs_of=16, qs_af=q).table()
@@ -109,3 +109,11 @@ def test_out_of_memory_halves_the_batch_and_nothing_else_changes(network):
     assert {12, 6, 3} <= set(sizes)
     with pytest.raises(InputError, match=r"does not hold one image's work.*\nHint"):
         in_parts(lambda _: cramped(torch.empty(4)), 1, 1)
+
+
+def test_a_gpu_gets_small_images_in_larger_batches():
+    sizes = {
+        side: at_a_time(torch.empty(1, 3, side, side), "cuda") for side in (8, 32, 64, 224, 448)
+    }
+    assert sizes == {8: 1024, 32: 1024, 64: 784, 224: 64, 448: 64}
+    assert at_a_time(torch.empty(1, 3, 32, 32), torch.device("cpu")) == 64

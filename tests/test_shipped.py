@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from trained import train_at_once
 
-from core import models, training
+from core import models
 from core.data import open_data
 from core.errors import InputError
-from core.training.epochs import EpochRecord
 from jobs import qtable_search
 from results.files import Root
 from results.store import Store
@@ -24,12 +24,7 @@ from search.inputs import networks
 def classifier(tmp_path, monkeypatch):
     """The piece that a run with these flags stands on; training is stood in for."""
 
-    def fit(data, *_, epochs, **__):
-        said = {"loss": 0.1, "n_correct": 768, "n_images": 768, "wall_s": 0.0}
-        records = [EpochRecord(epoch=1 + i, **said) for i in range(epochs)]
-        return training.fresh(data, "lenet", 0), records
-
-    monkeypatch.setattr(training, "fit", fit)
+    train_at_once(monkeypatch)
 
     def piece(*flags: str) -> str:
         asked = parse(qtable_search.Asked, name="", question="", argv=flags)

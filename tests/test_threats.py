@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 from tiny import lenet
+from trained import train_at_once
 
 import results
-from core import attacks, codec, models, seeds, training
+from core import attacks, codec, models, seeds
 from core.attacks import Attack
 from core.codec import qtable
 from core.defences import Defended, defence_by_name
 from core.errors import InputError
-from core.training.epochs import EpochRecord
 from jobs.threat_table import JOB, check_names
 from results.files import Root
 from search import main, scores
@@ -159,17 +159,7 @@ def test_of_several_draws_each_is_a_row_and_has_a_stream_of_its_own(bank, conten
 
 @pytest.fixture
 def at_once(monkeypatch) -> list[int]:
-    """Training takes no time; the seeds that it was asked for."""
-    asked: list[int] = []
-
-    def fit(data, *_, epochs, seed, **__):
-        asked.append(seed)
-        said = {"loss": 0.1, "n_correct": 768, "n_images": 768, "wall_s": 0.0}
-        records = [EpochRecord(epoch=1 + i, **said) for i in range(epochs)]
-        return training.fresh(data, "lenet", seed), records
-
-    monkeypatch.setattr(training, "fit", fit)
-    return asked
+    return train_at_once(monkeypatch)
 
 
 QUICK = {

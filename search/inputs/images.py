@@ -10,12 +10,10 @@ from core import attacks, codec
 from core.data.base import as_split
 from core.defences.ensemble import Guarded
 from core.errors import InputError
-from core.parts import in_parts
+from core.parts import at_a_time, in_parts
 from search.engine.study import Made, Place, Study
 from search.inputs.loading import Images, Inputs, Victim, classifier_of, images_of, victim_of
 from search.inputs.networks import Source
-
-BATCH_SIZE = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,7 +189,7 @@ def _examples(cell: ExamplesCell, loaded: tuple[Images, Guarded, str]) -> Made:
         block.labels.to(device),
         image_ids=block.ids.tolist(),
         seed=cell.seed,
-        batch_size=BATCH_SIZE,
+        batch_size=at_a_time(block.images, device),
         n_samples=max(cell.n_samples, attack.through == "dithered"),
     )
     if cell.eight_bit:

@@ -11,10 +11,9 @@ from core.codec import rate
 from core.codec.quality import WINDOW, ssim
 from core.defences import defence_by_name
 from core.learned.names import kind_of
-from core.parts import in_parts
+from core.parts import at_a_time, in_parts
 from core.shapes import Pixels
 from search.engine.study import Made, Place, Study
-from search.inputs.images import BATCH_SIZE
 from search.inputs.loading import codec_of
 from search.inputs.networks import Source
 
@@ -107,6 +106,6 @@ def _learned(network: learned.Codec, pixels: Pixels) -> tuple[Pixels, dict[str, 
         seen = codec.to_images8(network.picture(back, *own.shape[-2:]))
         return codec.to_pixels(seen).cpu(), bits, priced.bits.cpu(), priced.bits_side.cpu()
 
-    parts = in_parts(coded, len(pixels), BATCH_SIZE)
+    parts = in_parts(coded, len(pixels), at_a_time(pixels, device))
     seen, *costs = (torch.cat(part) for part in zip(*parts, strict=True))
     return seen, dict(zip(("bits", "bits_estimated", "bits_side"), costs, strict=True))

@@ -8,10 +8,9 @@ from torch import Tensor
 
 from core import codec, denoising, seeds
 from core.models import denoiser
-from core.parts import in_parts
+from core.parts import at_a_time, in_parts
 from search.engine.study import Made, Place, Study
 from search.inputs.denoisers import TrainCell
-from search.inputs.images import BATCH_SIZE
 from search.inputs.networks import Source
 
 N_KEPT = 8  # of a cell's images
@@ -71,6 +70,8 @@ def _restored(noisy: Tensor, cell: Cell, place: Place) -> Tensor:
     network.to(place.device)
     with torch.inference_mode():
         parts = in_parts(
-            lambda part: network(noisy[part].to(place.device)).cpu(), len(noisy), BATCH_SIZE
+            lambda part: network(noisy[part].to(place.device)).cpu(),
+            len(noisy),
+            at_a_time(noisy, place.device),
         )
     return torch.cat(parts).clamp(0, 1)

@@ -8,10 +8,9 @@ from torch import Tensor, nn
 
 from core import codec
 from core.attacks import fgsm, round_within
-from core.parts import in_parts
+from core.parts import at_a_time, in_parts
 from search.engine.study import Made, Place, Study
 from search.inputs import loading
-from search.inputs.images import BATCH_SIZE
 from search.inputs.loading import Images
 from search.inputs.pictures import Pictures, blocks
 
@@ -52,11 +51,12 @@ def _load(cell: Cell, place: Place) -> tuple[Images, nn.Module]:
 def _evaluate(cell: Cell, loaded: tuple[Images, nn.Module]) -> Made:
     block, network = loaded
     images, labels = block.images, block.labels.to(block.images.device)
+    size = at_a_time(images, images.device)
 
     def outputs(seen: Tensor) -> Tensor:
         with torch.no_grad():
             parts = in_parts(
-                lambda part: network(codec.to_pixels(seen[part])).softmax(1), len(seen), BATCH_SIZE
+                lambda part: network(codec.to_pixels(seen[part])).softmax(1), len(seen), size
             )
         return torch.cat(parts)
 
@@ -69,7 +69,7 @@ def _evaluate(cell: Cell, loaded: tuple[Images, nn.Module]) -> Made:
         moved = fgsm(network, codec.to_pixels(own), goal, eps_255=cell.eps_255, targeted=True)
         return round_within(moved, own, eps_255=cell.eps_255)
 
-    attacked = torch.cat(in_parts(towards, len(rows), BATCH_SIZE))
+    attacked = torch.cat(in_parts(towards, len(rows), size))
     after = outputs(attacked)
     pick = targets[:, None]
     columns = {

@@ -12,12 +12,11 @@ from core.attacks import L2, LINF, round_within
 from core.attacks.universal import predicted, random_change, universal_pass
 from core.defences.ensemble import Guarded
 from core.errors import InputError
-from core.parts import in_parts
+from core.parts import at_a_time, in_parts
 from results import schema
 from search.engine.study import Made, Place, Study
 from search.engine.unfinished import Unfinished
 from search.inputs import loading
-from search.inputs.images import BATCH_SIZE
 from search.inputs.loading import Victim
 from search.inputs.pictures import Pictures, blocks
 
@@ -172,7 +171,8 @@ def _evaluate(cell: Cell, loaded: Loaded) -> schema.Columns:
     def both(part: slice) -> Tensor:
         return torch.stack([classes(block.images, part), classes(changed, part)])
 
-    clean, perturbed = torch.cat(in_parts(both, len(block.ids), BATCH_SIZE), dim=1).cpu().numpy()
+    size = at_a_time(changed, changed.device)
+    clean, perturbed = torch.cat(in_parts(both, len(block.ids), size), dim=1).cpu().numpy()
     columns = {"image": block.ids.numpy(), "label": block.labels.numpy()}
     return columns | {"clean": clean, "perturbed": perturbed}
 
