@@ -36,9 +36,11 @@ def parts_of(name: str) -> tuple[str, ...]:
     found = [_SHARE.fullmatch(part) for part in name.split("+")]
     shares, parts = zip(*((part[1], part[2]) for part in found if part), strict=True)
     mixed = any(shares) and (len(parts) == 1 or not all(shares))
+    mixed |= any("*" in part for part in parts)  # after what is no share
     if not all(parts) or len(set(parts)) < len(parts) or mixed:
         raise InputError(
-            f"expected different names of transforms with + between them, got {name!r}.\n"
+            f"expected different names of transforms with + between them, all with a share in "
+            f"1..9999 and a * before them or none, got {name!r}.\n"
             "Hint: none+jpeg40 are the images as they are and the same after JPEG; in "
             "3*none+1*jpeg40 each stands once, one of four after JPEG."
         )

@@ -40,7 +40,7 @@ STUDY = "augmentation_tune"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked(Kept, flags.Corrupted):
+class Asked(flags.Corrupted, Kept):
     """The study's own flags."""
 
     study: str = flag("mixtures", "what the study is called; the same name goes on with it", "NAME")

@@ -97,10 +97,10 @@ def run(lab: Lab, asked: Asked) -> Answer:
     fronts = [asked.table if name == TABLE else name for name in asked.defences]
     check_names(fronts, asked.members.split("+"), lab.front)
     random = [name for name in fronts if draws_at_random(lab, name)]
-    if asked.draws > 1 and not random:
+    if asked.draws > 1 and not random and not asked.smoke:
         raise InputError(
-            f"--draws {asked.draws} is of what draws at random, and none of {', '.join(fronts)} "
-            "does.\nHint: leave it out, or name smooth8, shield or tvm among --defences."
+            f"--draws {asked.draws} is of defences that draw at random, got {', '.join(fronts)}.\n"
+            "Hint: leave it out, or name smooth8, shield or tvm among --defences."
         )
     lab.count(report=asked.report_benign)
     if asked.surrogate and not wanted["black"]:

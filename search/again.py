@@ -18,10 +18,11 @@ from search import flags
 from search.cluster.shipping import fingerprint
 
 
-def note_of(job: str, asked: flags.Flags) -> Path | None:
+def note_of(script: Path, asked: flags.Flags) -> Path | None:
     """Where the answer would be kept: a name that everything decides but rows and data.
 
-    Flags, code, packages, folder. None where none is kept: of a remote store, of a trial run.
+    Flags, code, the job's own script, packages, folder. None where none is kept: of a remote
+    store, of a trial run.
     """
     store = asked.store or default_store()
     if "://" in store or asked.smoke or asked.figure:
@@ -29,7 +30,9 @@ def note_of(job: str, asked: flags.Flags) -> Path | None:
     root = Path(store).expanduser().resolve()
     given = asdict(asked) | {"store": str(root), "here": None}  # where cells run is no question
     homes = [os.environ.get(name) for name in ("HOME", "XDG_CACHE_HOME")]  # of data sets
-    facts = [job, given, fingerprint(), sys.version, _packages(), str(Path.cwd()), homes]
+    own = hashlib.sha256(script.read_bytes()).hexdigest()  # which may be a user's
+    facts = [script.name, own, given, fingerprint(), sys.version, _packages()]
+    facts += [str(Path.cwd()), homes]
     return root / "answered" / f"{_digest(facts)}.json"
 
 
@@ -46,9 +49,9 @@ def seen(places: Iterable[str | Path]) -> dict[str, str]:
     """A digest for each file, and for each folder of the files in it: their names and bytes."""
     found = {}
     for place in map(Path, places):
-        files = [file for file in place.iterdir() if file.is_file()] if place.is_dir() else [place]
+        files = [*place.iterdir()] if place.is_dir() else [place]
         whole = hashlib.sha256()
-        for file in sorted(files):
+        for file in sorted(file for file in files if file.is_file()):
             if not file.name.startswith("."):  # still being written
                 own = hashlib.sha256(file.read_bytes()).hexdigest()
                 whole.update(f"{own} {file.name}\n".encode())

@@ -82,7 +82,7 @@ def main(job: Job, argv: Sequence[str] | None = None, *, called: str = "") -> in
                 "--here takes no --gpus: it uses the one GPU that torch finds.\nHint: leave it out."
             )
         alone = "torch" not in sys.modules  # else a program may have changed what it imported
-        note = again.note_of(job.name, asked) if job.by_rows and alone else None
+        note = again.note_of(Path(job.file), asked) if job.by_rows and alone else None
         if note is not None and (text := again.kept(note)) is not None:
             say("nothing has changed since this was answered")
             show(text)

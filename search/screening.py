@@ -122,9 +122,15 @@ def _margin(lab: Lab, question: Question) -> float | None:
     cells = [Cell(**vars(question.cell(block, ["none", *spread]))) for block in wanted]
     rows = lab.sweep(STUDY, cells, "screen", label="margin", listed=False)
     share = rows["rough_s"].sum() / rows["exact_s"].sum()
+    where = ", ".join(dict.fromkeys(rows["hardware"]))
     if share > FASTER:
-        say(f"bf16 takes {share:.2f} of fp32's time here: the search stays with fp32")
+        say(
+            f"bf16 took {share:.2f} of fp32's time where it was measured ({where}): the search "
+            "stays with fp32; another --store measures anew"
+        )
         return None
     margin = screen.rounded_up(rows["margin"].max())
-    say(f"bf16 takes {share:.2f} of fp32's time; fp32 decides below a margin of {margin:g}")
+    say(
+        f"bf16 took {share:.2f} of fp32's time ({where}); below a margin of {margin:g} fp32 decides"
+    )
     return margin

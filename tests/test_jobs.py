@@ -4,6 +4,7 @@ The jobs run in this process, without Ray, and a job finds the networks that tho
 trained. `test_table_search` runs the search's command as users do.
 """
 
+import dataclasses
 import importlib
 import re
 import shutil
@@ -56,3 +57,10 @@ def test_smoke_answers_and_stored_rows_answer_the_same(name, tmp_path, capsys, t
         assert len(rows)
         for _, chain in rows.groupby(["sweep", "cell_id"], observed=True):
             assert chain["member"].astype(str).tolist() == list(MEMBERS[1:])
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_a_flag_of_two_parents_has_the_default_that_python_takes(name):
+    job = importlib.import_module(f"jobs.{name}").JOB
+    fields = {field.name: field.default for field in dataclasses.fields(job.asked)}
+    assert fields == {name: getattr(job.asked, name) for name in fields}

@@ -120,7 +120,7 @@ def exact(tmp_path_factory) -> Path:
 @pytest.fixture
 def low(monkeypatch):
     """A lower precision that is quick here, and far from exact."""
-    monkeypatch.setattr(loading.Bf16, "forward", lambda self, x: wobble(self.model(x), 2.0))
+    monkeypatch.setattr(loading, "Bf16", lambda model, _: lambda pixels: wobble(model(pixels), 2.0))
 
 
 @pytest.mark.usefixtures("low")

@@ -108,19 +108,23 @@ def test_no_kept_answer_outlives_what_it_came_from(searched):
 
 def test_another_question_data_set_code_or_place_is_another_note(monkeypatch, tmp_path):
     asked = parse(qtable_search.Asked, name="", question="", argv=["--store", str(tmp_path)])
-    names = {again.note_of("qtable_search", asked), again.note_of("another", asked)}
-    names.add(again.note_of("qtable_search", replace(asked, max_decline=4.0)))
+    script, edited = (tmp_path / folder / "search.py" for folder in ("as it was", "edited"))
+    for file in (script, edited):
+        file.parent.mkdir()
+        file.write_text(f"print({file.parent.name!r})")
+    names = {again.note_of(script, asked), again.note_of(edited, asked)}
+    names.add(again.note_of(script, replace(asked, max_decline=4.0)))
     for what, other in (("fingerprint", "of other code"), ("_packages", ["numpy-9.dist-info"])):
         with monkeypatch.context() as changed:
             changed.setattr(again, what, lambda other=other: other)
-            names.add(again.note_of("qtable_search", asked))
+            names.add(again.note_of(script, asked))
     monkeypatch.chdir(tmp_path)
-    names.add(again.note_of("qtable_search", asked))
+    names.add(again.note_of(script, asked))
     assert len(names) == 6
     for spec, n in (("digits", 1), ("photos", 10), ("cifar10", 1), ("imagefolder:/x", 0)):
         assert len(sources(spec)) == n
     remote = replace(asked, store="s3://bucket/x")
-    assert not any(again.note_of("qtable_search", a) for a in (remote, replace(asked, figure=True)))
+    assert not any(again.note_of(script, a) for a in (remote, replace(asked, figure=True)))
 
 
 def test_every_outcome_is_that_of_a_plain_slow_loop(searched):

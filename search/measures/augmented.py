@@ -140,8 +140,8 @@ def check(networks: Sequence[str], sets: Sequence[str]) -> None:
     for what, given in (("networks", networks), ("training sets", sets)):
         if not given or len(set(given)) < len(given):
             raise InputError(
-                f"expected different {what}, at least one, got {' '.join(given) or 'none'}.\n"
-                "Hint: --sets none jpeg20 noise0.05."
+                f"expected different {what}, at least one, got {' '.join(given) or 'nothing'}.\n"
+                "Hint: training sets are such as none jpeg20 noise0.05, networks such as vgg11_5."
             )
 
 
