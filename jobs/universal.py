@@ -56,7 +56,6 @@ class Asked(flags.Flags):
 
 def run(lab: Lab, asked: Asked) -> Answer:
     """Each size on most images, the middle size on fewer; all on both splits."""
-    victims = lab.victims(asked.defences)
     fronts = {lab.front(name): name for name in asked.through if name != "none"}
     random = [name for front, name in fronts.items() if lab.defence(front).randomised]
     if random:
@@ -65,6 +64,7 @@ def run(lab: Lab, asked: Asked) -> Answer:
             "time.\nHint: jpeg75, or a table such as k10-of16-af56."
         )
     found = {name: lab.surrogate(name) for name in asked.on}
+    victims = lab.victims(asked.defences)
     held_out = lab.benign(report=asked.report_benign)
     sources = {n: lab.benign(search=n) for n in asked.benign}
     most, middle = max(sources), asked.xi_255[len(asked.xi_255) // 2]

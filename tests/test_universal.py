@@ -1,5 +1,6 @@
 """Universal perturbations against a plain loop and by laws; the cells that make and score them."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -15,8 +16,10 @@ from core.attacks.universal import predicted, random_change
 from core.defences import Defended, defence_by_name
 from core.errors import InputError
 from core.training.steps import State
+from jobs.universal import JOB
 from results import universal as answers
 from results.files import Root
+from search import main
 from search.engine.bank import Bank
 from search.engine.study import Place
 from search.inputs.loading import Victim
@@ -219,3 +222,19 @@ def test_a_line_says_what_a_change_is_made_through_and_tried_on():
         "deepfool 32 through jpeg75, on lenet": 50.0,
         "random, jpeg75": 0.0,
     }
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--through", "shield"], "--through shield: one change"),
+        (["--through", "jpeg0"], r"quality must lie in 1\.\.100, got 0"),
+        (["--on", "resnet50x"], "'resnet50x'"),
+    ],
+)
+def test_what_cannot_be_tried_is_said_before_anything_is_trained(tmp_path, capsys, flags, said):
+    assert main(JOB, ["--here", "--store", str(tmp_path), *flags]) == 2
+    err = capsys.readouterr().err
+    assert re.search(said, err)
+    assert "epoch" not in err
+    assert not [*tmp_path.glob("rows/*")]
