@@ -31,7 +31,7 @@ def note_of(script: Path, asked: flags.Flags) -> Path | None:
     given = asdict(asked) | {"store": str(root), "here": None}  # where cells run is no question
     homes = [os.environ.get(name) for name in ("HOME", "XDG_CACHE_HOME")]  # of data sets
     own = hashlib.sha256(script.read_bytes()).hexdigest()  # which may be a user's
-    facts = [script.name, own, given, fingerprint(), sys.version, _packages()]
+    facts: list[object] = [script.name, own, given, fingerprint(), sys.version, _packages()]
     facts += [str(Path.cwd()), homes]
     return root / "answered" / f"{_digest(facts)}.json"
 

@@ -199,8 +199,13 @@ def test_a_name_is_one_stored_denoiser():
     assert denoisers.stored(name, rows).endswith("@" + "0" * 64)
     with pytest.raises(InputError, match=rf"holds 2 .*\n{name}: denoiser-both@000(.*\n)*Hint"):
         denoisers.stored("denoiser:sigma=0.1", rows)
-    for asked, stored in (("denoiser:epochs=3", rows), ("denoiser", None)):
-        with pytest.raises(InputError, match=r"holds no denoiser.*\nHint: .*denoise.py trains"):
+    for asked, stored, there in (
+        ("denoiser:epochs=3", rows, rf"data, only {name}"),
+        ("denoiser", None, "data"),
+    ):
+        with pytest.raises(
+            InputError, match=rf"no denoiser.* {there}.*\nHint: .*denoise.py trains"
+        ):
             denoisers.stored(asked, stored)
     for wrong in ("denoiser:size=3", "denoiser:run=x", "denoiser@both"):
         with pytest.raises(InputError, match=r"some of sigma, skips.*\nHint"):

@@ -92,16 +92,17 @@ def stored(name: str, rows: Rows | None) -> str:
     """
     wanted = names.read(name)
     given = {key: value for key, value in asdict(wanted).items() if value is not None}
-    fronts = [
-        (f"{name_of(c)},filters={c.filters},epochs={c.epochs}", f"{c.kind}@{c.piece}")
-        for c in fitting(rows, given)
-    ]
     return only(
         name,
-        fronts,
+        [(_whole(c), f"{c.kind}@{c.piece}") for c in fitting(rows, given)],
+        [_whole(c) for c in fitting(rows, {})],
         "jobs/rate_distortion.py trains codecs: "
         f"--kind {wanted.kind} --lambdas {wanted.distortion_weight:g}, same --data and --side.",
     )
+
+
+def _whole(cell: Any) -> str:
+    return f"{name_of(cell)},filters={cell.filters},epochs={cell.epochs}"
 
 
 def fitting(rows: Rows | None, given: Mapping[str, object]) -> list[Any]:
@@ -114,13 +115,14 @@ def fitting(rows: Rows | None, given: Mapping[str, object]) -> list[Any]:
     return list(last.itertuples())
 
 
-def only(name: str, fronts: Sequence[tuple[str, str]], hint: str) -> str:
-    """The front of the one that a name means, of (full name, front); InputError unless it is one.
+def only(name: str, fronts: Sequence[tuple[str, str]], there: Sequence[str], hint: str) -> str:
+    """The front of the one that a name means, of (full name, front) of those that it may mean.
 
-    `hint` says how to make one.
+    InputError unless it is one; `there` are the full names of all, `hint` says how to make one.
     """
     if not fronts:
-        raise InputError(f"the store holds no {name} for these data.\nHint: {hint}")
+        found = f", only {', '.join(there)}" if there else ""
+        raise InputError(f"the store holds no {name} for these data{found}.\nHint: {hint}")
     if len(fronts) > 1:
         each = "\n".join(": ".join(pair) for pair in fronts)
         raise InputError(

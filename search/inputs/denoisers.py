@@ -82,7 +82,10 @@ def stored(name: str, rows: Rows | None) -> str:
     given = denoiser.read(name)
     columns = {"n_blocks" if key == "blocks" else key: value for key, value in given.items()}
     fronts = [(_called(c), f"denoiser-{c.skips}@{c.piece}") for c in fitting(rows, columns)]
-    return only(name, fronts, "jobs/denoise.py trains denoisers, with the same --data and --side.")
+    there = [_called(c) for c in fitting(rows, {})]
+    return only(
+        name, fronts, there, "jobs/denoise.py trains denoisers, with the same --data and --side."
+    )
 
 
 def _called(cell: TrainCell) -> str:
