@@ -22,13 +22,15 @@ def test_the_best_quality_is_chosen_among_cheap_ones_of_one_split_and_told_of_an
     told = rows({"none": (97, 20), "jpeg10": (97, 90), "jpeg30": (95, 50), "jpeg90": (97, 70)})
     by = ["defence", "eps_255"]
     won = compared(told, [("none", name) for name in ("jpeg10", "jpeg30", "jpeg90")], ["eps_255"])
-    white = rows({"jpeg10": (97, 9), "jpeg30": (95, 7)})
+    white = rows({"jpeg10": (97, 91), "jpeg30": (95, 7)})
     kinds = {"FGSM": told, "white": white}
     lines = pd.concat([accuracies(own, by).assign(kind=kind) for kind, own in kinds.items()])
-    first, line = best(accuracies(chosen, by), won, lines, 1.0)
+    first, price, left = best(accuracies(chosen, by), won, lines, 1.0)
     assert first.startswith("  eps 8: jpeg30 gains +30 [")
-    assert "for -2.0 [" in line
-    assert "7.0 [  3.4,  13.7] % left" in line
-    assert best(accuracies(chosen, by), won, lines, 10.0)[0].startswith("  eps 8: jpeg10 ")
+    assert price.startswith("    for -2.0 [")
+    assert left == "    7.0 [  3.4,  13.7] % left under white"
+    first, *_, masked = best(accuracies(chosen, by), won, lines, 10.0)
+    assert first.startswith("  eps 8: jpeg10 ")
+    assert masked == "    which is masked: FGSM leaves 90.0 [ 82.6,  94.5]"
     costly = rows({"none": (98, 20), "jpeg10": (90, 80)})
     assert best(accuracies(costly, by), won, lines, 1.0) == ["  none: every quality costs more"]
