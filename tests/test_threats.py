@@ -190,7 +190,7 @@ def test_runs_train_from_seeds_of_their_own_and_draws_are_kept(tmp_path, at_once
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"draws": [3], "defences": ["none", "jpeg75"]}, "of what draws at random"),
+        ({"draws": [3], "defences": ["none", "jpeg75"]}, "that draw at random"),
         ({"runs": [2], "model": ["resnet18"]}, "trains the network anew, and resnet18"),
     ],
 )

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import ray
@@ -65,9 +66,12 @@ class Run:
     looked_at: float = -1e9
     n_slots: int = 1
 
-    def __post_init__(self) -> None:
-        device, n_threads = "cuda" if self.gpus else "cpu", max(1, int(self.cpus))
-        self.task = ray.put(Task(self.sweep.study, self.sweep.store, n_threads, device, self.gpus))
+    @cached_property
+    def task(self) -> Any:
+        """What every cell is run with, put where all workers find it."""
+        sweep, n_threads = self.sweep, max(1, int(self.cpus))
+        device = "cuda" if self.gpus else "cpu"
+        return ray.put(Task(sweep.study, sweep.store, n_threads, device, self.gpus))
 
     def wake(self, n: int, cpus: float, gpus: float) -> None:
         """Send out n tasks of no cells, so that as many workers import torch at the same time."""
