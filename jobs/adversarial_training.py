@@ -19,6 +19,7 @@ from typing import Any
 
 from core.known import PAPER_MEMBERS
 from search import Job, flag, flags, later, main
+from search.command_line import level
 
 with later():
     import pandas as pd
@@ -40,7 +41,7 @@ class Asked(flags.Chained, flags.HeldOut):
         (2.0, 4.0), "budgets of training and attack, in 1/255", "LEVELS"
     )
     sigma_255: float = flag(
-        8.0, "standard deviation of the noise in training, in 1/255", "LEVEL", parse=flags.level
+        8.0, "standard deviation of the noise in training, in 1/255", "LEVEL", parse=level
     )
     at_epochs: int | None = flag(None, "of Fast and Free; by data set unless given")
     attack_steps: int = flag(50, "of PGD, of eps / 4 each")

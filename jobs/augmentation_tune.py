@@ -19,6 +19,7 @@ from typing import Any
 
 from core.errors import InputError
 from search import Job, flag, flags, later, main
+from search.command_line import whole_numbers
 from search.tuning.asked import Kept
 
 with later():
@@ -45,14 +46,14 @@ class Asked(flags.Corrupted, Kept):
 
     study: str = flag("mixtures", "what the study is called; the same name goes on with it", "NAME")
     parts: tuple[int, ...] = flag(
-        (0, 1, 2, 3), "images of each kind for one as it is", parse=flags.whole_numbers(0, 99)
+        (0, 1, 2, 3), "images of each kind for one as it is", parse=whole_numbers(0, 99)
     )
     quality: tuple[int, ...] = flag(
-        tuple(range(10, 91, 10)), "of JPEG", "Q", parse=flags.whole_numbers(1, 100)
+        tuple(range(10, 91, 10)), "of JPEG", "Q", parse=whole_numbers(1, 100)
     )
     noise_percent: tuple[int, ...] = flag(
         tuple(range(1, 12, 2)), "deviation of Gaussian noise, in percent of the range", "SIGMA",
-        parse=flags.whole_numbers(1, 100),
+        parse=whole_numbers(1, 100),
     )  # fmt: skip
     codecs: tuple[str, ...] = flag(
         (), "and one of these: bls:lambda=L of rate_distortion by rising L, a table, ...", "NAME"

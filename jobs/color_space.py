@@ -16,6 +16,7 @@ import itertools
 from dataclasses import dataclass
 
 from search import Job, flag, flags, later, main
+from search.command_line import points, whole_numbers
 
 with later():
     from core.defences import SPACES
@@ -39,11 +40,11 @@ class Asked(flags.Searched):
 
     data: str = flag("photos", flags.DATA, "NAME")
     steps: tuple[int, ...] = flag(
-        tuple(range(5, 101, 5)), "such as 5-100/5", "STEP", parse=flags.whole_numbers(1, 255)
+        tuple(range(5, 101, 5)), "such as 5-100/5", "STEP", parse=whole_numbers(1, 255)
     )
     block: int = flag(250, "images per cell")
     max_decline: float = flag(
-        1.0, "a step is feasible when it costs less benign accuracy", "POINTS", parse=flags.points
+        1.0, "a step is feasible when it costs less benign accuracy", "POINTS", parse=points
     )
 
 

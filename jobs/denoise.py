@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, replace
 from core.errors import InputError
 from core.known import SKIPS, Skips
 from search import Job, flag, flags, later, main
+from search.command_line import between
 
 with later():
     import pandas as pd
@@ -44,7 +45,7 @@ class Asked(flags.Flags):
 
     data: str = flag("photos", flags.DATA, "NAME")
     sigma: float = flag(
-        0.1, "of the noise, pixels in [0, 1]", "SIGMA", parse=flags.between(0, 1, above=True)
+        0.1, "of the noise, pixels in [0, 1]", "SIGMA", parse=between(0, 1, above=True)
     )
     skips: tuple[Skips, ...] = flag(SKIPS, "connections", "NAME")
     seeds: int = flag(3, "networks of each kind")

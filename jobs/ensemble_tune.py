@@ -21,6 +21,7 @@ from typing import Literal
 from core.errors import InputError
 from core.known import MEMBERS
 from search import Job, flag, flags, later, main
+from search.command_line import points, whole_numbers
 from search.tuning.asked import Flags
 
 with later():
@@ -46,13 +47,13 @@ class Asked(Flags):
     """The study's own flags."""
 
     sigma_255: tuple[int, ...] = flag(
-        SIGMAS_255, "noise of the training, in 1/255", "SIGMA", parse=flags.whole_numbers(0, 255)
+        SIGMAS_255, "noise of the training, in 1/255", "SIGMA", parse=whole_numbers(0, 255)
     )
     xi_percent: tuple[int, ...] = flag(
-        (10, 30, 50, 70, 90), "weight of plain images", "XI", parse=flags.whole_numbers(0, 100)
+        (10, 30, 50, 70, 90), "weight of plain images", "XI", parse=whole_numbers(0, 100)
     )
     qs_af: tuple[int, ...] = flag(
-        QS_AF, "step of the table's high band", "STEP", parse=flags.whole_numbers(1, 255)
+        QS_AF, "step of the table's high band", "STEP", parse=whole_numbers(1, 255)
     )
     table: str = flag(
         "k3-of16-af116", "of quality 50, a search's winner; tuning starts at its QS_AF", "NAME"
@@ -62,7 +63,7 @@ class Asked(Flags):
         1, "of each of the seven fine-tuned members; the paper has 2 or 4 (14 or 28 in all)"
     )
     max_decline: float = flag(
-        1.0, "a feasible subset loses less than this on benign images", parse=flags.points
+        1.0, "a feasible subset loses less than this on benign images", parse=points
     )
     eps_255: float | None = flag(
         None, f"{flags.BUDGET}; {USUAL_255:g} where it is L-infinity", "EPS"

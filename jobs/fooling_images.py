@@ -15,6 +15,7 @@ from typing import Any
 
 from core.errors import InputError
 from search import Job, flag, flags, later, main
+from search.command_line import level, positive, whole_numbers
 
 with later():
     import numpy as np
@@ -36,13 +37,13 @@ class Asked(flags.Flags):
         (10, 100, 200, 400, 800, 1600),
         "weights of the distance, such as 10,100",
         "BETA",
-        parse=flags.whole_numbers(1),
+        parse=whole_numbers(1),
     )
     starts: int = flag(3, "noise images that each class is climbed from")
     steps: int = flag(60, "of the ascent")
-    step: float = flag(0.5, "along the logit's gradient", "LENGTH", parse=flags.positive)
+    step: float = flag(0.5, "along the logit's gradient", "LENGTH", parse=positive)
     fast_eps_255: float = flag(
-        16.0, "of the adversarially trained network, in 1/255", "EPS", parse=flags.level
+        16.0, "of the adversarially trained network, in 1/255", "EPS", parse=level
     )
     report_benign: int | None = flag(100, "held-out images, of which each class's first is used")
 

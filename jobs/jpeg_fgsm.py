@@ -17,6 +17,7 @@ MNIST, lenet5 of 8 epochs, 10,000 images: at 38/255 quality 5 gains 29 points fo
 from dataclasses import dataclass
 
 from search import Job, flag, flags, later, main
+from search.command_line import positive, whole_numbers
 
 with later():
     import pandas as pd
@@ -41,18 +42,15 @@ class Asked(flags.HeldOut):
     """The study's own flags."""
 
     budgets_255: tuple[int, ...] = flag(
-        (8, 16, 32, 64),
-        "of FGSM in 1/255, such as 8-64/8",
-        "EPS",
-        parse=flags.whole_numbers(1, 255),
+        (8, 16, 32, 64), "of FGSM in 1/255, such as 8-64/8", "EPS", parse=whole_numbers(1, 255)
     )
     qualities: tuple[int, ...] = flag(
-        (10, 30, 50, 70, 90), "of JPEG, such as 10-90/20", "Q", parse=flags.whole_numbers(1, 100)
+        (10, 30, 50, 70, 90), "of JPEG, such as 10-90/20", "Q", parse=whole_numbers(1, 100)
     )
     adaptive: str = flag("pgd:through=cubic", "attack on network and JPEG together", "NAME")
     benign: int | None = flag(300, "images that the quality is chosen on")
     max_decline: float = flag(
-        1.0, "a quality is feasible when it costs less", "POINTS", parse=flags.positive
+        1.0, "a quality is feasible when it costs less", "POINTS", parse=positive
     )
 
 

@@ -14,6 +14,7 @@ member.
 from dataclasses import dataclass, replace
 
 from search import Job, flag, flags, later, main
+from search.command_line import level
 
 with later():
     from results import (
@@ -35,7 +36,7 @@ class Asked(flags.Tried):
     """The study's own flags."""
 
     sigma_255: float = flag(
-        8.0, "standard deviation of the noise in training, in 1/255", "LEVEL", parse=flags.level
+        8.0, "standard deviation of the noise in training, in 1/255", "LEVEL", parse=level
     )
 
 

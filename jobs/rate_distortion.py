@@ -24,6 +24,7 @@ from typing import Literal
 from core.errors import InputError
 from core.known import CODEC_LEARNING_RATE
 from search import Job, flag, flags, later, main
+from search.command_line import many, positive, whole_numbers
 
 with later():
     import pandas as pd
@@ -49,16 +50,16 @@ class Asked(flags.Flags):
     data: str = flag("photos", flags.DATA, "NAME")
     kind: Literal["bls", "bmhj"] = flag("bls", "learned codec; bmhj pads to sides of 64")
     lambdas: tuple[float, ...] = flag(
-        (0.001, 0.005, 0.033), "a codec for each", "L", parse=flags.many(flags.positive)
+        (0.001, 0.005, 0.033), "a codec for each", "L", parse=many(positive)
     )
     filters: int = flag(64, "channels of its layers; the authors' is 128")
     epochs: int | None = flag(EPOCHS, "of each codec")
     learning_rate: float = flag(
-        CODEC_LEARNING_RATE, "Adam's largest; the authors' is 1e-4", "RATE", parse=flags.positive
+        CODEC_LEARNING_RATE, "Adam's largest; the authors' is 1e-4", "RATE", parse=positive
     )
     warm: bool = flag(False, "begin each codec as that of the next larger lambda ended")
     qualities: tuple[int, ...] = flag(
-        (1, 5, 10, 20, 40, 60, 80), "of JPEG", "Q", parse=flags.whole_numbers(1, 100)
+        (1, 5, 10, 20, 40, 60, 80), "of JPEG", "Q", parse=whole_numbers(1, 100)
     )
     tables: tuple[str, ...] = flag(
         ("k10-of16-af56", "k10-of16-af56@ycbcr420"), "further codecs, by name", "NAME"

@@ -24,6 +24,7 @@ from dataclasses import dataclass, replace
 from core.errors import InputError
 from core.known import MEMBERS, PAPER_MEMBERS
 from search import Job, flag, flags, later, main
+from search.command_line import between, level, whole_numbers
 
 with later():
     import pandas as pd
@@ -70,13 +71,13 @@ class Asked(flags.Chained, flags.HeldOut):
         (5,),
         "draws of a randomised defence that a white-box gradient is the mean of, such as 5,20,80 "
         "to see it converge; bpda takes one",
-        parse=flags.whole_numbers(1, 10_000),
+        parse=whole_numbers(1, 10_000),
     )
     runs: int = flag(1, flags.RUNS)
     draws: int = flag(
         1,
         "of a randomised defence, that each image is scored under; it counts with their mean",
-        parse=flags.between(1, 1000, int),
+        parse=between(1, 1000, int),
     )
     surrogate: str | None = flag(
         None,
@@ -86,7 +87,7 @@ class Asked(flags.Chained, flags.HeldOut):
     )
     members: str = flag("+".join(PAPER_MEMBERS), "of the ensemble, such as M+M90+M50", "NAMES")
     sigma_255: float = flag(
-        8.0, "standard deviation of the noise in training, in 1/255", "LEVEL", parse=flags.level
+        8.0, "standard deviation of the noise in training, in 1/255", "LEVEL", parse=level
     )
 
 

@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from search import flags
-from search.flags import flag
+from search.command_line import flag
 from search.job import Job, main
 from search.later import later
 

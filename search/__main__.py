@@ -14,7 +14,8 @@ from functools import partial
 from core.known import DATA
 from results.shown import show
 from results.where import default_store
-from search.flags import Parser, gpu_share, paths_of, words
+from search.command_line import Parser, gpu_share, words
+from search.flags import paths_of
 from search.job import EXIT_FAILED_CELLS, EXIT_INPUT, in_words, keep_secret
 from search.later import later
 from search.progress import say

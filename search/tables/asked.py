@@ -5,7 +5,7 @@ from typing import Literal
 
 from core.known import N_DIAGONALS
 from search import flags
-from search.flags import flag
+from search.command_line import MOST, between, flag, one_of, points, whole_numbers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,19 +16,19 @@ class Flags(flags.Searched):
         tuple(range(1, 15)),
         "partition patterns k, such as 1-14 or 1,3,5",
         "K",
-        parse=flags.whole_numbers(1, N_DIAGONALS),
+        parse=whole_numbers(1, N_DIAGONALS),
     )
     qs_af: tuple[int, ...] = flag(
         tuple(range(1, 122, 5)),
         "steps of the adversary-favoured band, such as 1-121/5",
         "STEP",
-        parse=flags.whole_numbers(1, 255),
+        parse=whole_numbers(1, 255),
     )
     qs_of: int = flag(
         16,
         "step of the original-favoured band: 16 x eps x 255 at eps = 0.004",
         "STEP",
-        parse=flags.between(1, 255, int),
+        parse=between(1, 255, int),
     )
     bands: Literal["diagonal", "measured"] = flag(
         "diagonal",
@@ -44,16 +44,16 @@ class Flags(flags.Searched):
         0,
         "benign images whose bits are counted under every table and JPEG's qualities: which table "
         "is a compression too?",
-        parse=flags.between(0, flags.MOST, int),
+        parse=between(0, MOST, int),
     )
     flat: tuple[int, ...] = flag(
         (),
         "also score one step for all coefficients, such as 17-60: what does a partition gain?",
         "STEP",
-        parse=flags.whole_numbers(1, 255),
+        parse=whole_numbers(1, 255),
     )
     max_decline: float = flag(
-        1.0, "a table is feasible when Acc_dec is below this", "POINTS", parse=flags.points
+        1.0, "a table is feasible when Acc_dec is below this", "POINTS", parse=points
     )
     strategy: Literal["exhaustive", "best-first"] = flag(
         "exhaustive", "the whole surface, or the same winner, proved, for less work"
@@ -63,7 +63,7 @@ class Flags(flags.Searched):
         "arithmetic of the network; screened: bf16, and fp32 for every picture whose two likeliest "
         "classes are close, so that the answers are those of fp32; where bf16 is faster",
         "fp32|bf16|screened",
-        parse=flags.one_of("fp32", "bf16", "screened"),
+        parse=one_of("fp32", "bf16", "screened"),
     )
     report_benign: int | None = flag(None, "held-out images; 1000 or all")
     report_adversarial: int = flag(200, "held-out examples")

@@ -6,7 +6,7 @@ from typing import Literal
 
 from core.errors import InputError
 from search import flags
-from search.flags import flag
+from search.command_line import flag
 from search.later import later
 
 with later():
