@@ -135,11 +135,11 @@ class Chained(Flags):
     )
     xi: float = flag(known.XI, "weight of images as they are", "XI", parse=between(0, 1))
     chain_epochs: int = flag(known.EPOCHS, "of each of the seven fine-tuned members")
-    learning_rate: float = flag(
+    chain_learning_rate: float = flag(
         known.LEARNING_RATE, "at each member's beginning", "RATE", parse=positive
     )
-    decay: float = flag(
-        known.DECAY, "of the learning rate, each epoch", "FACTOR", parse=between(0, 1, above=True)
+    chain_decay: float = flag(
+        known.DECAY, "of that learning rate, each epoch", "FACTOR", parse=between(0, 1, above=True)
     )
 
     def __post_init__(self) -> None:

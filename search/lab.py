@@ -192,8 +192,8 @@ class Lab:
             sigma_255=sigma_255,
             xi=asked.xi,
             epochs=asked.chain_epochs,
-            learning_rate=asked.learning_rate,
-            decay=asked.decay,
+            learning_rate=asked.chain_learning_rate,
+            decay=asked.chain_decay,
         )
         return replace(cell, seed=cell.seed + self.training_run, **changes)
 

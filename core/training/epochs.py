@@ -20,7 +20,7 @@ MOMENTUM, WEIGHT_DECAY = 0.9, 5e-4
 KEEP_S = 120.0  # what a machine lost within an epoch costs at most, in work
 TRY = (
     "Hint: try another --seed, more --epochs or --model small_resnet; for a chain a lower "
-    "--learning-rate."
+    "--chain-learning-rate."
 )
 
 Rate = Callable[[int, int], float]  # of a step, counted from 0, and of the steps in an epoch
