@@ -46,6 +46,7 @@ CORRUPTIONS = (
 )
 Skips = Literal["both", "block", "global", "none"]
 SKIPS: tuple[Skips, ...] = get_args(Skips)
+SCHEDULES = ("one-cycle", "cosine", "step", "constant")  # of a learning rate
 N_DIAGONALS = 15  # of a block of 8x8
 
 # Noise-trained chains: the defensive-table paper, 3.4 and table 1.

@@ -68,7 +68,7 @@ def run(lab: Lab, asked: Asked) -> Answer:
     (fast,) = lab.trained([f"fast:eps={asked.fast_eps_255:g}"], epochs=asked.epochs)
     victims[f"fast eps {asked.fast_eps_255:g}"] = lab.network(fast.weights)
     # One schedule for both: that of the network without norm, which diverges by the usual one.
-    usual = training.schedule("mnist_cnn")
+    usual = training.usual("mnist_cnn")
     epochs = asked.epochs or training.default_epochs(asked.data, "mnist_cnn")
     trained = curves.cells(lab.inputs, inside.NETWORKS, usual, n_runs=asked.runs, epochs=epochs)
     rows = lab.sweep(curves.study(lab.source), list(trained), "trained", label="trainings")

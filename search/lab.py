@@ -165,7 +165,7 @@ class Lab:
 
     def trained(self, recipes: Sequence[str], *, epochs: int | None = None) -> list[Trained]:
         """Networks that recipes train from random weights."""
-        usual = training.schedule(self.asked.model)
+        usual = training.usual(self.asked.model)
         cells = [
             trainings.TrainCell(
                 **self.inputs.fields(),

@@ -114,7 +114,7 @@ class Quiet:
 
 
 def test_curves_end_where_plain_training_ends():
-    data, usual = TinyData(), training.schedule("mnist_cnn")
+    data, usual = TinyData(), training.usual("mnist_cnn")
     inputs = occlusion.loading.Inputs(**INPUTS, model="lenet")
     (cell, _) = curves.cells(inputs, ["mnist_cnn", "mnist_cnn_bn"], usual, n_runs=1, epochs=3)
     cell = replace(cell, batch_size=8, run=2)

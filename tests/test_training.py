@@ -1,5 +1,6 @@
 """Training: it learns, the same seed gives the same bytes, and faults are named."""
 
+import itertools
 import json
 import math
 from collections.abc import Iterator
@@ -8,12 +9,22 @@ import pyarrow as pa
 import pytest
 import torch
 from PIL import Image
+from torch.optim import lr_scheduler
 
 from core.data import Data, open_data
 from core.errors import InputError
+from core.known import SCHEDULES as NAMES
 from core.models import Normalised, architecture, read_tensors, to_tensors
-from core.training import default_epochs, fit, one_cycle, train_classifier
+from core.training import (
+    classifier_training,
+    default_epochs,
+    fit,
+    fresh,
+    one_cycle,
+    train_classifier,
+)
 from core.training.epochs import EpochRecord, nothing_learned
+from core.training.schedules import SCHEDULES, scheduled
 from results.files import Root
 from results.store import Store
 from search.engine.here import Here
@@ -88,6 +99,64 @@ def test_the_rate_rises_to_the_whole_and_falls_to_nothing():
     assert shares[100:] == sorted(shares[100:], reverse=True)
     assert math.isclose(shares[-1], 0, abs_tol=1e-12)
     assert 0 < shares[0] < 0.1
+
+
+def rates(name: str, *, epochs: int, n_batches: int) -> list[float]:
+    rate = scheduled(name, 0.3, epochs)
+    return [rate(step, n_batches) for step in range(epochs * n_batches)]
+
+
+@pytest.mark.parametrize(
+    ("name", "theirs"),
+    [
+        ("cosine", lambda sgd: lr_scheduler.CosineAnnealingLR(sgd, T_max=120)),
+        ("step", lambda sgd: lr_scheduler.MultiStepLR(sgd, milestones=[60, 90])),
+        ("constant", lambda sgd: lr_scheduler.ConstantLR(sgd, factor=1.0)),
+    ],
+)
+def test_the_other_schedules_are_torchs(name, theirs):
+    sgd = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.3)
+    expected, schedule = [], theirs(sgd)
+    for _ in range(120):
+        expected.append(sgd.param_groups[0]["lr"])
+        sgd.step()
+        schedule.step()
+    assert rates(name, epochs=8, n_batches=15) == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_schedule_is_known_by_name_before_torch_is_and_no_other_is():
+    assert tuple(SCHEDULES) == NAMES
+    with pytest.raises(InputError, match="among one-cycle, cosine, step, constant, got 'linear'"):
+        scheduled("linear", 0.1, 1)
+
+
+def weights(**changes) -> dict[str, torch.Tensor]:
+    """Of lenet after two steps of one epoch: the data's 797 training images in batches of 398."""
+    given = {"epochs": 1, "batch_size": 398, "seed": 3} | changes
+    run = classifier_training(open_data("digits"), "lenet", **given)
+    run.epoch()
+    return dict(run.model.state_dict())
+
+
+def moved(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
+    """The largest difference of a weight."""
+    return max(float((one[name] - other[name]).abs().max()) for name in one)
+
+
+def test_rate_schedule_and_batch_train_and_the_same_ones_give_the_same_bytes():
+    start = fresh(open_data("digits"), "lenet", 3).state_dict()
+    usual = weights(learning_rate=0.05)
+    assert moved(weights(), usual) == 0  # lenet's own rate, said
+    assert moved(weights(schedule="one-cycle"), usual) == 0
+    assert moved(start, usual) > 1e-3
+    # Gradients are shortened to length 1: with Nesterov momentum two steps are of 1.9 and 2.71
+    # rates at most, decay of weights apart.
+    assert 0 < moved(start, weights(learning_rate=1e-6)) < 6e-6
+    found = [weights(schedule=name) for name in NAMES]
+    found += [weights(learning_rate=0.01), weights(batch_size=100)]
+    assert all(moved(a, b) > 1e-5 for a, b in itertools.combinations(found, 2))
+    again = weights(schedule="step", learning_rate=0.01, batch_size=100)
+    assert moved(again, weights(schedule="step", learning_rate=0.01, batch_size=100)) == 0
 
 
 def test_a_loss_that_diverges_is_an_error():

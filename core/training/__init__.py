@@ -6,10 +6,10 @@ from core.training.classifier import (
     default_epochs,
     fit,
     fresh,
-    one_cycle,
-    schedule,
     train_classifier,
+    usual,
 )
+from core.training.schedules import one_cycle
 
 __all__ = [
     "LEARNING_RATE",
@@ -18,6 +18,6 @@ __all__ = [
     "fit",
     "fresh",
     "one_cycle",
-    "schedule",
     "train_classifier",
+    "usual",
 ]

@@ -18,8 +18,9 @@ from core.attacks import ifgsm
 from core.data import Data
 from core.errors import InputError
 from core.shapes import Labels, Logits, Pixels
-from core.training.classifier import LEARNING_RATE, cycle
+from core.training.classifier import LEARNING_RATE
 from core.training.epochs import BATCH_SIZE, Training
+from core.training.schedules import cycle
 from core.training.steps import State, Step, descend
 
 METHODS = ("fast", "free")

@@ -11,14 +11,8 @@ from core.data import Data
 from core.data.batches import statistics
 from core.errors import InputError
 from core.models import Blueprint, Normalised, architecture, input_channels, parse_spec
-from core.training.epochs import (
-    BATCH_SIZE,
-    EpochRecord,
-    Rate,
-    Training,
-    check_learned,
-    check_trainable,
-)
+from core.training.epochs import BATCH_SIZE, EpochRecord, Training, check_learned, check_trainable
+from core.training.schedules import USUAL, scheduled
 from core.training.steps import PlainStep
 
 EPOCHS = {
@@ -31,16 +25,16 @@ EPOCHS = {
     "imagefolder": 30,
 }
 LEARNING_RATE = 0.1
-WARM_UP = 0.25  # share of all steps in which the learning rate rises
 
 Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Schedule:
+class Usual:
     """How an architecture is usually trained from random weights."""
 
-    learning_rate: float = LEARNING_RATE
+    learning_rate: float = LEARNING_RATE  # the largest
+    schedule: str = USUAL
     batch_size: int = BATCH_SIZE
     shift: int = 0  # half of the images are moved by up to so many pixels
     clip: float = math.inf  # the gradient's largest length
@@ -49,12 +43,12 @@ class Schedule:
 
 # Without batch norm to hold them at the usual rate.
 PLAIN = ("lenet", "lenet5", "mnist_cnn")
-GENTLE = Schedule(learning_rate=0.05, batch_size=32, shift=4, clip=1.0, longer=5 / 3)
+GENTLE = Usual(learning_rate=0.05, batch_size=32, shift=4, clip=1.0, longer=5 / 3)
 
 
-def schedule(spec: str) -> Schedule:
-    """The usual one of a model's architecture."""
-    return GENTLE if parse_spec(spec).name in PLAIN else Schedule()
+def usual(spec: str) -> Usual:
+    """What is usual for a model's architecture."""
+    return GENTLE if parse_spec(spec).name in PLAIN else Usual()
 
 
 def default_epochs(data_spec: str, model: str = "small_resnet") -> int:
@@ -69,7 +63,7 @@ def default_epochs(data_spec: str, model: str = "small_resnet") -> int:
             f"expected data among {', '.join(EPOCHS)}, got {data_spec!r}.\n"
             "Hint: give the number of epochs."
         )
-    return round(EPOCHS[kind] * schedule(model).longer)
+    return round(EPOCHS[kind] * usual(model).longer)
 
 
 def fit(
@@ -79,13 +73,14 @@ def fit(
     epochs: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
+    schedule: str | None = None,
     seed: int = 0,
     device: str | torch.device = "cpu",
     progress: Progress | None = None,
 ) -> tuple[Normalised, list[EpochRecord]]:
     """Train the architecture that `spec` names from random weights; returned in eval mode.
 
-    What is None is usual (`default_epochs`, `schedule`); the seed fixes the first weights, the
+    What is None is usual (`default_epochs`, `usual`); the seed fixes the first weights, the
     order and the augmentation; the model stays on the device; `progress` is given a line per epoch.
 
     Raises:
@@ -98,6 +93,7 @@ def fit(
         epochs=epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,
+        schedule=schedule,
         seed=seed,
         device=device,
     )
@@ -112,26 +108,28 @@ def classifier_training(
     epochs: int,
     batch_size: int | None = None,
     learning_rate: float | None = None,
+    schedule: str | None = None,
     seed: int = 0,
     device: str | torch.device = "cpu",
 ) -> Training:
     """What `fit` runs, at its beginning. InputError as `fit`."""
-    parsed, usual = parse_spec(spec), schedule(spec)
+    parsed, own = parse_spec(spec), usual(spec)
     if parsed.source != "train":
         raise InputError(
             f"expected a model to train, got {spec!r}, which has weights.\n"
             "Hint: small_resnet, or train:NAME, starts from random ones."
         )
-    batch_size = usual.batch_size if batch_size is None else batch_size
-    learning_rate = usual.learning_rate if learning_rate is None else learning_rate
+    batch_size = own.batch_size if batch_size is None else batch_size
+    learning_rate = own.learning_rate if learning_rate is None else learning_rate
+    schedule = own.schedule if schedule is None else schedule
     _check(data, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
     return Training(
         fresh(data, parsed.name, seed),
         data,
-        step=PlainStep(clip=usual.clip),
-        rate=cycle(learning_rate, epochs),
+        step=PlainStep(clip=own.clip),
+        rate=scheduled(schedule, learning_rate, epochs),
         batch_size=batch_size,
-        shift=usual.shift,
+        shift=own.shift,
         seed=seed,
         device=device,
     )
@@ -166,7 +164,7 @@ def train_classifier(
         model,
         data,
         step=PlainStep(clip=clip),
-        rate=cycle(learning_rate, epochs),
+        rate=scheduled(USUAL, learning_rate, epochs),
         batch_size=batch_size,
         shift=shift,
         seed=seed,
@@ -188,18 +186,6 @@ def _run(
     training.model.eval()
     check_learned(training.records, len(data.classes))
     return training.records
-
-
-def cycle(learning_rate: float, epochs: int) -> Rate:
-    """A learning rate that goes up to the given one and down to 0 once in so many epochs."""
-    return lambda step, n_batches: learning_rate * one_cycle(step / (epochs * n_batches))
-
-
-def one_cycle(done: float) -> float:
-    """Share of the learning rate when a share `done` of the steps is done: up, then a cosine."""
-    if done < WARM_UP:
-        return 0.04 + 0.96 * done / WARM_UP
-    return 0.5 * (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP)))
 
 
 def fresh(data: Data, name: str, seed: int) -> Normalised:

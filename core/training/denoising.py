@@ -11,8 +11,8 @@ from core import seeds
 from core.data import Data
 from core.models.denoiser import Denoiser
 from core.shapes import Labels, Pixels
-from core.training.classifier import cycle
 from core.training.epochs import Training
+from core.training.schedules import cycle
 from core.training.steps import PictureStep
 
 LEARNING_RATE, BATCH_SIZE = 6e-3, 8

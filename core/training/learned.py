@@ -14,8 +14,8 @@ from core.errors import InputError
 from core.known import CODEC_LEARNING_RATE
 from core.models.weights import load_weights
 from core.shapes import Labels, Pixels
-from core.training.classifier import cycle
 from core.training.epochs import Training
+from core.training.schedules import cycle
 from core.training.steps import PictureStep
 
 LAMBDAS = (0.001, 0.003, 0.005, 0.012, 0.033, 0.05, 0.1)  # of the thesis

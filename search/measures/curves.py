@@ -10,8 +10,9 @@ from torch.nn import functional
 
 from core import codec, training
 from core.data import Data
-from core.training.classifier import Schedule, cycle
+from core.training.classifier import Usual
 from core.training.epochs import Training
+from core.training.schedules import cycle
 from core.training.steps import PlainStep
 from results import schema
 from search.engine.study import Place, Study
@@ -94,7 +95,7 @@ def counted(model: nn.Module, data: Data, split: str, device: str) -> tuple[floa
 
 
 def cells(
-    inputs: loading.Inputs, models: Iterable[str], usual: Schedule, *, n_runs: int, epochs: int
+    inputs: loading.Inputs, models: Iterable[str], usual: Usual, *, n_runs: int, epochs: int
 ) -> Iterator[Cell]:
     """Every network with every seed, all by one schedule."""
     for run in range(n_runs):
