@@ -16,7 +16,6 @@ Last answer, photos 32 px, 200 images, one epoch: 27.5 dB with both kinds of ski
 
 from dataclasses import asdict, dataclass, replace
 
-from core.errors import InputError
 from core.known import SKIPS, Skips
 from search import Job, flag, flags, later, main
 from search.command_line import between
@@ -58,11 +57,7 @@ class Asked(flags.Flags):
 
 def run(lab: Lab, asked: Asked) -> Answer:
     """Train, then every way on the same noisy held-out images."""
-    if (asked.model, asked.precision) != (Asked.model, Asked.precision):
-        raise InputError(
-            "no classifier takes part in this study, so neither --model nor --precision matters.\n"
-            "Hint: leave them out; --width and --blocks say how large the denoisers are."
-        )
+    flags.no_classifier(asked, "--width and --blocks say how large the denoisers are")
     n = lab.count(report=asked.report_benign)["report"]
     here, sigma = lab.inputs, asked.sigma
     plain = TrainCell(

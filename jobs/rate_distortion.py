@@ -71,11 +71,7 @@ class Asked(flags.Flags):
 
 def run(lab: Lab, asked: Asked) -> Answer:
     """Train, then every codec on the same images."""
-    if (asked.model, asked.precision) != (Asked.model, Asked.precision):
-        raise InputError(
-            "no classifier takes part in this study, so neither --model nor --precision matters.\n"
-            "Hint: leave them out; --filters says how large the codecs are."
-        )
+    flags.no_classifier(asked, "--filters says how large the codecs are")
     n, here = asked.images, lab.inputs
     if n > lab.data.size(asked.split):
         raise InputError(

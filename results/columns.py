@@ -23,7 +23,7 @@ SHARED = {  # where the class itself says nothing
     "data": "data set, as `--data` names it",
     "side": "height and width of the images, pixels",
     "fingerprint": "hash of the data set's content and splits",
-    "model": "network, as `--model` names it",
+    "model": "network, as `--model` names it, and how it was trained where not as usual",
     "architecture": "of a checkpoint",
     "seed": "of everything that is drawn",
     "front": "defence before all members, as `core.defences.defence_by_name` reads it",

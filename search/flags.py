@@ -6,11 +6,11 @@ A field of `Flags` or of what derives from it is a flag (`search.command_line`).
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from core import known
 from core.errors import InputError
-from search.command_line import between, flag, gpu_share, one_of, parser_of, positive, seed
+from search.command_line import MOST, between, flag, gpu_share, one_of, parser_of, positive, seed
 from search.later import later
 
 with later():
@@ -25,6 +25,8 @@ BUDGET = (
     "budget of the attack where --attack names none, in 1/255, of a pixel or, where the attack is "
     "L2, of an image"
 )
+RECIPE = ("learning_rate", "schedule", "batch")  # of the classifier
+CLASSIFIER = ("model", "precision", "epochs", "retrain", *RECIPE)
 RUNS = "trainings of all networks that are trained here, from --seed on; their mean is reported"
 
 
@@ -61,6 +63,23 @@ class Flags:
     epochs: int | None = flag(
         None, "of training, for a network that is trained here; by data set unless given"
     )
+    learning_rate: float | None = flag(
+        None,
+        "the largest of the classifier's training; by architecture unless given",
+        "RATE",
+        parse=positive,
+    )
+    schedule: str | None = flag(
+        None,
+        f"of that rate: {', '.join(known.SCHEDULES)}; the first unless given",
+        "NAME",
+        parse=one_of(*known.SCHEDULES),
+    )
+    batch: int | None = flag(
+        None,
+        "images a step of that training; by architecture unless given",
+        parse=between(2, MOST, int),
+    )
     retrain: bool = flag(
         False, "train the network here, though its weights are shipped (small_resnet for digits)"
     )
@@ -83,6 +102,16 @@ class Flags:
         False, "run everything in this process, cell after cell, without Ray: for a debugger"
     )
     figure: bool = flag(False, "answer and draw again from stored rows, run nothing")
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """How the classifier is trained, None where it is usual.
+
+        All of it where a study has flags of these names for networks of its own.
+        """
+        own = type(self)
+        said = {name: getattr(self, name) for name in RECIPE}
+        return {name: said[name] if getattr(own, name) is None else None for name in RECIPE}
 
     @property
     def throwaway(self) -> bool:
@@ -166,7 +195,7 @@ class Augmented(Flags):
 
     runs: int = flag(1, "trainings of each network on each set; the source's are 3")
     epochs: int | None = flag(4, "of each training; the source's are 30")
-    learning_rate: float = flag(0.01, "constant", "RATE", parse=positive)
+    learning_rate: float = flag(0.01, "of each training, constant", "RATE", parse=positive)
     batch: int = flag(64, "images a step; the source's are 128, or 200 and 300 of Tiny ImageNet")
     shift: int = flag(
         0,
@@ -211,10 +240,14 @@ def absolute(folder: str | None) -> str | None:
 
 def no_classifier(asked: Flags, hint: str) -> None:
     """InputError for flags of a classifier where a study trains its own networks."""
-    if (asked.model, asked.precision) != (Flags.model, Flags.precision):
+    # A flag with another default here is one that the study has for its own networks.
+    shared = [name for name in CLASSIFIER if getattr(type(asked), name) == getattr(Flags, name)]
+    given = [name for name in shared if getattr(asked, name) != getattr(Flags, name)]
+    if given:
+        flag = f"--{given[0].replace('_', '-')}"
         raise InputError(
-            "no classifier of --model takes part in this study, so neither --model nor --precision "
-            f"matters.\nHint: leave them out; {hint}."
+            f"no classifier takes part in this study, so {flag} does not matter.\n"
+            f"Hint: leave it out; {hint}."
         )
 
 

@@ -77,8 +77,9 @@ class Lab:
     @cached_property
     def source(self) -> networks.Source:
         """Data and network as the flags name them."""
-        names = set(networks.Source.__dataclass_fields__) - {"digests"}
-        return networks.Source(**{name: getattr(self.asked, name) for name in names}).seen()
+        names = set(networks.Source.__dataclass_fields__) - {"digests", *flags.RECIPE}
+        given = {name: getattr(self.asked, name) for name in names}
+        return networks.Source(**given, **self.asked.recipe).seen()
 
     @cached_property
     def data(self) -> Data:
@@ -147,9 +148,10 @@ class Lab:
             )
         if model is not None:
             epochs = source.epochs if needs_training(model) else None
-            source = replace(
-                source, model=model, architecture=None, normalise=None, epochs=epochs, retrain=False
-            )
+            other: dict[str, Any] = {"architecture": None, "normalise": None, "epochs": epochs}
+            if model != source.model:  # trained as is usual for it, but for epochs
+                other |= {"retrain": False} | dict.fromkeys(flags.RECIPE)
+            source = replace(source, model=model, **other)
         cell = networks.classifier_cell(source, self.data)
         if needs_training(source.model):
             cell = replace(cell, seed=cell.seed + self.training_run)
@@ -164,11 +166,11 @@ class Lab:
         return networks.classifier(self.engine, *wanted, label=label)
 
     def trained(self, recipes: Sequence[str], *, epochs: int | None = None) -> list[Trained]:
-        """Networks that recipes train from random weights."""
+        """Networks that recipes train from random weights, by the rate and batch that are usual."""
         usual = training.usual(self.asked.model)
         cells = [
             trainings.TrainCell(
-                **self.inputs.fields(),
+                **(self.inputs.fields() | {"model": networks.model_label(self.asked.model)}),
                 recipe=Recipe(recipe).text,
                 epochs=epochs or training.default_epochs(self.asked.data, self.asked.model),
                 learning_rate=usual.learning_rate,

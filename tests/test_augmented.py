@@ -276,7 +276,7 @@ def test_spectra_of_blocks_add_up_to_their_mean(place):
         (["--corruptions", "frost", "--frost", "nowhere"], "photographs of frost"),
         (["--corruptions"], "no corruption is left"),
         (["--corrupted-root", "nowhere"], "--data cifar10"),
-        (["--model", "lenet5"], "neither --model nor --precision"),
+        (["--model", "lenet5"], "so --model does not matter"),
     ],
 )
 def test_what_the_study_cannot_ask_is_said_before_all_work(words, message, tmp_path, capsys):

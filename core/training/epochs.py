@@ -19,8 +19,8 @@ BATCH_SIZE = 64
 MOMENTUM, WEIGHT_DECAY = 0.9, 5e-4
 KEEP_S = 120.0  # what a machine lost within an epoch costs at most, in work
 TRY = (
-    "Hint: try another --seed, more --epochs or --model small_resnet; for a chain a lower "
-    "--chain-learning-rate."
+    "Hint: try another --seed, more --epochs, a lower --learning-rate or --model small_resnet; for "
+    "a chain a lower --chain-learning-rate."
 )
 
 Rate = Callable[[int, int], float]  # of a step, counted from 0, and of the steps in an epoch

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import platform
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from results import schema
 from results.shown import redacted
 from search.engine.study import Made, Place, Study
 from search.engine.sweep import Sweeper
+from search.flags import RECIPE
 from search.inputs.going_on import finished
 from search.inputs.loading import Inputs
 from search.inputs.making import make, sweep_name
@@ -43,6 +45,9 @@ class Source:
     normalise: str | None
     epochs: int | None
     seed: int
+    learning_rate: float | None = None  # this and what follows: usual unless given
+    schedule: str | None = None
+    batch: int | None = None
     retrain: bool = False  # train, though weights are shipped
     digests: tuple[str, ...] = ()  # of a folder's splits, as the driver sees them
 
@@ -104,12 +109,7 @@ def classifier_cell(source: Source, data: Data) -> ClassifierCell:
     parsed = models.check_name(source.model)
     trains = models.needs_training(source.model)
     epochs = (source.epochs or training.default_epochs(source.data, source.model)) if trains else 0
-    if (source.epochs is not None or source.retrain) and not trains:
-        flag = "--retrain" if source.retrain else "--epochs"
-        raise InputError(
-            f"{flag} trains a network, but {source.model!r} comes with its weights.\n"
-            f"Hint: leave {flag} out, or train one here: --model small_resnet or train:NAME."
-        )
+    _check_trained(source, trains=trains)
     if source.architecture and parsed.source != "checkpoint":
         raise InputError(
             f"--architecture names the network of a checkpoint, but --model is {source.model!r}.\n"
@@ -130,7 +130,7 @@ def classifier_cell(source: Source, data: Data) -> ClassifierCell:
     if parsed.source == "checkpoint":
         normalised = _normalised(source, data)
         weights_file = hashlib.sha256(Path(parsed.name).read_bytes()).hexdigest()
-    return ClassifierCell(
+    cell = ClassifierCell(
         data=data_label(source.data),
         side=data.side,
         fingerprint=data.fingerprint,
@@ -140,6 +140,42 @@ def classifier_cell(source: Source, data: Data) -> ClassifierCell:
         epochs=epochs,
         seed=source.seed,
     )
+    given = said(source, RECIPE)
+    if given and not source.retrain and _shipped(cell):
+        raise InputError(
+            f"{given[0]} is of training, but {cell.model} for {cell.data} comes with its weights.\n"
+            f"Hint: --retrain trains it here; or leave {given[0]} out."
+        )
+    return replace(cell, model=cell.model + recipe_label(source)) if trains else cell
+
+
+def said(source: Source, names: Sequence[str]) -> list[str]:
+    """The flags among some of a source that were given."""
+    return [f"--{name.replace('_', '-')}" for name in names if getattr(source, name) is not None]
+
+
+def _check_trained(source: Source, *, trains: bool) -> None:
+    """InputError for flags of training where the network has its weights."""
+    given = ["--retrain"] * source.retrain + said(source, ("epochs", *RECIPE))
+    if given and not trains:
+        raise InputError(
+            f"{given[0]} trains a network, but {source.model!r} comes with its weights.\n"
+            f"Hint: leave {given[0]} out, or train one here: --model small_resnet or train:NAME."
+        )
+
+
+def recipe_label(source: Source) -> str:
+    """How a network is trained where that is not usual for it; so its name in rows goes on."""
+    usual = training.usual(source.model)
+    rate, schedule, batch = source.learning_rate, source.schedule, source.batch
+    label = ""
+    if rate not in (None, usual.learning_rate):
+        label += f", learning rate {rate}"  # all its digits: another rate is another network
+    if schedule not in (None, usual.schedule):
+        label += f", {schedule}"
+    if batch not in (None, usual.batch_size):
+        label += f", batch {batch}"
+    return label
 
 
 def _normalised(source: Source, data: Data) -> str:
@@ -300,6 +336,9 @@ def _classifier(source: Source, cell: ClassifierCell, place: Place) -> Made:
         data,
         source.model,
         epochs=cell.epochs,
+        learning_rate=source.learning_rate,
+        schedule=source.schedule,
+        batch_size=source.batch,
         seed=cell.seed,
         device=place.device,
     )
