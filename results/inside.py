@@ -11,7 +11,7 @@ from results.counts import Rows
 from results.draw import curves
 from results.sheets import Picture, gallery, sheet
 from results.stats import mean_interval, sign_flip
-from results.words import text_table
+from results.words import chance, text_table
 
 PUBLISHED = "published, one training each, best epoch: 99.14, with batch norm 99.21"
 NETWORKS = {"mnist_cnn": "none", "mnist_cnn_bn": "batch norm"}
@@ -86,7 +86,7 @@ def runs_text(each: Rows, lines: Rows, gains: Rows) -> str:
         "batch norm less none, of equal seeds:",
     ]
     for _, gain in gains.iterrows():
-        p = f"   p {gain['p']:.2g}" if gain["p"] == gain["p"] else ""
+        p = f"   {chance(gain)}" if gain["p"] == gain["p"] else ""
         low, high = (f"{gain[name]:+.2f}" for name in ("low", "high"))
         said.append(f"  {gain['measure']:<16}{gain['accuracy']:+.2f} [{low}, {high}]{p}")
     return "\n".join([*said, PUBLISHED])

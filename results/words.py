@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 WIDTH = 80  # columns of a terminal
+LEAST_P = 1e-300  # below it floating point ends
 
 _LIMITS = re.compile(r"[\[{] *[-+\d][^]}]{,16}[]}]")  # of an interval, which no line cuts
 
@@ -55,13 +56,19 @@ def gained(line: Any) -> str:
     p is that of groups where they are known.
     """
     limits = f"[{line['low']:+.0f}, {line['high']:+.0f}]{braces(line, 'low', 'high', '+.0f')}"
-    return f"{line['gain']:+.0f} {limits} p {line.get('group_p', line['p']):.2g}"
+    return f"{line['gain']:+.0f} {limits} {chance(line)}"
 
 
 def moved(line: Any) -> str:
     """Points gained of a `gain`, its interval and p; [-] where resampling says nothing."""
     limits = "-" if np.isnan(line["low"]) else f"{line['low']:+.1f}, {line['high']:+.1f}"
-    return f"{line['gain']:+.1f} [{limits}] p {line['p']:.2g}"
+    return f"{line['gain']:+.1f} [{limits}] {chance(line)}"
+
+
+def chance(line: Any) -> str:
+    """A line's p, "p 0.012"; that of groups where they are known. None is shown as 0."""
+    p = line.get("group_p", line["p"])
+    return "p < 1e-300" if p < LEAST_P else f"p {p:.2g}"
 
 
 def braces(line: Any, low: str, high: str, number: str) -> str:

@@ -85,6 +85,9 @@ def test_numbers_are_printed_with_their_limits():
     assert interval(line | {"accuracy": np.nan}) == "-"
     assert whole(line) == "45 [-0, 51]"
     assert gained(line | {"p": 0.0625}) == "+3 [-0, +51] p 0.062"
+    assert gained(line | {"p": 1e-300}) == "+3 [-0, +51] p 1e-300"
+    assert gained(line | {"p": 0.0}) == "+3 [-0, +51] p < 1e-300"
+    assert gained(line | {"p": 0.5, "group_p": 5e-324}) == "+3 [-0, +51] p < 1e-300"
 
 
 def test_a_table_keeps_the_order_of_its_lines_and_leaves_gaps_blank():

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from results.counts import accuracies, compared, gains, group_note
 from results.stats import paired_decline, wilson
-from results.words import braces, extent, interval
+from results.words import braces, chance, extent, interval
 
 SUBJECTS = ("benign", "adversarial")
 
@@ -221,10 +221,9 @@ def gained_text(rows: pd.DataFrame, pairs: Mapping[tuple[str, str], str]) -> lis
     """What each pair's second table defends more than its first, by the pair's name."""
     attacked = rows[rows["subject"] == "adversarial"]
     lines = compared(attacked, list(pairs), ["subject"], of="table")
-    test = "p by groups" if "group" in rows else "McNemar p"
+    test = "by groups" if "group" in rows else "McNemar"
     text = [
-        f"  Def {called}, same images: {interval(line, 'gain')} points, "
-        f"{test} {line.get('group_p', line['p']):.2g}"
+        f"  Def {called}, same images: {interval(line, 'gain')} points, {test} {chance(line)}"
         for called, (_, line) in zip(pairs.values(), lines.iterrows(), strict=True)
     ]
     return text + [f"  p is Holm's of {len(lines)}"] * (len(lines) > 1)
