@@ -210,6 +210,8 @@ def test_a_name_is_one_stored_denoiser():
     for wrong in ("denoiser:size=3", "denoiser:run=x", "denoiser@both"):
         with pytest.raises(InputError, match=r"some of sigma, skips.*\nHint"):
             denoiser.read(wrong)
+    with pytest.raises(InputError, match=r"among both, block, global, none, got .*some'\.\nHint"):
+        denoisers.stored("denoiser:skips=some", rows)
 
 
 def rows_of(gains):

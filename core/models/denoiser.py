@@ -103,6 +103,11 @@ def read(name: str) -> dict[str, object]:
             f"expected a denoiser with some of {', '.join(_SETTINGS)}, got {name!r}.\n"
             "Hint: such as denoiser:sigma=0.1,skips=both; what is left out, the store decides."
         )
+    if settings.get("skips", SKIPS[0]) not in SKIPS:
+        raise InputError(
+            f"expected a denoiser's skips among {', '.join(SKIPS)}, got {name!r}.\n"
+            f"Hint: such as denoiser:skips={SKIPS[0]}."
+        )
     return settings
 
 
