@@ -19,6 +19,7 @@ _NAMED = re.compile(
     r"\w{0,20})=)[^\s;,'\"]+",
     re.IGNORECASE,
 )
+OUTPUT = "standard output"  # the file of an error in writing there
 _SHORTEST = 4  # what is shorter stands in too many other words
 _known: set[str] = set()  # secrets of this process's command line and environment
 
@@ -92,7 +93,7 @@ def show(text: str, *, end: str = "\n") -> None:
         with Path(os.devnull).open("w") as nowhere:  # for what the interpreter flushes at its end
             os.dup2(nowhere.fileno(), sys.stdout.fileno())
     except OSError as error:
-        raise OSError(error.errno, error.strerror, "standard output") from error
+        raise OSError(error.errno, error.strerror, OUTPUT) from error
 
 
 def forgiving() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import InputError
-from results.shown import forgiving, near, remember, scrubbed, show
+from results.shown import OUTPUT, forgiving, near, remember, scrubbed, show
 from results.where import STORE_VARIABLE, default_store
 from search import again, flags
 from search.cluster.shipping import check_arguments, check_script
@@ -36,6 +36,10 @@ EXIT_INTERRUPTED = 130
 _STORE = (
     "Hint: --store names a folder or object store that can be read and written; what was stored "
     "before is kept."
+)
+_OUTPUT = (
+    "Hint: what it is sent to takes no more; send it elsewhere. What was stored is kept, and the "
+    "same command answers from it."
 )
 
 
@@ -115,7 +119,8 @@ def in_words(error: ValueError | OSError) -> str | None:
     if isinstance(error, OSError):
         if error.filename is None:
             return f"the store or the network does not answer as it should: {error}\n{_STORE}"
-        return f"{error.filename} cannot be used: {error.strerror}\n{_STORE}"
+        hint = _OUTPUT if error.filename == OUTPUT else _STORE
+        return f"{error.filename} cannot be used: {error.strerror}\n{hint}"
     # Every text for a user has its hint; a ValueError without one is a traceback's business.
     return str(error) if isinstance(error, InputError) or "\nHint: " in str(error) else None
 

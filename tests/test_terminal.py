@@ -1,5 +1,6 @@
 """A training, a sweep and an answer in a terminal: what stands on the screen, and what stays."""
 
+import contextlib
 import os
 import re
 import shlex
@@ -10,6 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
+
+from results.shown import show
+from search.job import in_words
 
 ROOT = Path(__file__).resolve().parent.parent
 BAR = re.compile(r"\d+%\||cell/s|s/cell")
@@ -61,3 +65,17 @@ def test_no_line_of_a_terminal_is_cut_or_overwritten(width, how, tmp_path):
     assert end == "ended 0"
     assert len(files) == 6
     assert all(FILE.fullmatch(line.rstrip()) for line in files), said
+
+
+def test_an_answer_that_its_file_does_not_take_is_not_the_stores_fault(monkeypatch):
+    full = Path("/dev/full").open("w")  # noqa: SIM115 - closing it fails too
+    monkeypatch.setattr(sys, "stdout", full)
+    with pytest.raises(OSError, match="No space") as error:
+        show("44.5 %")
+    monkeypatch.undo()
+    with contextlib.suppress(OSError):
+        full.close()
+    said = in_words(error.value)
+    assert said.startswith("standard output cannot be used: No space left on device\nHint: ")
+    assert "--store" not in said
+    assert "--store" in in_words(OSError(28, "No space left on device", "/x"))
