@@ -52,7 +52,7 @@ def run(lab: Lab, asked: Asked) -> Answer:
     )
     rows = lab.sweep(measure.study(lab.source), cells, "spectrum", label="spectra")
     lines = spectrum.means(rows, asked.sets)
-    title = f"{lab.inputs.data} {lab.inputs.side} px, spectra of {n:,} training images"
+    title = f"{lab.images}, spectra of {n:,} training images"
     return Answer(
         text=f"{title}\n{spectrum.text(lines)}",
         frames={"spectrum": lines, "bands": spectrum.bands(lines)},

@@ -61,7 +61,7 @@ def run(lab: Lab, asked: Asked) -> Answer:
     for cell, epochs in trained.items():
         runs[cell.run][cell.training] = piece_of(epochs)
     rows = together([scored(lab, asked, wanted, weights) for weights in runs])
-    title = f"{lab.inputs.data} {lab.inputs.side} px, {asked.network}, {asked.epochs} epochs"
+    title = f"{lab.images}, {asked.network}, {asked.epochs} epochs"
     return threat_answer(rows, asked.sets, title=title, judged=not asked.smoke)
 
 

@@ -77,7 +77,7 @@ def run(lab: Lab, asked: Asked) -> Answer:
     seen = [made.to_pandas() for cell, made in images.items() if cell.split == "train"]
     measured = compressed.quality(pd.concat(seen)) if seen else pd.DataFrame()
     gains = compressed.gains(rows, asked.networks, asked.sets)
-    title = f"{lab.inputs.data} {lab.inputs.side} px, {epochs['epoch'].max()} epochs"
+    title = f"{lab.images}, {epochs['epoch'].max()} epochs"
     figures = {
         f"compressed_networks_{test}": picture.over_networks(lines, weights, test=test, title=title)
         for test in ("original", "same")

@@ -80,7 +80,7 @@ def run(lab: Lab, asked: Asked) -> Answer:
         lab.sweep(augmented.study("corruption_robustness"), cells, asked.network, label="scores")
     )
     found = robust.answered(rows, asked.sets, tests)
-    title = f"{lab.inputs.data} {lab.inputs.side} px, {asked.network}, {asked.epochs} epochs"
+    title = f"{lab.images}, {asked.network}, {asked.epochs} epochs"
     source = f"severities of {asked.severities}"
     if published:
         source = f"published images of CIFAR-10-C (report), {source} (search)"

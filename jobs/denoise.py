@@ -84,7 +84,7 @@ def run(lab: Lab, asked: Asked) -> Answer:
         for first in range(0, n, asked.block)
     ]  # fmt: skip
     rows = lab.grouped(lab.sweep(denoised.study(lab.source), cells, "denoise", label="denoising"))
-    title = f"{here.data} {here.side} px, denoising"
+    title = f"{lab.images}, denoising"
     lines, apart = answers.counted(rows), answers.differences(rows, sigma)
     trained = pd.concat([epochs.to_pandas() for epochs in made])
     shown = ["noisy", *(f"skips {skips}" for skips in asked.skips)]

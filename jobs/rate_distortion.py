@@ -107,7 +107,7 @@ def run(lab: Lab, asked: Asked) -> Answer:
         name: float(schema.column(own, "epoch_wall_s").sum()) / 60 for name, own in trained.items()
     }
     nearest = compression.nearest(lines, first, against[0])
-    title = f"{here.data} {here.side} px, {n} images of {asked.split}"
+    title = f"{lab.images}, {n} images of {asked.split}"
     drawn = gallery(
         shown(lab, rows, asked.split, nearest),
         heads=["", *(f"{lines['bpp'][lines['codec'] == name].item():.2f} bpp" for name in nearest)],

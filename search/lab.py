@@ -106,7 +106,12 @@ class Lab:
     @property
     def title(self) -> str:
         """What was measured on, in a few words."""
-        return f"{self.inputs.data} {self.inputs.side} px, {self.inputs.model}"
+        return f"{self.images}, {self.inputs.model}"
+
+    @property
+    def images(self) -> str:
+        """Which images, in a few words; a folder by its last name."""
+        return f"{self.inputs.data.replace(':', ' ', 1)} {self.inputs.side} px"
 
     @property
     def state(self) -> dict[str, Any]:

@@ -84,7 +84,10 @@ def test_a_held_out_image_like_one_of_the_search_is_told(tmp_path, capsys):
     def told() -> str:
         _open_data.cache_clear()
         asked = parse(HeldOut, name="", question="", argv=words)
-        Lab(Here(Store(Root(tmp_path / "store"))), asked).benign(search=20, report=20)
+        lab = Lab(Here(Store(Root(tmp_path / "store"))), asked)
+        lab.benign(search=20, report=20)
+        assert lab.title == f"imagefolder {root.name} 32 px, lenet"
+        assert lab.inputs.data == f"imagefolder:{root.name}"  # in rows and names as ever
         return capsys.readouterr().err
 
     assert "warning" not in told()
