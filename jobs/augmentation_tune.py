@@ -106,10 +106,24 @@ class Sets:
         """All that decides the answers."""
         lab, asked = self.lab, self.asked
         names = ("network", "runs", "epochs", "learning_rate", "batch", "shift", "severities")
-        codecs = [lab.front(name) for name in self.mixtures.codecs]
+        codecs = [codec_of(lab, name) for name in self.mixtures.codecs]
         frost = self.sources.said("frost@1", "search")[1] if "frost@1" in self.tests else ""
         made = {"tests": list(self.tests), "frost": frost, "images": dict(self.n), "pieces": codecs}
         return asdict(lab.inputs) | {name: getattr(asked, name) for name in names} | made
+
+
+def codec_of(lab: Lab, name: str) -> str:
+    """A codec as cells name it. InputError for none."""
+    try:
+        return lab.front(name)
+    except InputError as cause:
+        if "no defence is called" not in str(cause):
+            raise
+        raise InputError(
+            f"no codec is called {name!r}.\n"
+            "Hint: --codecs takes learned codecs of rate_distortion such as bls:lambda=0.005, "
+            "tables such as k3-of16-af116 (also @ycbcr420), jpeg40-444, blur3."
+        ) from cause
 
 
 def run(lab: Lab, asked: Asked) -> Answer:
@@ -140,7 +154,7 @@ def run(lab: Lab, asked: Asked) -> Answer:
     told = [best, *(name for name in asked.beside if name != best)]
     found = answered(lab.grouped(sets.rows(told, "search", "report")), told, tests)
     lines, gained = mixtures.reported(found), mixtures.gains(found)
-    title = f"{lab.inputs.data} {lab.inputs.side} px, {asked.network}, {asked.epochs} epochs"
+    title = f"{lab.images}, {asked.network}, {asked.epochs} epochs"
     notes = [f"left out: {name}: {why}" for name, why in left_out.items()]
     return Answer(
         text="\n".join([title, *notes, mixtures.text(trials, lines, gained, importances)]),

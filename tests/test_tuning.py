@@ -18,7 +18,9 @@ from tuners import AXES, OPTIMUM, Trainer, drive, outcomes, scores_of, tuning_of
 
 from core.defences import subsets
 from core.errors import InputError
+from jobs.augmentation_tune import JOB
 from results.files import Root
+from search import main
 from search.tuning import driver as tuning
 from search.tuning import mixtures as mixing
 from search.tuning import storage
@@ -381,3 +383,11 @@ def test_a_driver_asks_for_mixtures_of_training_images_as_well(tmp_path):
         other = replace(asked, mixtures=replace(mixtures, codecs=("bls:lambda=0.1",)))
         with pytest.raises(InputError, match=r'codecs: \["bls:lambda=0.005"\] there'):
             tuning.Driver(opened, other, right)
+
+
+def test_what_is_no_codec_is_refused_in_words_of_codecs(tmp_path, capsys):
+    argv = ["--smoke", "--here", "--codecs", "nonsense"]
+    assert main(JOB, [*argv, "--store", str(tmp_path)]) == 2
+    told = capsys.readouterr().err
+    assert "error: no codec is called 'nonsense'.\nHint: --codecs takes" in told
+    assert "defence" not in told
