@@ -15,7 +15,6 @@ import results
 
 needs = [name for name in ("slurmctld", "slurmd", "sbatch") if shutil.which(name) is None]
 pytestmark = [
-    pytest.mark.soak,
     hosts_module.needed,
     pytest.mark.skipif(bool(needs), reason=f"{', '.join(needs)} missing: make system"),
 ]
