@@ -44,12 +44,26 @@ def on_terminal() -> bool:
     return sys.stderr.isatty() and shutil.get_terminal_size(fallback=(0, 0)).columns > 0
 
 
+def _uncounted() -> None:
+    return
+
+
 class Progress:
     """Cells done and failed, rate, time left, best so far."""
 
-    def __init__(self, label: str, n_cells: int | None, n_before: int) -> None:
-        """`n_before` cells of `n_cells` (None: unknown) were done by earlier runs."""
+    def __init__(
+        self,
+        label: str,
+        n_cells: int | None,
+        n_before: int,
+        pairs: Callable[[], tuple[int, int] | None] = _uncounted,
+    ) -> None:
+        """`n_before` cells of `n_cells` (None: unknown) were done by earlier runs.
+
+        Where it is unknown, `pairs` may say what is measured and what at most is left (`Plan`).
+        """
         self._label, self._n_cells, self._n_before = label, n_cells, n_before
+        self._pairs, self._first = pairs, pairs()
         self._start = time.monotonic()
         self._said_at = self._start
         self.n_done = self.n_failed = 0
@@ -76,8 +90,13 @@ class Progress:
 
     @property
     def left_s(self) -> float | None:
-        """Seconds that the rest will take at this rate; None where that is unknown."""
-        if self._n_cells is None or self.n_done == 0:
+        """Seconds that the rest will take at this rate, at most; None where that is unknown."""
+        if self.n_done == 0:
+            return None
+        if (now := self._pairs()) is not None and self._first is not None:
+            measured, left = now[0] - self._first[0], now[1]
+            return left * self.wall_s / measured if measured > 0 else None
+        if self._n_cells is None:
             return None
         left = self._n_cells - self._n_before - self.n_done - self.n_failed
         return max(left, 0) / self.rate_per_s
@@ -106,11 +125,16 @@ class Progress:
         total = "" if self._n_cells is None else f"/{self._n_cells}"
         left = f"{duration(self.left_s)} left" if self.left_s else ""
         head = f"{self._label}: {done}{total} cells, {self.rate_per_s:.1f}/s"
+        if self._n_cells is None and left:
+            left = f"at most {left}"
         return ", ".join(part for part in (head, left, self._tail(best)) if part)
 
     def _tail(self, best: str) -> str:
         failed = f"{self.n_failed} FAILED" if self.n_failed else ""
-        return ", ".join(part for part in (failed, best and f"best {best}") if part)
+        pairs = ""
+        if (now := self._pairs()) is not None:
+            pairs = f"{now[0]:,} of at most {sum(now):,} pairs"
+        return ", ".join(part for part in (failed, pairs, best and f"best {best}") if part)
 
     def close(self) -> None:
         """Remove the bar."""

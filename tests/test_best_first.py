@@ -157,6 +157,26 @@ def test_no_table_ends_above_its_bound_and_no_bound_rises(world):
 
 
 @settings(max_examples=50)
+@given(world=worlds())
+def test_what_is_left_at_most_never_rises_and_ends_at_nothing(world):
+    tally = world.tally()
+    plan = plan_of(world, tally)
+    grid_of_all = sum(len(right) for right in world.right.values()) * len(world.tables)
+    before = sum(plan.pairs())
+    assert before == grid_of_all
+    while (ask := plan.ask()) is not None:
+        plan.tell(str(ask), world.digest(ask))
+        measured, left = plan.pairs()
+        assert measured == sum(c.n_benign + c.n_adversarial for c in tally.counts.values())
+        assert left >= 0
+        assert measured + left <= before
+        before = measured + left
+    measured, left = plan.pairs()
+    assert left == 0
+    assert measured <= before
+
+
+@settings(max_examples=50)
 @given(world=worlds(), seed=st.integers(0, 1000), share=st.floats(0, 1))
 def test_a_resumed_search_asks_nothing_twice_and_ends_the_same(world, seed, share):
     shuffle = random.Random(seed)

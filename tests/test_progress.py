@@ -42,6 +42,17 @@ def test_cells_that_become_slow_are_noticed(clock):
     assert seen.pace_per_s < 0.5
 
 
+def test_where_the_cells_are_not_known_pairs_say_how_far_it_is_at_most(clock):
+    now = [1000, 9000]
+    seen = Progress("x", None, 5, lambda: (now[0], now[1]))
+    run(clock, seen, 2.0)
+    now[:] = [2000, 3000]
+    assert seen.left_s == pytest.approx(6)  # 1000 pairs took 2 s
+    assert seen.line("t") == (
+        "x: 6 cells, 0.5/s, at most 6.0 s left, 2,000 of at most 5,000 pairs, best t"
+    )
+
+
 def test_failed_cells_do_not_count_as_pace(clock):
     seen = Progress("x", 10, 0)
     clock[0] += 1

@@ -46,13 +46,20 @@ def line(state: dict[str, Any]) -> dict[str, Any]:
         "study": state["study"],
         "sweep": state["sweep"],
         "state": current(state),
-        "cells": f"{state['n_done']}/{state['n_cells'] or '?'}",
+        "cells": cells(state),
         "failed": len(state["failed"]),
         "rate": rate(state),
         "left": left(state),
         "updated": state["updated_at"][:19].replace("T", " "),
         "best": state["best"],
     }
+
+
+def cells(state: dict[str, Any]) -> str:
+    """Done and all; all is known of a search best-first when it ends."""
+    done = state["n_done"]
+    known = state["n_cells"] or (done if state["state"] == "complete" else "?")
+    return f"{done}/{known}"
 
 
 def rate(state: dict[str, Any]) -> str:

@@ -35,6 +35,12 @@ class Plan(Protocol):
     def best(self) -> str:
         """The best answer so far, a few words for the progress line; empty where there is none."""
 
+    def pairs(self) -> tuple[int, int] | None:
+        """Where `n_cells` is unknown: how many pairs are measured, and at most are still to be.
+
+        A pair is the least that a cell measures. None where the cells say all.
+        """
+
 
 class Grid:
     """Every cell, in the order given, but those that are told first."""
@@ -83,6 +89,10 @@ class Grid:
     def best(self) -> str:
         """What the `best` that was given says."""
         return self._words() if self._words is not None else ""
+
+    def pairs(self) -> None:
+        """None: the cells are counted."""
+        return
 
     def waiting(self, cell_id: str) -> Any | None:
         """The cell of that id, until it is handed out or told."""

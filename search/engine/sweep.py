@@ -51,7 +51,7 @@ class Sweeper(abc.ABC):
         sweep = Sweep(self.store, study, plan, outcome, state, recorded)
         sweep.tell_stored()
         cell, ended = plan.ask(), "interrupted"
-        sweep.progress = Progress(label, plan.n_cells, outcome.n_stored)
+        sweep.progress = Progress(label, plan.n_cells, outcome.n_stored, plan.pairs)
         try:
             if cell is not None:
                 if self.stored_only:

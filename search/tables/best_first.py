@@ -77,6 +77,10 @@ class BestFirst:
         }
         n_wrong = [int((~block.right).sum()) for block in self._blocks["benign"]]
         self._may_gain = np.cumsum([0, *n_wrong[::-1]])[::-1]  # after so many benign blocks
+        self._images_after = {  # so many blocks
+            subject: np.cumsum([0, *(block.count for block in cut[::-1])])[::-1]
+            for subject, cut in self._blocks.items()
+        }
         self._of = {table.name: _Progress() for table in tally.tables}
         probes = tally.tables[::_PROBE_EVERY]
         self._probe_of = {
@@ -160,6 +164,17 @@ class BestFirst:
             while (subject, progress.next_block[subject]) in progress.measured:
                 progress.next_block[subject] += 1
         return True
+
+    def pairs(self) -> tuple[int, int]:
+        """Pairs of image and table: measured, and at most still to be, of tables not ruled out."""
+        counts = self._tally.counts.values()
+        measured = sum(each.n_benign + each.n_adversarial for each in counts)
+        left = sum(
+            after[self._of[table.name].next_block[subject]]
+            for table in self._alive
+            for subject, after in self._images_after.items()
+        )
+        return measured, int(left)
 
     def unread(self, _: Collection[str]) -> tuple[()]:
         """None: every digest bounds a table."""
