@@ -42,8 +42,7 @@ bench: $(READY)  ## every performance claim, each a ratio measured in one run
 	  test -z "$$missed" || { echo "missed:$$missed"; exit 1; }
 
 docs: $(READY)  ## the reference of every module from its docstrings: build/api/index.html
-	$(BIN)/pdoc --docformat google -o build/api qtable_sweeps.models qtable_sweeps.rows core results search jobs \
-	  '!core.defence' '!core.ensemble'
+	$(BIN)/pdoc --docformat google -o build/api qtable_sweeps.models qtable_sweeps.rows core results search jobs
 
 gpu: $(READY)  ## a card's first hour: predictions beside measurements, written to benchmarks/results
 	$(BIN)/python benchmarks/first_hour.py cuda

@@ -1,7 +1,6 @@
 """Which layer may import what: the table of docs/design.md, enforced."""
 
 import ast
-import importlib
 import json
 import re
 import subprocess
@@ -161,16 +160,6 @@ def test_argparse_is_known_where_command_lines_are_read():
     for path in sorted(p for layer in OURS for p in (ROOT / layer).rglob("*.py")):
         if any(name.partition(".")[0] == "argparse" for name in imported(path)):
             assert str(path.relative_to(ROOT)) in homes, path
-
-
-@pytest.mark.parametrize(
-    ("old", "name"), [("core.defence", "TableDefence"), ("core.ensemble", "Ensemble")]
-)
-def test_earlier_paths_go_on_working_with_a_warning(old, name):
-    sys.modules.pop(old, None)
-    with pytest.warns(DeprecationWarning, match="is now core.defences"):
-        module = importlib.import_module(old)
-    assert getattr(module, name) is getattr(importlib.import_module("core.defences"), name)
 
 
 READ = """
