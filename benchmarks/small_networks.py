@@ -208,7 +208,7 @@ def epochs(data: Data) -> bool:
             loss.backward()
             optimiser.step()
 
-    for _ in range(4):
+    for _ in range(9):
         walls["ours"].append(taken(ours.epoch)[0])
         walls["bare"].append(taken(loop)[0])
     own_s, bare_s = (min(walls[kind][1:]) for kind in ("ours", "bare"))
