@@ -21,13 +21,17 @@ from search.flags import parse
 STUDIES: dict[str, tuple[Job, str]] = {
     "learned codecs": (
         rate_distortion.JOB,
-        "--lambdas 0.001,0.002,0.004,0.008 --filters 16 --epochs 1 --qualities 10 --images 400 "
-        "--block 50",
+        (
+            "--lambdas 0.001,0.002,0.004,0.008 --filters 16 --epochs 1 --qualities 10 --images 400 "
+            "--block 50"
+        ),
     ),
     "training sets against corruptions": (
         corruption_robustness.JOB,
-        "--sets none jpeg40 noise0.05 blur3 --epochs 1 --corruptions gaussian_noise fog "
-        "--benign 300 --report-benign 300 --block 300",
+        (
+            "--sets none jpeg40 noise0.05 blur3 --epochs 1 --corruptions gaussian_noise fog "
+            "--benign 300 --report-benign 300 --block 300"
+        ),
     ),
 }
 

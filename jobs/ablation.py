@@ -36,7 +36,7 @@ class Asked(flags.HeldOut):
     """The study's own flags."""
 
     data: str = flag("photos", flags.DATA, "NAME")
-    table: str = flag("k10-of16-af56", "such as a search's winner", "NAME")
+    table: str = flag(flags.USUAL, flags.TABLE, "NAME")
     quality: int = flag(75, "of JPEG, beside it", "Q")
     attacks: tuple[str, ...] = flag(
         ("fgsm@2", "ifgsm@2", "deepfool", "cw:searches=5@1000000x200"), flags.ATTACK, "ATTACK"

@@ -55,9 +55,7 @@ class Asked(Flags):
     qs_af: tuple[int, ...] = flag(
         QS_AF, "step of the table's high band", "STEP", parse=whole_numbers(1, 255)
     )
-    table: str = flag(
-        "k3-of16-af116", "of quality 50, a search's winner; tuning starts at its QS_AF", "NAME"
-    )
+    table: str = flag(flags.USUAL, f"{flags.TABLE}; tuning starts at its QS_AF", "NAME")
     rule: Literal["mean", "vote"] = flag("mean", "mean softmax, or majority vote")
     chain_epochs: int = flag(
         1, "of each of the seven fine-tuned members; the paper has 2 or 4 (14 or 28 in all)"

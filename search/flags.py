@@ -27,6 +27,11 @@ BUDGET = (
 )
 RECIPE = ("learning_rate", "schedule", "batch")  # of the classifier
 CLASSIFIER = ("model", "precision", "epochs", "retrain", *RECIPE)
+USUAL = "usual"
+TABLE = (
+    "table of quality 50; usual: the winner of the store's last search of these data with this "
+    "network, else the paper's, k3-of16-af51"
+)
 RUNS = "trainings of all networks that are trained here, from --seed on; their mean is reported"
 
 
@@ -154,11 +159,7 @@ class HeldOut(Flags):
 class Chained(Flags):
     """How noise-trained chains are trained."""
 
-    table: str = flag(
-        "k3-of16-af51",
-        "table of quality 50, such as a search's winner; ijg50 with --codec jpeg",
-        "NAME",
-    )
+    table: str = flag(USUAL, f"{TABLE}; ijg50 with --codec jpeg", "NAME")
     codec: Literal["ours", "jpeg"] = flag(
         "ours", "quality by scaling the table, or that of the standard JPEG table"
     )
@@ -173,7 +174,8 @@ class Chained(Flags):
 
     def __post_init__(self) -> None:
         """InputError for a table that no chain can be trained behind."""
-        noisy.table_name(self.codec, self.table, 50)
+        if self.table != USUAL:
+            noisy.table_name(self.codec, self.table, 50)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,6 +29,7 @@ with later():
     from search.engine.here import Here
     from search.engine.study import CellsFailed, Outcome
     from search.lab import Lab
+    from search.winners import usual_table
 
 EXIT_FAILED_CELLS = 1
 EXIT_INPUT = 2
@@ -62,6 +63,11 @@ class Job:
     def answer(self, lab: Lab, asked: flags.Flags) -> Answer:
         """Import what the page's file has waiting, and run."""
         import_now(self.run.__globals__)
+        import_now(globals())
+        if getattr(asked, "table", None) == flags.USUAL:
+            codec = getattr(asked, "codec", "ours")
+            table = usual_table(lab.engine.store, lab.inputs, codec)
+            lab.asked = asked = replace(asked, table=table)  # type: ignore[call-arg]
         found = self.run(lab, asked)
         return replace(found, text=fitted(found.text))
 

@@ -102,7 +102,7 @@ SEARCH = [  # from below; what stands in one line does not import its neighbours
     {"scores", "measures", "tables", "tuning"},
     {"lab"},
     {"screening"},
-    {"references", "transforming", "white_box"},
+    {"references", "transforming", "white_box", "winners"},
     {"job"},
     {"__init__", "__main__"},
 ]
