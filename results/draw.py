@@ -215,7 +215,7 @@ def squares(
     """
     rows = list(dict.fromkeys(lines[down]))
     known = {(line[down], line[across]): line for _, line in lines.iterrows()}
-    widest = max(8, *(len(columns) for columns in panels.values()))
+    widest = max(4, *(len(columns) for columns in panels.values()))
     with mpl.rc_context(STYLE):
         height = len(panels) * (1.0 + 0.34 * len(rows)) + 0.7
         figure = Figure(figsize=(2.0 + 0.86 * widest, height), layout="constrained")
@@ -227,7 +227,7 @@ def squares(
             axes.set_xticks(range(len(columns)), [_head(c) for c in columns])
             axes.set_yticks(range(len(rows)), rows)
             axes.set(xlim=(-0.5, widest - 0.5), ylim=(len(rows) - 0.5, -0.5))
-            axes.set_title(name, loc="left")
+            axes.set_title(textwrap.fill(name, 11 * widest), loc="left")  # eleven letters a square
             axes.tick_params(length=0)
             axes.spines[:].set_visible(False)
         titled(figure, title)
