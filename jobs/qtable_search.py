@@ -123,6 +123,7 @@ def answer(lab: Lab, question: Question) -> Answer:
         title=f"{lab.title}, {attack.name} {attack.budget}{bands}",
         max_decline_points=asked.max_decline,
         partial=asked.best_first,
+        whole=(asked.patterns, asked.qs_af),
         bands=question.bands,
         export=export,
         jpeg=jpeg,

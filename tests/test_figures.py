@@ -16,6 +16,9 @@ from results.tables.winner import MeasuredBands, Winner
 K, STEPS = tuple(range(1, 15)), tuple(range(1, 122, 5))
 
 
+UNDEFENDED = 40  # of 100 adversarial images
+
+
 def lines_of(cells, *, n_benign=1000, n_adv=100):
     """Lines as `summary` gives them, of {(k, qs_af): (images lost, adversarial images right)}."""
     names = [(f"k{k}-of16-af{step}", k, 16, step) for k, step in cells]
@@ -25,6 +28,8 @@ def lines_of(cells, *, n_benign=1000, n_adv=100):
         n_benign=n_benign,
         n_benign_right_undefended=n_benign - 20,
         n_benign_right=n_benign - 20 - lost,
+        n_adv=n_adv,
+        n_successful=n_adv - UNDEFENDED,
         acc_dec=100 * lost / n_benign,
         def_all=100 * kept / n_adv,
     )
@@ -120,6 +125,29 @@ def test_maps_show_the_lines_and_the_border_runs_where_feasible_ends(cells):
     np.testing.assert_array_equal(left.get_yticks(), range(len(k)))
 
 
+def test_a_search_that_left_tables_out_shows_the_whole_grid():
+    lines = lines_of({(2, 76): (0, 60), (3, 116): (1, 61)})
+    whole = (range(1, 15), range(1, 122, 5))
+    figure = table_heatmaps(lines, winner_of(lines, 1, [0]), title="any", whole=whole)
+    for axes in maps(figure):
+        assert shown(axes).shape == (14, 25)
+        assert np.argwhere(~np.isnan(shown(axes))).tolist() == [[1, 15], [2, 23]]
+        assert len([p for p in axes.patches if p.get_hatch()]) == 14 * 25 - 2
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert texts[-2:] == ["tied with it (Def, 95 %): at least 1", "ruled out before"]
+
+
+@pytest.mark.parametrize("kept", [50, 5])
+def test_the_colour_bar_reaches_to_no_defence_and_marks_it(kept):
+    figure = table_heatmaps(lines_of({(1, 1): (0, kept), (2, 6): (0, kept + 1)}), None, title="any")
+    bar = figure.axes[2]
+    (mark,) = (line for line in bar.lines if line.get_color() == "red")
+    assert list(mark.get_ydata()) == [UNDEFENDED, UNDEFENDED]
+    low, high = bar.get_ylim()
+    assert low <= min(kept, UNDEFENDED) < max(kept + 1, UNDEFENDED) <= high
+    assert "no defence, 40.0" in bar.get_ylabel()
+
+
 @pytest.mark.parametrize(("n_k", "n_steps"), [(1, 1), (2, 2), (14, 25)])
 def test_winner_and_ties_stand_on_their_cells_of_both_maps(n_k, n_steps):
     cells = {(k, s): (0, 50 + k) for k in K[-n_k:] for s in STEPS[-n_steps:]}
@@ -176,7 +204,7 @@ def test_axes_bars_and_title_say_what_they_are():
     for axes in maps(figure):
         assert axes.get_xlabel() == "QS_AF (quantiser step of adversary-favoured coefficients)"
     labels = [axes.images[0].colorbar.ax.get_ylabel() for axes in maps(figure)]
-    assert labels == ["Def (%)", "Acc_dec (points)"]
+    assert labels == ["Def (%); red: no defence, 40.0", "Acc_dec (points)"]
 
 
 def test_a_subject_not_measured_is_all_hatched():

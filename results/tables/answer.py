@@ -1,6 +1,7 @@
 """The table search's answer: text, surface, held-out report, map, and the winning table."""
 
 import functools
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -27,6 +28,7 @@ def table_answer(
     title: str,
     max_decline_points: float = 1.0,
     partial: bool = False,
+    whole: tuple[Sequence[int], Sequence[int]] | None = None,
     bands: MeasuredBands | None = None,
     export: str = "",
     jpeg: Rows | None = None,
@@ -36,9 +38,10 @@ def table_answer(
 
     `report` holds held-out rows of the baselines, the winner and the best flat table, where there
     are such; `flat` are lines of `summary` of flat tables on the images of the search. `export` is
-    the winner as libjpeg reads it. `bands` say what the patterns stand for where they are not the
-    paper's diagonals. `rates` are rows of the study rate_distortion that say what pictures cost
-    under all of these tables and under qualities of JPEG, `jpeg` the latter's lines.
+    the winner as libjpeg reads it. `whole` is the grid, patterns and steps, of a `partial` search.
+    `bands` say what the patterns stand for where they are not the paper's diagonals. `rates` are
+    rows of the study rate_distortion that say what pictures cost under all of these tables and
+    under qualities of JPEG, `jpeg` the latter's lines.
     """
     key, limit = ["subject", "table"], max_decline_points
     rows = once(rows, key)
@@ -60,7 +63,9 @@ def table_answer(
         text += "\nnote: no adversarial example succeeded, so Def says nothing of a defence"
     look: dict[str, Any] = {"title": title, "max_decline_points": limit}
     figures: dict[str, Callable[[], Figure]] = {
-        "surface": functools.partial(_heatmaps, surface, best, bands=bands, **look)
+        "surface": functools.partial(
+            _heatmaps, surface, best, bands=bands, whole=whole if partial else None, **look
+        )
     }
     if flat is not None:
         figures["front"] = functools.partial(_front, surface, flat, winner=table, **look)

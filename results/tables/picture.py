@@ -1,6 +1,6 @@
 """The table search as a picture: what every table defends and costs, and where the limit runs."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.colorbar import Colorbar
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -47,6 +48,7 @@ class _Grid:
     defended: Floats  # percent
     decline: Floats  # percentage points
     allowed: NDArray[np.bool_]
+    undefended: float  # Def without a codec, in percent; NaN where no image was attacked
 
 
 def table_heatmaps(
@@ -56,6 +58,7 @@ def table_heatmaps(
     title: str,
     max_decline_points: float = 1.0,
     bands: MeasuredBands | None = None,
+    whole: tuple[Sequence[int], Sequence[int]] | None = None,
 ) -> Figure:
     """Def and Acc_dec over pattern k and QS_AF, with the feasible border, ties and winner.
 
@@ -64,18 +67,23 @@ def table_heatmaps(
     the limit (grey) and saturate 4 points from it, so that ruined tables do not hide it.
 
     `summary` are lines of `results.summary`; those without a pattern are left out. The winner is
-    marked by a star, the tables it ties with by dots. `bands` label patterns that are not the
-    paper's diagonals by their size. In the figure axes[0] shows Def in percent, axes[1] Acc_dec in
-    percentage points. ValueError where no table has a pattern, two share a cell, or the winner is
-    not among them.
+    marked by a star, the tables it ties with by dots, Def without a defence by a line across the
+    colour bar. `bands` label patterns that are not the paper's diagonals by their size. `whole` is
+    the grid, patterns and steps, of a search that left out tables that could no longer win: they
+    are hatched. In the figure axes[0] shows Def in percent, axes[1] Acc_dec in percentage points.
+    ValueError where no table has a pattern, two share a cell, or the winner is not among them.
     """
-    grid = _grid(summary, max_decline_points)
+    grid = _grid(summary, max_decline_points, whole or ((), ()))
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(10, 4.2), layout=ConstrainedLayoutEngine(wspace=0.04))
         left, right = figure.subplots(1, 2, sharex=True, sharey=True)
         left.set_title("Def: accuracy on adversarial images, defended")
         right.set_title("Acc_dec: accuracy lost on benign images")
-        _draw_map(left, grid.defended, cmap="viridis", limits=_span(grid.defended), label="Def (%)")
+        label, span = "Def (%)", _span(np.append(grid.defended, grid.undefended))
+        if not np.isnan(grid.undefended):
+            label += f"; red: no defence, {grid.undefended:.1f}"
+        bar = _draw_map(left, grid.defended, cmap="viridis", limits=span, label=label)
+        bar.ax.axhline(grid.undefended, color="red", linewidth=3)
         limits = (max_decline_points - _DECLINE_REACH, max_decline_points + _DECLINE_REACH)
         _draw_map(right, grid.decline, cmap="coolwarm", limits=limits, label="Acc_dec (points)")
         measured = "n_OF (coefficients kept: smallest delta_a / delta_b)"
@@ -84,11 +92,13 @@ def table_heatmaps(
             _label_axes(axes, grid, bands)
             _draw_marks(axes, values, grid, winner)
         titled(figure, title)
-        _legend(figure, grid, winner, max_decline_points, bands)
+        _legend(figure, grid, winner, max_decline_points, bands, partial=whole is not None)
     return figure
 
 
-def _grid(summary: pd.DataFrame, max_decline_points: float) -> _Grid:
+def _grid(
+    summary: pd.DataFrame, max_decline_points: float, whole: tuple[Sequence[int], Sequence[int]]
+) -> _Grid:
     lines = summary[summary["pattern"].notna()]
     cells = lines[["pattern", "qs_af"]]
     if lines.empty or cells.duplicated().any():
@@ -96,14 +106,20 @@ def _grid(summary: pd.DataFrame, max_decline_points: float) -> _Grid:
             f"expected one table per pattern and qs_af, found {len(lines)} tables in "
             f"{len(cells.drop_duplicates())} cells.\nHint: draw one qs_of of one search at a time."
         )
-    k, row = np.unique(cells["pattern"].to_numpy(dtype=np.int64), return_inverse=True)
-    qs_af, column = np.unique(cells["qs_af"].to_numpy(dtype=np.int64), return_inverse=True)
+    known = (cells[name].to_numpy(dtype=np.int64) for name in ("pattern", "qs_af"))
+    (k, row), (qs_af, column) = (
+        (axis, np.searchsorted(axis, own))
+        for own, more in zip(known, whole, strict=True)
+        for axis in [np.union1d(own, np.array(more, dtype=np.int64))]
+    )
     defended, decline = np.full((2, len(k), len(qs_af)), np.nan)
     allowed = np.zeros(defended.shape, dtype=np.bool_)
     defended[row, column] = lines["def_all"]
     decline[row, column] = lines["acc_dec"]
     allowed[row, column] = feasible(lines, max_decline_points=max_decline_points)
-    return _Grid(k.tolist(), qs_af.tolist(), defended, decline, allowed)
+    wrong, n = (int(lines[name].iloc[0]) for name in ("n_successful", "n_adv"))
+    undefended = 100 * (n - wrong) / n if n else np.nan
+    return _Grid(k.tolist(), qs_af.tolist(), defended, decline, allowed, undefended)
 
 
 def _border(grid: _Grid) -> Floats:
@@ -161,16 +177,22 @@ def _span(values: Floats) -> tuple[float, float]:
 
 def _draw_map(
     axes: Axes, values: Floats, *, cmap: str, limits: tuple[float, float], label: str
-) -> None:
+) -> Colorbar:
     shown = axes.imshow(values, cmap=cmap, norm=Normalize(*limits), origin="lower", aspect="auto")
     extend = {(False, False): "neither", (True, False): "min", (False, True): "max"}
     beyond = bool((values < limits[0]).any()), bool((values > limits[1]).any())
-    figure = axes.figure
-    figure.colorbar(shown, ax=axes, extend=extend.get(beyond, "both"), label=label, pad=0.02)
+    look: dict[str, Any] = {"extend": extend.get(beyond, "both"), "label": label, "pad": 0.02}
+    return axes.figure.colorbar(shown, ax=axes, **look)
 
 
 def _legend(
-    figure: Figure, grid: _Grid, winner: Winner | None, limit: float, bands: MeasuredBands | None
+    figure: Figure,
+    grid: _Grid,
+    winner: Winner | None,
+    limit: float,
+    bands: MeasuredBands | None,
+    *,
+    partial: bool,
 ) -> None:
     border = f"feasible border: Acc_dec < {limit:g}"
     entries: list[Line2D | Patch] = [Line2D([], [], label=border, **_BORDER)]
@@ -178,10 +200,10 @@ def _legend(
         name = f"winner: {of_patterns([winner.pattern], bands)}, QS_AF {winner.qs_af}"
         entries.append(Line2D([], [], label=name, **WINNER))
     if winner is not None and len(winner.tied) > 1:
-        name = f"tied with it (Def, 95 %): {len(winner.tied) - 1}"
+        name = f"tied with it (Def, 95 %): {'at least ' * partial}{len(winner.tied) - 1}"
         entries.append(Line2D([], [], label=name, **_TIED))
     if np.isnan(grid.decline).any() or np.isnan(grid.defended).any():
-        entries.append(Patch(label="not measured", **_MISSING))
+        entries.append(Patch(label="ruled out before" if partial else "not measured", **_MISSING))
     figure.legend(handles=entries, loc="outside lower center", ncols=len(entries), frameon=False)
 
 
