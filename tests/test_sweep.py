@@ -1,11 +1,13 @@
 """The engine: resume, failures, faults. One local Ray serves the whole module."""
 
 import datetime as dt
+import os
 import subprocess
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -18,7 +20,7 @@ from results import schema
 from results.__main__ import main as results_main
 from results.files import Root
 from results.store import Found, Store
-from search.cluster import provenance
+from search.cluster import connection, provenance
 from search.engine import ahead, task
 from search.engine.engine import Engine
 from search.engine.plan import Grid
@@ -67,6 +69,82 @@ def test_rows_equal_those_of_a_plain_loop(store, tmp_path):
     for cell in cells:
         plain.write("squares", "w", evaluate_cell(SQUARES, cell, plain))
     pd.testing.assert_frame_equal(stored(store), stored(plain))
+
+
+class Sent:
+    """Stands for `run_cells`: notes what goes out; tasks of no cells become another."""
+
+    def __init__(self, waking=None) -> None:
+        self.waking, self.sent, self.woken = waking, [], []
+
+    def options(self, **size):
+        real = run_cells.options(**size)
+
+        def remote(task, cells, *coming):
+            self.sent.append((len(cells), size["num_cpus"]))
+            if cells or self.waking is None:
+                return real.remote(task, cells, *coming)
+            self.woken.append(self.waking.remote())
+            return self.woken[-1]
+
+        return SimpleNamespace(remote=remote)
+
+
+def test_workers_that_sleep_are_woken_once_before_the_first_cell(store, monkeypatch):
+    sent = Sent()
+    monkeypatch.setattr("search.engine.run.run_cells", sent)
+    engine = Engine(store, asleep=True)
+
+    def ask(*numbers: int) -> list[tuple[int, float]]:
+        cells = [Cell(number=n) for n in numbers]
+        engine.sweep(SQUARES, Grid(SQUARES.cell_id, cells), "w", label="squares", whole_node=True)
+        now, sent.sent = sent.sent, []
+        return now
+
+    # As many as there are slots of the usual size, though the cells take the whole node.
+    assert ask(1, 2) == [(0, 1.0), (0, 1.0), (1, 2.0), (1, 2.0)]
+    assert ask(1, 2, 3) == [(1, 2.0)]
+    engine = Engine(store, asleep=True)
+    assert ask(1, 2, 3) == []
+    assert engine.asleep  # all is stored: nobody was needed
+    engine = Engine(store)
+    assert ask(4) == [(1, 2.0)]
+
+
+@pytest.mark.parametrize("how", ["never ends", "fails", "loses its process"])
+def test_waking_neither_delays_nor_changes_cells(how, store, tmp_path, monkeypatch):
+    @ray.remote(num_cpus=0, max_retries=0)
+    def waking() -> None:
+        if how == "fails":
+            raise RuntimeError("nobody is told")
+        if how == "loses its process":
+            os._exit(1)
+        time.sleep(600)
+
+    sent = Sent(waking)
+    monkeypatch.setattr("search.engine.run.run_cells", sent)
+    plan = Grid(SQUARES.cell_id, [Cell(number=n) for n in range(5)])
+    outcome = Engine(store, asleep=True).sweep(SQUARES, plan, "w", label="squares")
+    assert (outcome.n_run, outcome.failed) == (5, {})
+    assert len(sent.woken) == 2
+    if how == "never ends":
+        assert ray.wait(sent.woken, timeout=0)[0] == []
+        for ref in sent.woken:
+            ray.cancel(ref, force=True)
+    plain = Store(Root(tmp_path / "plain"))
+    for n in range(5):
+        plain.write("squares", "w", evaluate_cell(SQUARES, Cell(number=n), plain))
+    pd.testing.assert_frame_equal(stored(store), stored(plain))
+
+
+@pytest.mark.parametrize("joined", [True, False])
+def test_workers_sleep_where_ray_was_started_here(joined, store, monkeypatch):
+    monkeypatch.setattr(connection, "connected", lambda: False)
+    monkeypatch.setattr(connection, "connect", lambda **_: joined)
+    monkeypatch.setattr(Engine, "_examine_nodes", lambda _: None)
+    engine = Engine(store)
+    engine.start()
+    assert engine.asleep is not joined
 
 
 def test_a_finished_sweep_computes_nothing(store):
