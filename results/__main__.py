@@ -42,8 +42,8 @@ class Asked:
     out: Path | None = None
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit code is 2 where the input cannot be used."""
+def command_line() -> argparse.ArgumentParser:
+    """What can be asked."""
     look = argparse.RawDescriptionHelpFormatter
     parser = _Parser(
         prog="python -m results", description=__doc__, formatter_class=look, allow_abbrev=False
@@ -67,12 +67,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = commands.add_parser("report", help="all of it as one HTML page", parents=[where])
     to = "[report.html in the store's folder]"
     command.add_argument("--out", type=Path, metavar="FILE", help=to)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit code is 2 where the input cannot be used."""
     words = sys.argv[1:] if argv is None else argv
     forgiving()
     remember(*words, os.environ.get(STORE_VARIABLE, ""))
     try:
         _check(words)
-        _run(Asked(**vars(parser.parse_args(argv))))
+        _run(Asked(**vars(command_line().parse_args(argv))))
     except (ValueError, OSError) as error:
         print(plain(scrubbed(f"error: {error}")), file=sys.stderr)
         return 2

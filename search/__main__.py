@@ -27,8 +27,8 @@ with later():
     from search.cluster.submit import submit
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Exit codes: 0 all is well, 1 something is wrong, 2 unusable input."""
+def command_line() -> argparse.ArgumentParser:
+    """What can be asked."""
     look = argparse.RawDescriptionHelpFormatter
     parser = Parser(
         prog="python -m search", description=__doc__, formatter_class=look, allow_abbrev=False
@@ -47,9 +47,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     turn.add_argument("source", metavar="FILE")
     turn.add_argument("target", metavar="OUT.safetensors")
     turn.add_argument("--prefix", default="", metavar="NAME", help="of one of several networks")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit codes: 0 all is well, 1 something is wrong, 2 unusable input."""
     try:
         keep_secret(sys.argv[1:] if argv is None else argv)
-        options = parser.parse_args(argv)
+        options = command_line().parse_args(argv)
         if options.command == "weights":
             return _convert(options.source, options.target, options.prefix)
         if options.command == "submit":
