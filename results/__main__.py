@@ -170,7 +170,12 @@ def _show(store: Store, state: State) -> None:
     from results.words import fitted  # noqa: PLC0415 - pandas, which the listing does without
 
     hidden = ("failed", "state", "n_run", "listed", "left_s", "rate_per_s", "pid", "wall_s")
-    facts = {"state": current(state), "rate": rate(state), "left": left(state)}
+    facts = {
+        "store": store.root.uri,
+        "state": current(state),
+        "rate": rate(state),
+        "left": left(state),
+    }
     facts |= {name: value for name, value in state.items() if name not in hidden}
     if "wall_s" in state:
         facts["last run"] = f"{state['wall_s']:.1f} s"

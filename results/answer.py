@@ -40,8 +40,7 @@ def publish(
     """
     yield "rows", store.root.path(store.folder(study, sweep))
     files = {"answer.txt": f"{answer.text}\n".encode()}
-    tables = {n: pa.Table.from_pandas(f, preserve_index=False) for n, f in answer.frames.items()}
-    files |= {f"{name}.parquet": encoded(table) for name, table in tables.items()}
+    files |= {f"{name}.parquet": encoded(_table(f)) for name, f in answer.frames.items()}
     kept = {} if again else _pictures(store, sweep, {**files, **answer.files})
     for name, figure in ((f"{name}.png", figure) for name, figure in answer.figures.items()):
         files[name] = kept[name] if callable(figure) and name in kept else _drawn(figure)
@@ -51,6 +50,13 @@ def publish(
         yield what, store.put(f"answers/{sweep}/{name}", data)
     sums = "".join(f"{_digest(data)}  {name}\n" for name, data in files.items())
     store.put(f"answers/{sweep}/{SUMS}", sums.encode())
+
+
+def _table(frame: pd.DataFrame) -> pa.Table:
+    """The frame, without the attributes that say where its rows were read: the same everywhere."""
+    bare = frame.copy(deep=False)
+    bare.attrs = {}
+    return pa.Table.from_pandas(bare, preserve_index=False)
 
 
 def _drawn(figure: "Figure | Callable[[], Figure]") -> bytes:

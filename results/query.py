@@ -30,11 +30,13 @@ def load(
     """The rows of one sweep, or of all sweeps of a study, as a typed DataFrame.
 
     `sweep` is named as `python -m results` lists it, or by the beginning or end of that; None reads
-    all, told apart by their column
-    `sweep`, and a column that some lack, as those of an earlier version, is null in their rows.
-    `store` is a folder or URI, `default_store()` unless given; only `columns` are read. ValueError
-    where the store has no such study or sweep (the text says what there is), sweeps have columns of
-    one name and different types, or a file is damaged (the text names it).
+    all, told apart by their column `sweep`, and a column that some lack, as those of an earlier
+    version, is null in their rows. `store` is a folder or URI, `default_store()` unless given;
+    `attrs["store"]` of what is returned says which one was read. Only `columns` are read.
+
+    ValueError where the store has no such study or sweep (the text names the store, and says what
+    it has), sweeps have columns of one name and different types, or a file is damaged (the text
+    names it).
     """
     root = store if isinstance(store, Root) else Root(default_store() if store is None else store)
     folder = f"rows/study={study}"
@@ -58,6 +60,7 @@ def load(
             "Hint: leave `columns` out to read all."
         )
     frame: pd.DataFrame = table.to_pandas(types_mapper=_WHOLE.get)
+    frame.attrs["store"] = root.uri
     return frame if columns is None else frame[list(columns)]
 
 

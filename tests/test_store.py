@@ -71,8 +71,33 @@ def test_load_keeps_whole_numbers_whole(store):
 def test_what_is_not_there_is_named(store, sweep):
     store.write("s", "w", rows_of(0))
     study = "other" if sweep is None else "s"
-    with pytest.raises(ValueError, match=r"found (s|w)"):
+    with pytest.raises(ValueError, match=r"found (s|w)") as told:
         results.load(study, sweep=sweep, store=store.root)
+    assert f"in {store.root.uri};" in str(told.value)
+
+
+def test_rows_say_which_store_they_are_of_and_answers_do_not(tmp_path, monkeypatch):
+    kept = []
+    for place in ("here", "there"):
+        monkeypatch.setenv("QSWEEP_STORE", str(tmp_path / place))
+        store = Store(Root(tmp_path / place))
+        store.write("s", "w", rows_of(0))
+        rows = results.load("s", columns=["image"])
+        assert rows.attrs == {"store": str(tmp_path / place)}
+        list(results.publish(store, "s", "w", results.Answer(text="", frames={"rows": rows})))
+        kept.append(store.root.read("answers/w/rows.parquet"))
+    assert kept[0] == kept[1]
+
+
+def test_listings_name_their_store(store, capsys):
+    where = ["--store", store.root.uri]
+    assert results_main(where) == 0
+    assert store.root.uri in capsys.readouterr().out.splitlines()[0]
+    store.write("s", "w", rows_of(0))
+    store.write_state("s", "w", state_of("s", state="complete"))
+    for command in (["list"], ["show", "w"]):
+        assert results_main([*where, *command]) == 0
+        assert store.root.uri in capsys.readouterr().out.splitlines()[0]
 
 
 def test_a_sweep_is_loaded_by_the_beginning_or_end_of_its_name(store):

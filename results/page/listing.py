@@ -25,11 +25,11 @@ def is_listed(state: dict[str, Any]) -> bool:
 
 
 def listing(states: list[dict[str, Any]], store: Store) -> str:
-    """Two lines per sweep, the latest last: which one, and how it stands."""
+    """The store, and two lines per sweep, the latest last: which one, and how it stands."""
     states = [state for state in states if is_listed(state)]
     if not states:
         return f"no sweeps in {store.root.uri}"
-    shown = []
+    shown = [f"sweeps in {store.root.uri}"]
     for state in sorted(states, key=lambda state: state["updated_at"]):
         one = line(state)
         said = [one["updated"], one["state"], f"{one['cells']} cells"]
