@@ -21,7 +21,7 @@ for trial in best[:3]:
 # Which members are used is a parameter each: without `params` those eight fill the plots.
 params = [name for name in best[0].params if not name.startswith("use_")]
 for plot in (plot_param_importances, plot_slice):
-    axes = plot(study, params=params, target_name="Def")
+    axes = plot(study, params=params, target_name="Def (%)")
     figure = getattr(axes, "figure", None) or axes[0].figure
     figure.savefig(f"{plot.__name__}.png")
 print(f"plots of {', '.join(params)} are in this folder")

@@ -16,7 +16,7 @@ M70+M50+M40 at sigma 28/255, xi 0.5 (held out: 46.5 to 60.5 %, benign -3.5 point
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from core.errors import InputError
 from core.known import MEMBERS
@@ -34,8 +34,9 @@ with later():
     from search.inputs.pictures import n_of
     from search.tuning.answer import answer, starts, tune
     from search.tuning.ensembles import STUDY, Ensembles, Recipe
-    from search.tuning.members import Tuning
+    from search.tuning.members import Tuning, counts
     from search.tuning.space import Axis, Space
+    from search.tuning.storage import question_of
     from search.white_box import through_all
 
 SIGMAS_255, QS_AF = tuple(range(0, 65, 2)), tuple(range(16, 117, 20))
@@ -74,8 +75,11 @@ class Asked(Flags):
     white_images: int = flag(100, "held-out images that --white attacks")
 
 
-def ask(lab: Lab, asked: Asked) -> tuple[Ensembles, Tuning]:
-    """Prepare what the flags ask for; InputError before long work where they cannot be met."""
+def ask(lab: Lab, asked: Asked, known: dict[str, Any] | None) -> tuple[Ensembles, Tuning]:
+    """Prepare what the flags ask for; InputError before long work where they cannot be met.
+
+    `known` is what the study asked so far.
+    """
     table = qtable.parse_defensive(asked.table)
     axes = (Axis(name, getattr(asked, name)) for name in ("sigma_255", "xi_percent", "qs_af"))
     space = Space(tuple(axes), MEMBERS if asked.membership == "optuna" else ())
@@ -99,6 +103,7 @@ def ask(lab: Lab, asked: Asked) -> tuple[Ensembles, Tuning]:
         objectives=asked.objectives,
         question=ensembles.question(),
         seed=asked.seed,
+        counted=counts(known),
     )
     sweep = sweep_name([asked.study], tuning.asked())
     lab.answers((STUDY, sweep))
@@ -113,7 +118,7 @@ def run(lab: Lab, asked: Asked) -> Answer:
         raise InputError("--white takes L-infinity attacks alone.\nHint: worst@8 or pgd@2x50.")
     n_of(lab.data, "report", asked.white_images, "--white-images")
     with asked.opened(lab.engine.store.root) as opened:
-        ensembles, tuning = ask(lab, asked)
+        ensembles, tuning = ask(lab, asked, question_of(opened, asked.study))
         told = tune(opened, ensembles, tuning, asked)
     attack = ensembles.attack
     title = f"{lab.title}, {attack.name} {attack.budget} on M, {asked.rule}"

@@ -5,9 +5,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import optuna
 import pandas as pd
 import pytest
 import torch
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
 import results
 from core.defences import subsets
@@ -162,7 +165,11 @@ def test_files_are_written(tuned):
     assert (folder / "tuning.png").read_bytes().startswith(b"\x89PNG")
     assert len(pd.read_parquet(folder / "trials.parquet")) == 2
     assert len(pd.read_parquet(folder / "front.parquet")) >= 1
-    assert (store / "tuning/ensemble.journal").exists()
+    journal = JournalStorage(JournalFileBackend(str(store / "tuning/ensemble.journal")))
+    study = optuna.load_study(study_name="ensemble", storage=journal)
+    assert store / study.user_attrs["ensemble"] == folder / "ensemble.safetensors"
+    for trial in study.trials:
+        assert trial.value == pytest.approx(trial.user_attrs["def_percent"], abs=100 / 20 / 2)
 
 
 def studied(*, lost: int, undefended: int) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -142,7 +142,8 @@ def test_a_stored_tuning_study_is_the_one_that_is_asked_for(store):
     job = importlib.import_module("jobs.ensemble_tune")
     argv = ["--smoke", *SMOKE_THEN["ensemble_tune"]]
     asked = parse(job.Asked, name="", question="", argv=argv, smoke=job.JOB.smoke)
-    ensembles, tuning = job.ask(Lab(Here(store, stored_only=True), asked), asked)
+    begun = {"objectives": {"adversarial images right, fewer members first": "maximize"}}
+    ensembles, tuning = job.ask(Lab(Here(store, stored_only=True), asked), asked, begun)
     folder = Path(store.root.uri) / store.folder("ensemble_tune", ensembles.sweep)
     cells = {path.stem for path in folder.glob("*.parquet")}
     settings = [dict(tuning.starts[0]) | {"sigma_255": sigma} for sigma in asked.sigma_255]

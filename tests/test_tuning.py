@@ -24,6 +24,7 @@ from search import main
 from search.tuning import driver as tuning
 from search.tuning import mixtures as mixing
 from search.tuning import storage
+from search.tuning.members import counts
 from search.tuning.mixtures import Mixtures
 from search.tuning.space import Axis, Space
 
@@ -55,7 +56,9 @@ def test_the_known_optimum_is_found(tmp_path, objectives):
     trials = drive(tmp_path, until=16, make="gp", objectives=objectives)
     best = max(trials, key=lambda t: t["values"][0])
     assert {name: best["params"][name] for name in OPTIMUM} == OPTIMUM
-    # M adds nothing; M80 costs one benign image of 200, half a point.
+    # M adds nothing; M80 costs one benign image of 200, half a point; a member less breaks ties.
+    single, multi = [100 * (150 + 1 / 16) / tuners.N_ADVERSARIAL], [75.0, 98.5, 2.0]
+    assert best["values"] == pytest.approx(single if objectives == "single" else multi)
     assert best["user_attrs"] == {
         "members": "M90,M80",
         "def_percent": 100 * 150 / tuners.N_ADVERSARIAL,
@@ -63,6 +66,23 @@ def test_the_known_optimum_is_found(tmp_path, objectives):
         "n_adversarial": tuners.N_ADVERSARIAL,
     }
     check_whole(trials, 16)
+
+
+def test_a_study_that_was_begun_with_counts_goes_on_with_counts(tmp_path):
+    assert tuning_of(counted=True).directions == {
+        "adversarial images right, fewer members first": "maximize"  # as it is stored
+    }
+    begun = drive(tmp_path, until=4, counted=True)
+    assert begun[0]["values"][0] > 100  # images of 200
+    with storage.opened(Root(tmp_path), "t", None) as opened:
+        counted, new = (counts(storage.question_of(opened, name)) for name in ("t", "u"))
+    assert (counted, new) == (True, False)
+    with pytest.raises(InputError, match=r"percent.*\nHint: ask as before, or choose another"):
+        drive(tmp_path, until=8)
+    assert drive(tmp_path, until=8, counted=counted)[:4] == begun
+    drive(tmp_path, until=4, study="u", counted=new)
+    with storage.opened(Root(tmp_path), "u", None) as opened:
+        assert not counts(storage.question_of(opened, "u"))
 
 
 def test_membership_is_eight_real_parameters_answered_by_enumeration(tmp_path):

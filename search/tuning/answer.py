@@ -23,6 +23,7 @@ from search.tuning.space import Space
 
 STARTS = (32, 16, 48, 0)  # sigma_255 of the first trials: the middle, its halves, and no noise
 PAPER_XI = 90  # percent
+WINNER = "ensemble.safetensors"
 
 
 def starts(space: Space, qs_af: int) -> tuple[dict[str, int], ...]:
@@ -43,6 +44,7 @@ def tune(opened: storage.Opened, ensembles: Ensembles, tuning: Tuning, asked: Fl
         with ensembles.noted():
             parallel = asked.at_a_time(ensembles.engine.slots())
             driver.run(until=asked.until, more=asked.more, parallel=parallel)
+        driver.study.set_user_attr("ensemble", f"answers/{ensembles.sweep}/{WINNER}")
     return Told(driver.importances(), driver.failed(), opened.name)
 
 
@@ -85,7 +87,7 @@ def answer(
         ),
         frames={"trials": found.trials, "front": found.front},
         figures={"tuning": figure},
-        files={"ensemble.safetensors": ensembles.export(winner)},
+        files={WINNER: ensembles.export(winner)},
         failed={f"trial {number}": error for number, error in told.failed.items()},
     )
 

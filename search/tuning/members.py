@@ -9,13 +9,17 @@ from search.tuning.driver import Direction, Judged
 from search.tuning.space import Setting, Space, use
 
 OBJECTIVES: dict[str, dict[str, Direction]] = {
-    # The count decides; a sixteenth of an image for each member left out breaks ties.
-    "single": {"adversarial images right, fewer members first": "maximize"},
+    # Def decides; a sixteenth of an image for each member left out breaks ties.
+    "single": {"adversarial images right, percent, fewer members first": "maximize"},
     "multi": {
-        "adversarial images right": "maximize",
-        "benign images right": "maximize",
+        "adversarial images right, percent": "maximize",
+        "benign images right, percent": "maximize",
         "members": "minimize",
     },
+}
+COUNTED: dict[str, dict[str, Direction]] = {  # of studies that were begun with counts
+    kind: {name.replace(", percent", ""): way for name, way in directions.items()}
+    for kind, directions in OBJECTIVES.items()
 }
 
 
@@ -32,11 +36,12 @@ class Tuning:
     objectives: str  # of OBJECTIVES
     question: dict[str, Any]  # all that decides the answers, for people
     seed: int
+    counted: bool = False  # images, not percent: a study goes on as it was begun
 
     @property
     def directions(self) -> Mapping[str, Direction]:
         """Of the objectives."""
-        return OBJECTIVES[self.objectives]
+        return (COUNTED if self.counted else OBJECTIVES)[self.objectives]
 
     def asked(self) -> dict[str, Any]:
         """The question in full."""
@@ -64,7 +69,7 @@ class Tuning:
         kept = int(answer.n_benign_right[subset - 1])
         searched = bool(self.space.members)
         return Judged(
-            values=self._values(defended, kept, len(used)),
+            values=self._values(answer, defended, kept, len(used)),
             said=(
                 f"{'+'.join(used)} {defended} of {answer.n_adversarial} defended, benign {kept} of "
                 f"{answer.n_benign} (undefended {self.undefended})"
@@ -87,7 +92,17 @@ class Tuning:
             subset = int(scores.n_benign_right.argmax()) + 1
         return subset
 
-    def _values(self, defended: int, kept: int, n_members: int) -> list[float]:
+    def _values(
+        self, answer: subsets.Scores, defended: int, kept: int, n_members: int
+    ) -> list[float]:
+        of_all = (1.0, 1.0)
+        if not self.counted:
+            of_all = (100 / answer.n_adversarial, 100 / answer.n_benign)
         if self.objectives == "multi":
-            return [float(defended), float(kept), float(n_members)]
-        return [defended + (len(self.members) - n_members) / 16]
+            return [defended * of_all[0], kept * of_all[1], float(n_members)]
+        return [(defended + (len(self.members) - n_members) / 16) * of_all[0]]
+
+
+def counts(question: Mapping[str, Any] | None) -> bool:
+    """Whether a study that asks this counts images."""
+    return question is not None and question.get("objectives") in COUNTED.values()

@@ -244,6 +244,16 @@ def _unreachable(url: str, error: Exception) -> InputError:
     )
 
 
+def question_of(opened: Opened, study: str) -> dict[str, Any] | None:
+    """What a study asks that is kept there; None where there is none, or it does not say."""
+    try:
+        number = opened.storage.get_study_id_from_name(study)
+    except KeyError:
+        return None
+    found: dict[str, Any] | None = opened.storage.get_study_user_attrs(number).get("question")
+    return found
+
+
 def remember(study: optuna.Study, question: dict[str, Any]) -> bool:
     """Keep what the study asks; whether it is new. InputError where it asked otherwise."""
     plain = json.loads(json.dumps(question, sort_keys=True))
