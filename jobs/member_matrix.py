@@ -48,7 +48,7 @@ def run(lab: Lab, asked: Asked) -> Answer:
     (chain,) = lab.chains([lab.chain_cell(asked, asked.sigma_255)])
     victims = {
         f"{member.name} {at.name.replace('M', 'q') if at.table else 'none'}": lab.victim(
-            members=[replace(member, table=at.table)]
+            members=[replace(member, table=at.table, quality=at.quality)]
         )
         for member in chain.members
         for at in chain.members

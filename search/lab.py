@@ -333,7 +333,7 @@ class Lab:
         if not members:
             return Victim((self.classifier,), ("",), front)
         networks, tables = zip(*((m.weights, m.table) for m in members), strict=True)
-        return Victim(networks, tables, front)
+        return Victim(networks, tables, front, chains.origin(members))
 
     def front(self, name: str) -> str:
         """A defence as cells name it: what was learned by its piece, all others as they are.
@@ -397,7 +397,7 @@ class Lab:
         cells = list(scores.cells(self.inputs, victims, pictures, block=block))
         if n_draws:
             cells = [scores.drawn(cell, n_draws) for cell in cells]
-        rows = self.sweep(study, cells, *words, label="scores")
+        rows = self.sweep(scores.told(study, victims), cells, *words, label="scores")
         place = {study.cell_id(cell): i for i, cell in enumerate(cells)}
         ids = rows["cell_id"].cat  # a text for each cell, not for each row
         order = ids.categories.map(place).to_numpy()[ids.codes].argsort(kind="stable")

@@ -1,7 +1,10 @@
 """One way to score: any victim before any pictures, a row an image."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -12,7 +15,7 @@ from core.defences.ensemble import Guarded
 from core.parts import at_a_time, in_parts
 from results import schema
 from search.engine.study import Place, Study
-from search.inputs.loading import Inputs, Victim, first_images, tensors_of, victim_of
+from search.inputs.loading import Inputs, Origin, Victim, first_images, tensors_of, victim_of
 from search.inputs.pictures import Pictures, blocks
 
 
@@ -44,6 +47,9 @@ class Row:
     image: int  # id within the split
     label: int
     predicted: int
+    member: str | None = None  # of a chain, such as M90, or M+M90+M50
+    quality: int | None = None  # of the images that it sees; none as they are, or for several
+    sigma_255: float | None = None  # of their training's noise; none for M alone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +67,9 @@ class DrawnRow(Row):
 
 
 Loaded = tuple[Guarded, dict[str, Tensor], str]
+Origins = Mapping[str, Origin]
+NOBODYS: Origins = MappingProxyType({})
+C = TypeVar("C", bound=Cell)
 
 
 def load(cell: Cell, place: Place) -> Loaded:
@@ -70,17 +79,18 @@ def load(cell: Cell, place: Place) -> Loaded:
     return guarded, tensors_of(place.bank, cell.piece), place.device
 
 
-def evaluate(cell: Cell, loaded: Loaded) -> schema.Columns:
+def evaluate(cell: Cell, loaded: Loaded, origins: Origins = NOBODYS) -> schema.Columns:
     """Predict; a randomised defence draws once, from the seed and the image's own id.
 
     Not from what was done to it, so that a benign image and its attacked version meet the same
-    draw.
+    draw. `origins` say of what chain a victim is, by the study's name for it.
     """
     image, label = _known(cell, loaded)
-    return {"image": image, "label": label, "predicted": _predicted(cell, loaded)}
+    columns = {"image": image, "label": label, "predicted": _predicted(cell, loaded)}
+    return columns | origins.get(cell.defence, Origin()).columns(cell.count)
 
 
-def evaluate_draws(cell: DrawnCell, loaded: Loaded) -> schema.Columns:
+def evaluate_draws(cell: DrawnCell, loaded: Loaded, origins: Origins = NOBODYS) -> schema.Columns:
     """As `evaluate`, each image under `n_draws` draws of its own: neighbouring rows.
 
     No attack starts from or averages over these draws.
@@ -88,7 +98,8 @@ def evaluate_draws(cell: DrawnCell, loaded: Loaded) -> schema.Columns:
     draws = [_predicted(cell, loaded, "scored", draw) for draw in range(cell.n_draws)]
     image, label = (np.repeat(values, cell.n_draws) for values in _known(cell, loaded))
     draw, predicted = np.tile(np.arange(cell.n_draws), cell.count), np.stack(draws, 1).ravel()
-    return {"image": image, "label": label, "draw": draw, "predicted": predicted}
+    columns = {"image": image, "label": label, "draw": draw, "predicted": predicted}
+    return columns | origins.get(cell.defence, Origin()).columns(len(predicted))
 
 
 def _known(cell: Cell, loaded: Loaded) -> tuple[np.ndarray, np.ndarray]:
@@ -137,6 +148,13 @@ def drawn_study(name: str) -> Study[DrawnCell, Loaded]:
         sample=first_images,
         n_rows=lambda cell: cell.count * cell.n_draws,
     )
+
+
+def told(study: Study[C, Loaded], victims: Mapping[str, Victim]) -> Study[C, Loaded]:
+    """The study, whose rows say of what chain each victim is."""
+    evaluate: Any = study.evaluate  # one of those above
+    origins = {name: victim.origin for name, victim in victims.items()}
+    return replace(study, evaluate=partial(evaluate, origins=origins))
 
 
 def drawn(cell: Cell, n_draws: int) -> DrawnCell:

@@ -11,6 +11,7 @@ import torch
 from chains import INPUTS, STUDY, cell_of, evaluate, outcome, train, trained
 from tiny import TinyData, lenet
 
+import results
 from core import codec, models
 from core.codec import qtable
 from core.errors import InputError
@@ -175,7 +176,8 @@ def test_outputs_are_the_softmax_of_each_member_at_its_quality(tmp_path):
     )
     known = Piece(piece, "search", "benign", ids.numpy(), labels.numpy(), labels.numpy())
     weights, _ = bank.put(*to_tensors(lenet(4)))
-    members = [chains.Member("M", weights, ""), chains.Member("M30", weights, "uniform16@q30")]
+    members = [chains.Member("M", weights, "")]
+    members.append(chains.Member("M30", weights, "uniform16@q30", 30, 8.0))
     found = chains.make_outputs(Here(Store(root)), Inputs(**INPUTS), members, [known])
     for member, table in zip(members, (None, qtable.by_name("uniform16@q30")), strict=True):
         network = models.from_tensors(*bank.get(weights))
@@ -187,3 +189,7 @@ def test_outputs_are_the_softmax_of_each_member_at_its_quality(tmp_path):
         outputs = bank.get(found[member, piece])[0]["outputs"].numpy()
         assert outputs.dtype == np.float32
         np.testing.assert_allclose(outputs, shares, rtol=1e-5)  # float32's resolution, summed
+    rows = results.load("member_outputs", store=root)[["member", "quality", "sigma_255"]]
+    said = rows.drop_duplicates().astype(object)
+    said = sorted(map(tuple, said.where(said.notna(), None).to_numpy()))
+    assert said == [("M", None, None), ("M30", 30, 8.0)]

@@ -117,6 +117,16 @@ def test_the_rows_are_those_of_running_each_ensemble(tuned):
     benign = results.load("benign", store=store)
     benign = benign[benign["split"] == "search"]
     images = loading.images_of(bank, benign["piece"].iloc[0])
+    named = results.load("member_outputs", store=store).drop_duplicates("weights")
+    joined = named.merge(chains.drop_duplicates("piece"), left_on="weights", right_on="piece")
+    assert len(joined) == 2 * (len(MEMBERS) - 1)
+    for name in ("member", "quality", "sigma_255"):
+        assert joined[f"{name}_x"].astype(str).tolist() == joined[f"{name}_y"].astype(str).tolist()
+    white = results.load("ensemble_white", store=store)
+    (file,) = (store / "answers").glob("ensemble-*/ensemble.safetensors")
+    used = "+".join(Ensemble.load(file).names)
+    assert set(white[white["defence"] == "tuned"]["member"]) == {used}
+    assert white[white["defence"] == "none"]["member"].isna().all()
     for chain, lines in rows.groupby("chain", observed=True):
         outputs = results.load("member_outputs", store=store)
         outputs = outputs[(outputs["subject"] == "benign") & (outputs["split"] == "search")]

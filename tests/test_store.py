@@ -76,6 +76,16 @@ def test_what_is_not_there_is_named(store, sweep):
     assert f"in {store.root.uri};" in str(told.value)
 
 
+def test_rows_of_before_a_column_was_added_count_and_read_as_null(store):
+    store.write("s", "w", rows_of(0))
+    wider = SCHEMA.append(pa.field("added", pa.int32(), nullable=True))
+    found = Found()
+    ((_, rows),) = store.cells("s", "w", wider, found, version=1)
+    assert rows.schema.equals(wider)
+    assert rows.column("added").null_count == len(rows) == 3
+    assert not found.set_aside
+
+
 def test_rows_say_which_store_they_are_of_and_answers_do_not(tmp_path, monkeypatch):
     kept = []
     for place in ("here", "there"):

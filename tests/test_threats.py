@@ -1,10 +1,12 @@
 """Studies of threats: the bank and the scores against a plain loop."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from stored import MADE
 from tiny import lenet
 from trained import train_at_once
 
@@ -15,10 +17,12 @@ from core.codec import qtable
 from core.defences import Defended, defence_by_name
 from core.errors import InputError
 from jobs.threat_table import JOB, check_names
+from results import schema
 from results.files import Root
 from search import main, scores
 from search.engine.bank import Bank
 from search.engine.study import Place
+from search.inputs import chains
 from search.inputs.images import EXAMPLES, ExamplesCell
 from search.inputs.loading import Victim
 
@@ -139,6 +143,27 @@ def test_scores_are_those_of_one_image_at_a_time(bank, content, pieces):
     expected = [predicted_alone(lenet(), content, i) for i in range(4, 16)]
     assert columns["predicted"].tolist() == expected
     assert columns["image"].tolist() == content["ids"][4:16].tolist()
+
+
+@pytest.mark.parametrize("n_draws", [0, 2])
+def test_rows_say_of_what_chain_a_victim_is(bank, pieces, n_draws):
+    cell, study = score_cell(pieces), scores.study("scores", 2)
+    if n_draws:
+        cell, study = scores.drawn(cell, n_draws), scores.drawn_study("draws")
+    two = [chains.Member("M", pieces[0], ""), chains.Member("M90", pieces[0], TABLE, 90, 8.0)]
+    for members, expected in ((two, ("M+M90", None, 8.0)), (two[1:], ("M90", 90, 8.0)),
+                              (two[:1], ("M", None, None))):  # fmt: skip
+        victim = Victim(cell.networks, cell.tables, cell.front, chains.origin(members))
+        assert victim == Victim(cell.networks, cell.tables, cell.front)  # the cell is the same
+        of_chain = scores.told(study, {"d": victim, "e": Victim((), ())})
+        for asked, said in ((cell, expected), (replace(cell, defence="e"), (None, None, None))):
+            columns = of_chain.evaluate(asked, study.load(cell, here(bank)))
+            rows = schema.rows_table(
+                study.schema(), study=study.name, version=1, cell=asked, columns=columns, made=MADE
+            ).to_pandas()
+            rows = rows[["member", "quality", "sigma_255"]].astype(object)
+            assert len(rows) == 12 * max(1, n_draws)
+            assert {tuple(row) for row in rows.where(rows.notna(), None).to_numpy()} == {said}
 
 
 def test_of_several_draws_each_is_a_row_and_has_a_stream_of_its_own(bank, content, pieces):

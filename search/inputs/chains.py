@@ -1,8 +1,9 @@
 """Noise-trained chains M -> M90 -> .. -> M30 as cells, which go on after a kill; their outputs."""
 
-from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass, replace
 from functools import partial
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -19,7 +20,7 @@ from core.training.steps import State
 from results import schema
 from search.engine.study import Made, Place, Study
 from search.engine.sweep import Sweeper
-from search.inputs.loading import Images, Inputs, classifier_of, images_of
+from search.inputs.loading import Images, Inputs, Origin, classifier_of, images_of
 from search.inputs.making import make, sweep_name
 from search.inputs.networks import Source
 from search.inputs.pictures import Piece
@@ -77,6 +78,21 @@ class Member:
     name: str
     weights: str  # its piece in the bank
     table: str  # as core.codec.qtable.by_name reads it, "" for M, which sees images as they are
+    quality: int | None = None  # of that table
+    sigma_255: float | None = None  # of its training's noise
+
+    @property
+    def origin(self) -> Origin:
+        """As rows say it."""
+        return Origin(self.name, self.quality, self.sigma_255)
+
+
+def origin(members: Sequence[Member]) -> Origin:
+    """That of some members of one chain."""
+    if len(members) == 1:
+        return members[0].origin
+    sigmas = {member.sigma_255 for member in members} - {None}
+    return Origin("+".join(member.name for member in members), None, *sigmas)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +116,9 @@ class OutputsRow:
     predicted: int
     piece: str
     piece_bytes: int
+    member: str | None = None
+    quality: int | None = None  # of the images that it sees; none for M, as they are
+    sigma_255: float | None = None  # of its training's noise; none for M
 
 
 def chain_study(source: Source) -> Study[ChainCell, Place]:
@@ -139,7 +158,13 @@ def _chain_of(cell: ChainCell, rows: schema.Table) -> Chain:
     names, pieces = (schema.column(rows, name) for name in ("member", "piece"))
     piece_of = dict(zip(names, pieces, strict=True))
     trained = [
-        Member(f"M{q}", piece_of[f"M{q}"], noisy.table_name(cell.codec, cell.table, q))
+        Member(
+            f"M{q}",
+            piece_of[f"M{q}"],
+            noisy.table_name(cell.codec, cell.table, q),
+            q,
+            cell.sigma_255,
+        )
         for q in cell.qualities
     ]
     wall_s = float(schema.column(rows, "epoch_wall_s").sum())
@@ -168,7 +193,9 @@ def make_outputs(
         for member, piece in asked
     ]
     words = [inputs.data, str(inputs.side), "ensembles"]
-    made = make(engine, OUTPUTS, cells, sweep_name(words, members[0].weights), label=label)
+    origins = {(member.weights, member.table): member.origin for member in members}
+    study = replace(OUTPUTS, evaluate=partial(_outputs, origins=origins))
+    made = make(engine, study, cells, sweep_name(words, members[0].weights), label=label)
     return {
         (member, piece.name): str(schema.column(rows, "piece")[0])
         for (member, piece), rows in zip(asked, made, strict=True)
@@ -181,7 +208,11 @@ def _load_outputs(cell: OutputsCell, place: Place) -> tuple[Images, torch.nn.Mod
 
 
 @torch.inference_mode()
-def _outputs(cell: OutputsCell, loaded: tuple[Images, torch.nn.Module, str]) -> Made:
+def _outputs(
+    cell: OutputsCell,
+    loaded: tuple[Images, torch.nn.Module, str],
+    origins: Mapping[tuple[str, str], Origin] = MappingProxyType({}),
+) -> Made:
     images, network, device = loaded
     table = qtable.by_name(cell.table) if cell.table else None
     parts = [
@@ -194,6 +225,7 @@ def _outputs(cell: OutputsCell, loaded: tuple[Images, torch.nn.Module, str]) -> 
         "label": images.labels.numpy(),
         "undefended": images.undefended.numpy(),
         "predicted": outputs.argmax(1).numpy(),
+        **origins.get((cell.weights, cell.table), Origin()).columns(len(outputs)),
     }
     return Made(columns, {"outputs": outputs, "ids": images.ids})
 

@@ -1,7 +1,7 @@
 """What cells name and load: images, networks and victims of the bank, kept by the process."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from typing import Any, TypedDict, cast
 
@@ -80,16 +80,30 @@ class VictimFields(TypedDict):
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Members of which chain: what rows say beside the names of pieces."""
+
+    member: str | None = None  # such as M90, or M+M90+M50
+    quality: int | None = None  # of the images that it sees; none as they are, or for several
+    sigma_255: float | None = None  # of their training's noise; none for M alone
+
+    def columns(self, n_rows: int) -> dict[str, list[str | int | float | None]]:
+        """The same in each of so many rows."""
+        return {name: [value] * n_rows for name, value in vars(self).items()}
+
+
+@dataclass(frozen=True)
 class Victim:
     """Networks behind a defence: the mean softmax of all is the answer."""
 
     networks: tuple[str, ...]  # pieces of the bank
     tables: tuple[str, ...]  # each network's own, as qtable.by_name reads it, "" for none
     front: str = "none"  # the defence before all, as `defence_of` reads it
+    origin: Origin = field(default=Origin(), compare=False)
 
     def fields(self) -> VictimFields:
         """As a cell takes them."""
-        return cast("VictimFields", asdict(self))
+        return {"networks": self.networks, "tables": self.tables, "front": self.front}
 
 
 @dataclass(frozen=True)
