@@ -78,7 +78,18 @@ def run(lab: Lab, asked: Asked) -> Answer:
     text.append(group_note(lines))
     text += references.bpp_text(references.bpp(lab, names, benign))
     figure = bars(lines, "attacked", "defence", title=f"{title}, gray box (n {n})")
-    return Answer(text="\n".join(text), frames={"accuracies": lines}, figures={"ablation": figure})
+    under = won["attacked"].iloc[-1]
+    own = won[won["attacked"] == under]  # a line for each of the pairs
+    gains = [f"{gain:+.1f}" for gain in own["gain"] + 0.0]
+    least = min(own["group_p" if "group_p" in own else "p"])
+    return Answer(
+        text="\n".join(text),
+        verdict=f"points gained under {under}: rgb over ycbcr420 {gains[0]} ({jpeg}), {gains[1]} "
+        f"({table}); {table} over {jpeg} {gains[2]} (ycbcr420), {gains[3]} (rgb); least p "
+        f"{least:.2g}, {test_of(won)}",
+        frames={"accuracies": lines},
+        figures={"ablation": figure},
+    )
 
 
 SMOKE = "--epochs 1 --report-benign 20 --block 20 --attacks fgsm@8 ifgsm@8x2"

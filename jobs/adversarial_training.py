@@ -76,7 +76,17 @@ def run(lab: Lab, asked: Asked) -> Answer:
     ]
     counted = f"% right of {lines['n'].iloc[0]}"
     text = [title, counted, side_by_side(lines), *notes, "training", *minutes]
-    return Answer(text="\n".join(text), frames={"robustness": lines})
+    return Answer(text="\n".join(text), verdict=verdict(lines), frames={"robustness": lines})
+
+
+def verdict(lines: Rows) -> str:
+    """What is left of each method in the worst case of the least budget."""
+    worst = lines[lines["under"] == "worst case"]
+    own = worst[worst["eps_255"] == worst["eps_255"].min()]
+    own = own.sort_values("accuracy", ascending=False, kind="stable")
+    said = [f"{line['defence']} {line['accuracy']:.1f} %" for _, line in own.iterrows()]
+    least = own["eps_255"].iloc[0]
+    return f"white box, worst of all within {least:g}/255: {', '.join(said)} right"
 
 
 def scored(

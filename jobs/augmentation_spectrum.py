@@ -55,6 +55,7 @@ def run(lab: Lab, asked: Asked) -> Answer:
     title = f"{lab.images}, spectra of {n:,} training images"
     return Answer(
         text=f"{title}\n{spectrum.text(lines)}",
+        verdict=spectrum.verdict(lines),
         frames={"spectrum": lines, "bands": spectrum.bands(lines)},
         figures={"augmentation_spectrum": spectrum.figure(lines, title=title)},
     )

@@ -158,6 +158,7 @@ def run(lab: Lab, asked: Asked) -> Answer:
     notes = [f"left out: {name}: {why}" for name, why in left_out.items()]
     return Answer(
         text="\n".join([title, *notes, mixtures.text(trials, lines, gained, importances)]),
+        verdict=mixtures.verdict(trials, lines),
         frames={"trials": trials, "reported": lines, "gains": gained},
         figures={"augmentation_tune": mixtures.figure(trials, lines, title=title)},
         failed={f"trial {number}": error for number, error in failed.items()},

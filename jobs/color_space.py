@@ -75,7 +75,13 @@ def run(lab: Lab, asked: Asked) -> Answer:
         shown, "step", "space", "subject", title=title, xlabel=xlabel, levels=none, across=across
     )
     frames, figures = {"curves": lines}, {"color_space": drawn}
-    return Answer(text="\n".join(text), frames=frames, figures=figures)
+    own = lines[lines["subject"] == "adversarial"].set_index("defence")["accuracy"]
+    each = [f"{name} {own[name]:.1f} %" for name in picked] or ["no step is allowed"]
+    verdict = (
+        f"right under {attack.name} {attack.budget}, best step of each space below "
+        f"{asked.max_decline:g} benign points: {', '.join(each)}; no defence {own['none']:.1f} %"
+    )
+    return Answer(text="\n".join(text), verdict=verdict, frames=frames, figures=figures)
 
 
 def best(rows: Rows, none: Rows, shown: Rows, limit: float) -> tuple[list[str], list[str]]:

@@ -22,7 +22,7 @@ with later():
     from core.corruptions import N_SEVERITIES
     from core.data.corrupted import check_published
     from results import Answer, Rows, defended, robust, robust_picture, schema
-    from results.robust_text import text
+    from results.robust_text import text, verdict
     from search import Lab
     from search.measures import augmented
     from search.measures.transformed import Sources
@@ -110,7 +110,7 @@ def run(lab: Lab, asked: Asked) -> Answer:
             {name: name for name in (defended.BARE, *again.behind)},
             title=f"{title}: trained on {asked.sets[0]}, behind defences",
         )
-    return Answer(text="\n".join(said), frames=frames, figures=figures)
+    return Answer(text="\n".join(said), verdict=verdict(found), frames=frames, figures=figures)
 
 
 def behind(

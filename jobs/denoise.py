@@ -98,6 +98,7 @@ def run(lab: Lab, asked: Asked) -> Answer:
     )
     return Answer(
         text=f"{title}\n{answers.text(lines, apart, sigma)}",
+        verdict=answers.verdict(lines, apart, sigma),
         frames={"psnr": lines, "differences": apart},
         figures={"denoise": answers.figure(rows, trained, sigma, title=title),
                  "denoise_gallery": drawn},

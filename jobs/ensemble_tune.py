@@ -121,9 +121,10 @@ def run(lab: Lab, asked: Asked) -> Answer:
         ensembles, tuning = ask(lab, asked, question_of(opened, asked.study))
         told = tune(opened, ensembles, tuning, asked)
     attack = ensembles.attack
-    title = f"{lab.title}, {attack.name} {attack.budget} on M, {asked.rule}"
+    under = f"{attack.name} {attack.budget} on M"
+    title = f"{lab.title}, {under}, {asked.rule}"
     white = partial(through_all, lab, asked.white, asked.white_images, asked.study)
-    return answer(ensembles, tuning, told, title=title, white=white)
+    return answer(ensembles, tuning, told, title=title, under=under, white=white)
 
 
 SMOKE = (

@@ -96,7 +96,12 @@ def run(lab: Lab, asked: Asked) -> Answer:
         ),
     }
     text = f"{title}\n{fooling.text(rows, lines, near)}"
-    return Answer(text=text, frames={"images": lines, "nearest": near}, figures=figures)
+    return Answer(
+        text=text,
+        verdict=fooling.verdict(rows, lines, near),
+        frames={"images": lines, "nearest": near},
+        figures=figures,
+    )
 
 
 def picture(lab: Lab, line: Any, classes: tuple[str, ...]) -> Picture:

@@ -50,6 +50,7 @@ def run(lab: Lab, asked: Asked) -> Answer:
     bands = bands_text(frequencies.luma_ratio(lines))
     return Answer(
         text=f"{title}\n{answers.answer_text(lines)}\n{bands}",
+        verdict=answers.verdict(lines),
         frames={"deviations": lines},
         figures={"spectra": frequency_picture.spectra(lines, title=title)},
     )

@@ -112,6 +112,7 @@ def run(lab: Lab, asked: Asked) -> Answer:
         drawn.append(maps(lab, seen, line.loc[firsts["image"]].reset_index()))
     return Answer(
         text="\n".join(text),
+        verdict=inside.verdict(gains, looked),
         frames={"trainings": each, "gains": gains, "occlusion": looked},
         figures={
             "inside_cnn_predictions": gallery(

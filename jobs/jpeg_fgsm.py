@@ -33,7 +33,7 @@ with later():
         test_of,
         text_table,
     )
-    from results.priced import best
+    from results.priced import best, verdict
     from search import Lab, Threat, references, scores
 
 
@@ -92,8 +92,10 @@ def run(lab: Lab, asked: Asked) -> Answer:
         f"best quality below {asked.max_decline:g} benign points, chosen on the search split:",
         *best(accuracies(chosen, ["defence", "eps_255"]), won, lines, asked.max_decline),
     ]
+    plain = lines[lines["kind"] == "FGSM"]
     return Answer(
         text="\n".join(text),
+        verdict=verdict(accuracies(chosen, ["defence", "eps_255"]), plain, asked.max_decline),
         frames={
             "accuracies": lines,
             "rates": pd.DataFrame({"codec": [*bits], "bpp": [*bits.values()]}),

@@ -28,7 +28,10 @@ with later():
         test_of,
         text_table,
     )
+    from results.words import from_to
     from search import Lab, scores
+
+PLAIN = "M none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,15 +71,25 @@ def run(lab: Lab, asked: Asked) -> Answer:
     figure = heat(
         lines, "member", "quality", panel="subject", title=title, xlabel="quality of the images"
     )
-    return Answer(text="\n".join(text), frames={"matrix": lines}, figures={"matrix": figure})
+    attacked = lines[lines["subject"] == "adversarial"].set_index("defence")["accuracy"]
+    best_one = str(attacked.idxmax())
+    name, seen = best_one.split(" ")
+    right = from_to(attacked[PLAIN], attacked[best_one])
+    under = f"{attack.name} {attack.budget}, beside M; the best of {len(attacked)} pairs"
+    return Answer(
+        text="\n".join(text),
+        verdict=f"{name} on images of quality {seen.removeprefix('q')}: {right} under {under}",
+        frames={"matrix": lines},
+        figures={"matrix": figure},
+    )
 
 
 def best(rows: Rows, lines: Rows) -> str:
     """What the best member and quality gain over M on images as they are."""
-    plain = "M none"
-    won = compared(rows, [(plain, name) for name in lines["defence"] if name != plain], ["subject"])
+    names = [name for name in lines["defence"] if name != PLAIN]
+    won = compared(rows, [(PLAIN, name) for name in names], ["subject"])
     line = won.sort_values("gain", ascending=False, kind="stable").iloc[0]
-    said = f"best: {line['second']} over {plain}, same images: {gained(line)} points"
+    said = f"best: {line['second']} over {PLAIN}, same images: {gained(line)} points"
     return f"{said} ({test_of(won)})"
 
 

@@ -121,6 +121,7 @@ def answer(lab: Lab, question: Question) -> Answer:
         report,
         flat,
         title=f"{lab.title}, {attack.name} {attack.budget}{bands}",
+        under=f"{attack.name} {attack.budget}",
         max_decline_points=asked.max_decline,
         partial=asked.best_first,
         whole=(asked.patterns, asked.qs_af),

@@ -119,6 +119,7 @@ def run(lab: Lab, asked: Asked) -> Answer:
     said = compression.text(lines, gains, minutes, asked.kind)
     return Answer(
         text=f"{head}\n{said}",
+        verdict=compression.verdict(gains),
         frames={"rates": lines, "saved": gains},
         figures={
             "rate_distortion": compression.figure(lines, title=title),

@@ -59,6 +59,7 @@ def run(lab: Lab, asked: Asked) -> Answer:
     )
     return Answer(
         text=f"{title}; eps in 1/255\n{answers.text(pairs, lines, shown, wanted)}",
+        verdict=answers.verdict(lines, shown),
         frames={"pairs": pairs, "budgets": lines},
         figures={**figures, "targeted_gallery": drawn},
     )

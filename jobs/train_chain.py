@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from search import Job, flag, flags, later, main
 
 with later():
-    from results import Answer, accuracies, curves, text_table
+    from results import Answer, Rows, accuracies, curves, text_table
+    from results.words import from_to, price
     from search import Lab, scores
 
 
@@ -55,11 +56,23 @@ def run(lab: Lab, asked: Asked) -> Answer:
     label = "member, on images at its own quality"
     return Answer(
         text="\n".join(text),
+        verdict=verdict(lines, f"{attack.name} {attack.budget}"),
         frames={"members": lines},
         figures={
             "chain": curves(lines, "member", "noise sigma", "subject", title=title, xlabel=label)
         },
     )
+
+
+def verdict(lines: Rows, under: str) -> str:
+    """The member that defends best, beside M, and its price."""
+    told = lines.set_index(["subject", "defence"])
+    accuracy = told["accuracy"]
+    first, best = lines["defence"].iloc[0], str(accuracy["adversarial"].idxmax())
+    right = from_to(*(accuracy["adversarial"][name] for name in (first, best)))
+    cost = price(accuracy["benign"][first] - accuracy["benign"][best])
+    n = lines["defence"].nunique()
+    return f"{best}/255: {right} under {under} {cost}, beside M; the best of {n} on these images"
 
 
 SMOKE = f"{flags.SMOKE_TRIED} --sigma-255 8"

@@ -122,6 +122,7 @@ def run(lab: Lab, asked: Asked) -> Answer:
     figures = answers.figures(lines, xi_255=middle, n_images=most, title=title)
     return Answer(
         text=f"{title}; xi in 1/255\n{answers.text(lines)}",
+        verdict=answers.verdict(lines),
         frames={"shares": lines},
         figures={**figures, "universal_gallery": drawn},
     )

@@ -20,7 +20,7 @@ import results
 from results.files import Root
 from results.page.listing import current, left, listing, rate
 from results.shown import fault, forgiving, near, plain, remember, scrubbed, show
-from results.store import Store
+from results.store import VERDICT, Store
 from results.where import DEFAULT_STORE, STORE_VARIABLE, default_store, meant
 
 if TYPE_CHECKING:
@@ -192,7 +192,10 @@ def _show(store: Store, state: State) -> None:
     show(f"        rows  {len(rows)}, from {work_s:.1f} s of work")
     folder = f"answers/{sweep}"
     for name in store.root.sizes(folder):
-        if name.endswith((".txt", ".png")):
+        if name == VERDICT:
+            said = store.root.read(f"{folder}/{name}").decode(errors="replace").strip()
+            show(fitted(f"{'verdict':>12}  {said}", _WIDTH))
+        elif name.endswith((".txt", ".png")):
             what = "figure" if name.endswith(".png") else name.partition(".")[0]
             show(f"{what:>12}  {near(store.root.path(f'{folder}/{name}'))}")
     if study.startswith("qtable_"):

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from results.rowfile import encoded
-from results.store import Store
+from results.store import VERDICT, Store
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,10 +21,12 @@ SUMS = "SHA256SUMS"  # of an answer's files, as `sha256sum --check` reads it
 class Answer:
     """Text to print, tables and pictures by name, further files by their names.
 
-    A picture that is a function is drawn if need be; text, tables and files decide what it shows.
+    `verdict` is all of it in one sentence, for those who read no more. A picture that is a function
+    is drawn if need be; text, tables and files decide what it shows.
     """
 
     text: str
+    verdict: str = ""
     frames: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     figures: Mapping[str, "Figure | Callable[[], Figure]"] = field(default_factory=dict)
     files: Mapping[str, bytes] = field(default_factory=dict)
@@ -48,6 +50,9 @@ def publish(
     for name, data in files.items():
         what = "figure" if name.endswith(".png") else name.partition(".")[0]
         yield what, store.put(f"answers/{sweep}/{name}", data)
+    if answer.verdict:
+        files[VERDICT] = f"{answer.verdict}\n".encode()
+        store.put(f"answers/{sweep}/{VERDICT}", files[VERDICT])
     sums = "".join(f"{_digest(data)}  {name}\n" for name, data in files.items())
     store.put(f"answers/{sweep}/{SUMS}", sums.encode())
 

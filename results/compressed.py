@@ -144,6 +144,19 @@ def text(lines: Rows, fives: Rows, measured: Rows, gained: Rows) -> str:
     return "\n".join(said)
 
 
+def verdict(lines: Rows, gained: Rows) -> str:
+    """What the best and the worst training set give beside originals, of the first network."""
+    own = tested_on(lines, "original")
+    own = own[own["network"] == own["network"].iloc[0]].set_index("training")["last"]
+    ranked = own.drop(ORIGINAL).sort_values(kind="stable")
+    said = [f"originals {own[ORIGINAL]:.1f} % right"]
+    for name, place in {"best": -1, "worst": 0}.items() if len(ranked) else ():
+        training = ranked.index[place]
+        line = gained[(gained["training"] == training)].iloc[0]
+        said.append(f"{name} {training} {ranked[training]:.1f} % (p {line['p']:.2g})")
+    return f"{lines['network'].iloc[0]} trained on: {', '.join(said)}; Holm's of {len(gained)}"
+
+
 def _accuracy(line: Any) -> str:
     runs = f" [{line['low']:.1f}, {line['high']:.1f}]" if line["runs"] > 1 else ""
     return f"{line['last']:.1f}{runs}; {line['best']:.1f}"

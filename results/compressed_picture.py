@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from results.compressed import TESTS, changed, tested_on
 from results.counts import Rows
-from results.draw import STYLE, titled
+from results.draw import STYLE, percent, titled
 from results.robust import ORIGINAL, family_of
 from results.robust_picture import COLOURS, LOOKS, short
 
@@ -36,6 +36,8 @@ def over_quality(lines: Rows, measured: Rows, *, title: str) -> Figure:
                 _panel(axes, of, {str(k): float(v) for k, v in known[name].items()})
                 axes.set(xlabel=label, title=f"{network} (n {of['n'].iloc[0]})")
             line[0].set_ylabel("accuracy (%)")
+        for axes in places[:, 0]:  # whose scale all of its row have
+            percent(axes)
         drawn = [axes.get_legend_handles_labels() for axes in figure.axes]
         named = {label: handle for own in drawn for handle, label in zip(*own, strict=True)}
         figure.legend(list(named.values()), list(named), **BELOW)
@@ -83,6 +85,7 @@ def over_networks(lines: Rows, weights: Mapping[str, int], *, test: str, title: 
         for axes, label in ((left, "accuracy (%)"), (right, "change of accuracy (%)")):
             axes.set(xlabel="weights", ylabel=label, xscale="log")
             axes.grid(color="0.92")
+        percent(left)
         figure.legend(*left.get_legend_handles_labels(), **BELOW)
         figure.suptitle(f"{title}, tested on images {TESTS[test]}\n{names}", fontsize=8)
     return figure

@@ -159,6 +159,18 @@ def text(lines: Rows, gains: Rows, minutes: dict[str, float], kind: str) -> str:
     return "\n".join(said)
 
 
+def verdict(gains: Rows) -> str:
+    """What the learned codec saves against JPEG at equal quality of the picture."""
+    gain = gains.iloc[0]
+    pair = f"{gain['first']} against {gain['second']}"
+    if math.isnan(gain["saved"]):
+        return f"{pair}: no PSNR in common"
+    word, saved = ("saves", gain["saved"]) if gain["saved"] >= 0 else ("costs", -gain["saved"])
+    limits = f"[{gain['low']:.0f}, {gain['high']:.0f}]"
+    between = f"{gain['psnr_from']:.1f} to {gain['psnr_to']:.1f} dB"
+    return f"{pair}: {word} {saved:.0f} % of the bits at equal PSNR, saved {limits}, {between}"
+
+
 def _number(value: float, digits: int) -> str:
     return "" if math.isnan(value) else f"{value:.{digits}f}"
 

@@ -85,6 +85,18 @@ def text(lines: Rows, apart: Rows, sigma: float) -> str:
     return "\n".join(said)
 
 
+def verdict(lines: Rows, apart: Rows, sigma: float) -> str:
+    """The best network at the noise trained for, and what its skip connections are worth."""
+    own = lines[lines["sigma"] == sigma].set_index("way")["mean"]
+    skips = own[own.index.str.startswith("skips")].sort_values(kind="stable")
+    said = f"{skips.index[-1]}: {own['noisy']:.1f} to {skips.iloc[-1]:.1f} dB"
+    for _, line in apart[apart["way"] == skips.index[-1]].iterrows():
+        said += (
+            f", {line['difference']:+.2f} [{line['low']:+.2f}, {line['high']:+.2f}] dB over none"
+        )
+    return f"{said}, held out at sigma {sigma:g}"
+
+
 def figure(rows: Rows, training: Rows, sigma: float, *, title: str) -> Figure:
     """Each way's PSNR over images, and beside it the epochs of training, where there are some."""
     own = psnrs(rows[rows["sigma"] == sigma])

@@ -75,6 +75,7 @@ def curves(
             n = _numbers(lines[lines[panel] == kind])
             axes.set(title=f"{kind} ({n})", xlabel=xlabel or x, ylabel=f"{value} (%)")
             axes.grid(axis="y", color="0.92")
+            percent(axes)
         if across is not None:
             _across(panels[-1], lines, levels, (x, series, panel), across)
         handles, labels = panels[0].get_legend_handles_labels()
@@ -84,6 +85,13 @@ def curves(
         figure.legend(handles, labels, title=series, ncols=min(6, len(labels)), **_BELOW)
         titled(figure, title)
     return figure
+
+
+def percent(axes: Axes, ways: str = "y") -> None:
+    """Have scales of a share, "x", "y" or "xy", end at 0 and 100 %, once all is drawn."""
+    for way in ways:
+        low, high = getattr(axes, f"get_{way}lim")()
+        getattr(axes, f"set_{way}lim")(max(0.0, low), min(100.0, high))
 
 
 def _look(i: int) -> dict[str, Any]:
@@ -120,6 +128,7 @@ def _across(
         cost, gain = (levels[levels[panel] == kind]["accuracy"] for kind in kinds)
         axes.plot(cost, gain, "kx", label="no defence")
     axes.set(title="at equal cost", xlabel=f"{kinds[0]} (%)", ylabel=f"{kinds[1]} (%)")
+    percent(axes, "xy")
 
 
 def heat(

@@ -74,6 +74,22 @@ def text(rows: Rows, lines: Rows, near: Rows) -> str:
     return "\n".join([*said, PUBLISHED])
 
 
+def verdict(rows: Rows, lines: Rows, near: Rows) -> str:
+    """Of the first network: images made from noise, and pairs of classes that are reached."""
+    network = str(lines["network"].iloc[0])
+    own = lines[(lines["network"] == network) & (lines["made"] == "free")].set_index("what")
+    reached, agreed = (float(own["accuracy"][what]) for what in ("reached", "agreed"))
+    held = rows[(rows["network"].astype(str) == network) & (rows["source"] >= 0)]
+    n_pairs = len(held.drop_duplicates(["source", "target"]))
+    best = near[near["network"] == network]["psnr_db"]
+    median = f" at a median of {best.median():.0f} dB" if len(best) else ""
+    return (
+        f"made from noise, {reached:.0f} % of images are seen as their class by the network, "
+        f"{agreed:.0f} % by another one; near another class {len(best)} of {n_pairs} pairs are "
+        f"reached{median}"
+    )
+
+
 def logits(curves: Mapping[str, Sequence[np.ndarray]], *, title: str) -> Figure:
     """The logit of each class over the steps, a panel for each network; [steps] a curve."""
     with mpl.rc_context(STYLE):

@@ -57,6 +57,19 @@ def answer_text(lines: pd.DataFrame) -> str:
     return "\n".join(out)
 
 
+def verdict(lines: pd.DataFrame) -> str:
+    """How the ratio is ordered by frequency, channel by channel."""
+    own = lines[lines["split"] == "report"]
+    order = [
+        f"{channel} {rank_correlation(own[own['channel'] == channel], 'ratio', 'diagonal'):+.2f}"
+        for channel in own["channel"].unique()
+    ]
+    return (
+        "distortion over image, its rank correlation with the frequency u + v, held out: "
+        f"{', '.join(order)}"
+    )
+
+
 def _root_mean(deviation: "pd.Series[float]") -> float:
     """One deviation for all 64 coefficients, in levels: that of a pixel value."""
     return float(np.sqrt((deviation**2).mean()))

@@ -147,6 +147,17 @@ def looked_text(lines: Rows) -> str:
     )
 
 
+def verdict(gains: Rows, lines: Rows) -> str:
+    """What batch norm gains, and how much of the drop under a patch lies on ink."""
+    gain, shares = gains.iloc[0], lines.iloc[:2].set_index("measure")["accuracy"]
+    limits = f"[{gain['low']:+.2f}, {gain['high']:+.2f}]"
+    return (
+        f"batch norm gains {gain['accuracy']:+.2f} {limits} points after the last epoch; "
+        f"{shares['drop on ink']:.0f} % of the drop under a patch lies on ink, which "
+        f"{shares['places on ink']:.0f} % of places touch"
+    )
+
+
 def responding(rows: Rows) -> list[tuple[int, int]]:
     """For each layer how many channels answer to some of the images, and of how many."""
     fired = rows.groupby(["layer", "channel"])["n_positive"].max() > 0

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from results.counts import Rows
-from results.draw import STYLE, titled
+from results.draw import STYLE, percent, titled
 from results.robust import ORIGINAL, Answered, gain
 from results.stats import holm
 from results.words import interval, moved, text_table
@@ -69,6 +69,16 @@ def text(trials: Rows, lines: Rows, gained: Rows, importances: Mapping[str, floa
     return "\n".join([*said, text_table(gained, "corruption", "over", cell=moved)])
 
 
+def verdict(trials: Rows, lines: Rows) -> str:
+    """The best mixture on corrupted held-out images, beside the best of the other sets."""
+    own, others = lines.iloc[0], lines.iloc[1:].sort_values("accuracy", kind="stable")
+    said = f"{own['training']}: {own['accuracy']:.1f} % of corrupted images right, held out"
+    if not others.empty:
+        other = others.iloc[-1]
+        said += f", {_name(other['training'])} {other['accuracy']:.1f} %"
+    return f"{said}; the best of {len(trials)} mixtures, chosen on search images"
+
+
 def figure(trials: Rows, lines: Rows, *, title: str) -> Figure:
     """Corrupted search images right, trial by trial and over the share of images as they are."""
     with mpl.rc_context(STYLE):
@@ -90,6 +100,7 @@ def figure(trials: Rows, lines: Rows, *, title: str) -> Figure:
         right.set(xlabel="images as they are (% of the training images)")
         for axes in (left, right):
             axes.grid(axis="y", color="0.92")
+        percent(left)
         figure.legend(loc="outside lower center", ncols=4, frameon=False)
         titled(figure, title)
     return figure

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from results.counts import Rows
-from results.draw import STYLE, titled
+from results.draw import STYLE, percent, titled
 
 # Okabe and Ito (2008), "Color Universal Design".
 LOOKS: dict[str, dict[str, Any]] = {
@@ -56,6 +56,7 @@ def over_severity(lines: Rows, names: dict[str, str], *, title: str) -> Figure:
             axes.set_title(panel.replace("_", " "))
             axes.grid(axis="y", color="0.92")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            percent(axes)
         for axes in places:
             axes.set_axis_off()
         _legend(figure, n_down * N_ACROSS - 1)
@@ -84,6 +85,7 @@ def against_clean(ranked: Rows, *, title: str) -> Figure:
         axes.margins(x=0.16)
         axes.set(xlabel="clean held-out images: accuracy (%)", ylabel="corrupted: accuracy (%)")
         axes.grid(color="0.92")
+        percent(axes, "xy")
         figure.legend(loc="outside right upper", frameon=False)
         titled(figure, title)
     return figure

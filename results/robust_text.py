@@ -6,7 +6,7 @@ import numpy as np
 
 from results.counts import Rows
 from results.robust import Answered
-from results.words import interval, moved, text_table
+from results.words import from_to, interval, moved, price, text_table
 
 
 def text(found: Answered, *, clean: str = "") -> str:
@@ -50,6 +50,23 @@ def text(found: Answered, *, clean: str = "") -> str:
         )
         said.append(text_table(gained, "corruption", "family", cell=moved))
     return "\n".join([*said, *([clean] if clean else [])])
+
+
+def verdict(found: Answered) -> str:
+    """The training set chosen on search images, on corrupted held-out ones beside originals."""
+    ranked = found.ranking()
+    plain = ranked[ranked["family"] == "original"]
+    others = ranked[ranked["family"] != "original"].sort_values("search", kind="stable")
+    if plain.empty or others.empty:
+        line = ranked.sort_values("search", kind="stable").iloc[-1]
+        return f"{line['setting']}: {line['accuracy']:.1f} % of corrupted images right, held out"
+    line, bare = others.iloc[-1], plain.iloc[0]
+    right = from_to(bare["accuracy"], line["accuracy"])
+    cost = price(bare["clean"] - line["clean"])
+    return (
+        f"trained on {line['setting']} in place of originals: {right} of corrupted images {cost}, "
+        f"held out; the best of {len(others)} sets, chosen on search images"
+    )
 
 
 def correlations(ranked: Rows) -> str:

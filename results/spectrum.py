@@ -54,6 +54,15 @@ def text(lines: Rows) -> str:
     return "\n".join(said)
 
 
+def verdict(lines: Rows) -> str:
+    """How much of the highest frequencies each transform leaves."""
+    found = bands(lines)
+    high = found[found["band"] == found["band"].max()].set_index("transform")["normalised"]
+    high = high.sort_values(ascending=False, kind="stable")
+    said = ", ".join(f"{name} {value:.2f}" for name, value in high.items())
+    return f"highest quarter of frequencies, mean log magnitude (the largest 1): {said}"
+
+
 def _grid(own: Rows) -> NDArray[np.float64]:
     return own.pivot_table(index="u", columns="v", values="normalised").to_numpy(dtype=np.float64)
 

@@ -24,6 +24,7 @@ from results.verified import Checked
 _ID = 20  # hexadecimal digits of a cell's id
 _CELL_FILE = re.compile(rf"[0-9a-f]{{{_ID}}}\.parquet")
 _ROOM = 2**20  # bytes that must fit before work begins
+VERDICT = "verdict.txt"  # of an answer: all of it in one sentence
 _DIGEST = "digest"  # of a state
 _STATE = ("study", "sweep", "state", "n_cells", "n_done", "failed", "best", "updated_at")
 

@@ -59,6 +59,16 @@ def text(pairs: Rows, lines: Rows, eps_255: float, shown: Sequence[tuple[str, st
     return "\n".join(said)
 
 
+def verdict(lines: Rows, eps_255: float) -> str:
+    """How often the target is reached at one budget, and how often any other class."""
+    own = lines[lines["eps_255"] == eps_255].set_index("outcome")
+    reached, moved = (interval(own.iloc[place]).strip() for place in (0, 1))
+    return (
+        f"one step of {eps_255:g}/255 reaches its target in {reached} % of pairs, some other class "
+        f"than before in {moved} %"
+    )
+
+
 def figures(pairs: Rows, lines: Rows, eps_255: float, *, title: str) -> Mapping[str, Figure]:
     """The matrix at one budget, and success over all."""
     own = pairs[pairs["eps_255"] == eps_255]

@@ -204,7 +204,42 @@ def threat_answer(
     text += [f"? {UNDEFENDED}: {reason}: the attack is too short" for reason in short]
     text += _gains(rows, found.defences) if judged else []
     figures = {"threat_table": _figure(found, lines, marks, title)}
-    return Answer(text="\n".join(text), frames={"accuracies": lines}, figures=figures)
+    return Answer(
+        text="\n".join(text), verdict=verdict(lines), frames={"accuracies": lines}, figures=figures
+    )
+
+
+def verdict(lines: pd.DataFrame) -> str:
+    """The best defence beside none where the attack does not know of it, and where it does.
+
+    `lines` are those of the answer: for the gray box under the attack that hurts most without a
+    defence, for the white box in the worst case of the least budget.
+    """
+    gray, worst = (lines[lines["threat"] == threat] for threat in ("gray", "worst"))
+    said = []
+    bare = gray[gray["defence"] == UNDEFENDED]
+    if not bare.empty:
+        hardest = bare.sort_values("accuracy", kind="stable").iloc[0]
+        same = (gray[KEY] == hardest[KEY]).all(axis=1)
+        attack = Column(*hardest[KEY]).text()
+        said.append(f"gray box, {attack}: {_best(gray[same])}")
+    if not worst.empty:
+        least = worst["eps_255"].min()
+        own = worst[worst["eps_255"] == least]
+        said.append(f"white box, worst of all within {least:g}/255: {_best(own)}")
+    return "; ".join(said)
+
+
+def _best(lines: pd.DataFrame) -> str:
+    """The line of most right answers, in words, and that without a defence."""
+    bare = lines[lines["defence"] == UNDEFENDED]
+    own = lines[lines["defence"] != UNDEFENDED].sort_values("accuracy", kind="stable")
+    said = [f"{UNDEFENDED} {line['accuracy']:.1f} %" for _, line in bare.iterrows()]
+    if own.empty:
+        return said[0]
+    best = f"{own['defence'].iloc[-1]} {own['accuracy'].iloc[-1]:.1f} % right"
+    of = [f"the best of {len(own)}"] * (len(own) > 1)
+    return ", ".join([best, *of, *said])
 
 
 def _repeat_notes(lines: pd.DataFrame, rows: Rows) -> list[str]:

@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from results.stats import share_difference, wilson
+from results.tables import surface
 from results.tables.surface import Bools, feasible, gained_text, grouped_text, report_text, summary
 from results.words import interval
 
@@ -190,6 +191,12 @@ def answer_text(
         f"tuning minus report, Def: {points:.1f} [{100 * least:.1f}, {100 * most:.1f}] points",
     ]
     return "\n".join(text)
+
+
+def verdict(found: Tuned, held_out: pd.DataFrame, under: str) -> str:
+    """What the tuned ensemble keeps of held-out images attacked, and its price: a sentence."""
+    winner = found.winner
+    return surface.verdict(held_out, "tuned", f"{winner['members']} at {setting(winner)}", under)
 
 
 def setting(line: "pd.Series[float]") -> str:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
-from results.draw import STYLE, titled
+from results.draw import STYLE, percent, titled
 from results.tables.picture import WINNER
 from results.tuned import Tuned
 
@@ -53,6 +53,7 @@ def _history(axes: Axes, found: Tuned) -> None:
     axes.set_title("History: accuracy on adversarial images, tuning split")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(axis="y", color="0.9")
+    percent(axes)
     axes.legend(frameon=False, loc="best")
 
 
@@ -86,6 +87,7 @@ def _front(axes: Axes, found: Tuned, max_decline_points: float) -> None:
     axes.set(xlabel="accuracy on benign images (%)", ylabel="Def (%)")
     axes.set_title(f"Exact front: {len(lines)} subsets of all chains that none beats")
     axes.grid(color="0.92")
+    percent(axes, "xy")
     axes.legend(frameon=False, loc="best")
 
 

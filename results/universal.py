@@ -56,6 +56,14 @@ def text(lines: Rows) -> str:
     return "\n".join(said)
 
 
+def verdict(lines: Rows) -> str:
+    """What the largest change fools of held-out images, beside a random one, by defence."""
+    own = lines[(lines["images"] == SPLITS["report"]) & (lines["xi_255"] == lines["xi_255"].max())]
+    own = own[own["made_from"] == own["made_from"].max()]
+    said = ", ".join(f"{line['change']} {line['fooled']:.1f} %" for _, line in own.iterrows())
+    return f"one change within {own['xi_255'].iloc[0]:g}/255 fools of held-out images: {said}"
+
+
 def _renamed(lines: Rows, name: str) -> Rows:
     values = {"accuracy": lines[name], "low": lines[f"{name}_low"], "high": lines[f"{name}_high"]}
     return lines.assign(what=name.replace("_", " "), **values)

@@ -50,6 +50,20 @@ def runs_note(n: int) -> str:
     )
 
 
+def price(points: float) -> str:
+    """What a defence costs in points of benign accuracy, behind what it gains."""
+    rounded = round(points, 1)
+    if rounded > 0:
+        return f"for {rounded:.1f} points of benign accuracy"
+    more = f"with {-rounded:.1f} points more of benign accuracy"
+    return more if rounded < 0 else "at no benign cost"
+
+
+def from_to(before: float, after: float) -> str:
+    """Two shares of right answers, in percent."""
+    return f"{before:.1f} to {after:.1f} % right"
+
+
 def gained(line: Any) -> str:
     """A line of `results.gains`: the difference with its limits, in whole points, and p.
 

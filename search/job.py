@@ -69,7 +69,8 @@ class Job:
             table = usual_table(lab.engine.store, lab.inputs, codec)
             lab.asked = asked = replace(asked, table=table)  # type: ignore[call-arg]
         found = self.run(lab, asked)
-        return replace(found, text=fitted(found.text))
+        smoke = "a smoke run, too few images to conclude anything from: " * asked.smoke
+        return replace(found, text=fitted(found.text), verdict=f"{smoke}{found.verdict}")
 
 
 def main(job: Job, argv: Sequence[str] | None = None, *, called: str = "") -> int:

@@ -37,9 +37,12 @@ def picture():
     return figure
 
 
-def answered(store, sweep="w", *, text="squares, all\nanswer 4.0 [3.0, 5.0]\n", frames=None):
+def answered(
+    store, sweep="w", *, text="squares, all\nanswer 4.0 [3.0, 5.0]\n", frames=None, verdict=""
+):
     kept = {"scores": SCORES} if frames is None else frames
-    answer = Answer(text=text.rstrip("\n"), frames=kept, figures={"curve": picture()})
+    shown = {"frames": kept, "figures": {"curve": picture()}}
+    answer = Answer(text=text.rstrip("\n"), verdict=verdict, **shown)
     list(publish(store, "squares", sweep, answer))
 
 
@@ -53,7 +56,7 @@ def hostile(store):
     store.write_log(EVIL, EVIL, EVIL, [head, f"2026-01-01T00:00:01Z  {EVIL}"])
     frame = SCORES.assign(table=["b", "a", EVIL], **{EVIL: EVIL})
     text = EVIL_TEXT.replace("\ud800", "")
-    answered(store, EVIL, text=text, frames={EVIL: frame})
+    answered(store, EVIL, text=text, frames={EVIL: frame}, verdict=text)
     store.put(f"answers/{EVIL}/{EVIL}.txt", text.encode())
     store.put(f"answers/{EVIL}/{EVIL}.safetensors", b"")
     store.put(f"answers/{EVIL}/{EVIL}.png", b"torn")

@@ -40,6 +40,14 @@ def test_curves_show_every_accuracy(x):
     assert png(figure) == png(figure)
 
 
+@pytest.mark.parametrize("share", [0.0, 50.0, 100.0])
+def test_scales_of_a_share_end_at_100_percent(share):
+    lines = lines_of([1, 2, 3]).assign(accuracy=share, low=max(0, share - 5), high=100)
+    for axes in curves(lines, "x", "space", "subject", title="t", across=PANELS).axes:
+        for low, high in (axes.get_ylim(), axes.get_xlim() if axes.get_xlabel() != "x" else (0, 1)):
+            assert 0 <= low < high <= 100
+
+
 def test_a_level_is_dotted_in_its_panel_and_a_cross_at_equal_cost():
     level = pd.DataFrame({"subject": PANELS, "accuracy": [70.0, 30.0]})
     figure = curves(

@@ -42,6 +42,10 @@ def test_smoke_answers_and_stored_rows_answer_the_same(name, tmp_path, capsys, t
     assert first.startswith(written)
     assert [line for line in written.splitlines() if len(line) > 80] == []
     assert re.search(r"\d\.\d|\d \[\d", first)  # a measured number
+    (verdict,) = (path.read_text() for path in tmp_path.glob("answers/*/verdict.txt"))
+    assert re.fullmatch(r"a smoke run, too few images [a-z ]+: .*\d.*\n", verdict)
+    assert len(verdict) < 400
+    assert not re.search(r"\bnan\b|-0\.0\b", verdict)
     assert re.search(r": [1-9]\d* cells run", told)
     for folder in ("bank", "rows/study=classifier", "rows/study=chain"):
         if (tmp_path / folder).exists():

@@ -40,6 +40,11 @@ def shown() -> str:
 
 def test_the_demos_answer_is_the_readmes_count_for_count(shown, tmp_path, capsys):
     assert answer_of(tmp_path, capsys, "--strategy", "best-first") == shown
+    (verdict,) = tmp_path.glob("answers/*/verdict.txt")
+    assert verdict.read_text() == (
+        "k3-of16-af116: 84.0 to 96.5 % right under fgsm eps 8/255 for 0.2 points of benign "
+        "accuracy, held out, p 6e-08\n"
+    )
 
 
 @pytest.mark.soak

@@ -109,6 +109,30 @@ def test_the_page_holds_state_answer_table_figure_and_origin(store):
     assert found.texts["dd"][7:9] == ["jobs/squares.py -v", "jobs/squares.py --store x"]
 
 
+def test_a_sweeps_verdict_stands_in_the_contents_and_over_its_answer(store):
+    swept(store)
+    answered(store)
+    assert "verdict" not in read(store).attributes("class")
+    answered(store, verdict="4 are square, 3 to 5 held out")
+    found = read(store)
+    assert found.texts["p"].count("4 are square, 3 to 5 held out") == 2
+    assert found.attributes("class").count("verdict") == 2
+    assert found.texts["pre"] == ["squares, all\nanswer 4.0 [3.0, 5.0]\n"]
+    path = Path(store.root.uri, "answers/w/verdict.txt")
+    path.write_text("5 are square\n")
+    found = read(store)
+    assert "5 are square" not in "".join(found.texts["p"])
+    assert any(text.startswith("verdict.txt cannot be used: its b") for text in found.texts["p"])
+
+
+def test_what_is_complete_has_no_open_number(store):
+    swept(store)
+    (facts,) = store.states()
+    for state, cells in (("complete", "2/2"), ("stopped", "2/?")):
+        store.write_state("squares", "w", facts | {"state": state, "n_cells": None})
+        assert read(store).tables[0][1][2] == cells
+
+
 names = st.sampled_from(["a", "n_b", "c", "wall_s", "low_e", "f"])
 numbers = st.floats(-1e3, 1e3, allow_subnormal=False) | st.just(np.nan)
 
@@ -185,6 +209,7 @@ def test_hostile_text_stays_text(store):
     shown = EVIL_TEXT.replace("\ud800", "?")
     assert shown in found.texts["pre"]  # the error
     assert EVIL_TEXT.replace("\ud800", "") in found.texts["pre"]  # the answer
+    assert found.texts["p"].count(EVIL_TEXT.replace("\ud800", "")) == 2  # its verdict
     assert shown in found.texts["dd"]  # the command
     assert shown in found.tables[0][1]  # the best
     assert f"{EVIL} {EVIL}" in found.texts["span"]  # a column that never varies

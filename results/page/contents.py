@@ -12,7 +12,7 @@ from results.page.layout import Sheet, sheet
 from results.page.listing import is_listed, line
 from results.page.provenance import LoggedRun, Making, logged_runs, making
 from results.rowfile import decoded
-from results.store import Store
+from results.store import VERDICT, Store
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -32,6 +32,7 @@ class Answer:
     """What a job left in `answers/SWEEP`."""
 
     text: str = ""
+    verdict: str = ""  # in one sentence; "" where an earlier version answered
     texts: dict[str, str] = field(default_factory=dict)  # further texts, by file
     sheets: list[Sheet] = field(default_factory=list)
     figures: list[Figure] = field(default_factory=list)
@@ -155,6 +156,8 @@ def _answer(store: Store, sweep: str) -> Answer:
                 found.sheets.append(sheet(path.stem, decoded(data).to_pandas()))
             elif name == "answer.txt":
                 found.text = data.decode()
+            elif name == VERDICT:
+                found.verdict = data.decode().strip()
             else:
                 found.texts[name] = data.decode()
         except (ValueError, OSError) as error:

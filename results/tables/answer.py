@@ -11,7 +11,7 @@ from results.counts import Rows, once
 from results.tables.flat import best_flat, flat_text
 from results.tables.rate import priced, rate_front, rate_text
 from results.tables.screened import screened_text
-from results.tables.surface import summary
+from results.tables.surface import summary, verdict
 from results.tables.winner import MeasuredBands, NoFeasibleTable, answer_text, report_lines, winner
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ def table_answer(
     flat: Rows | None = None,
     *,
     title: str,
+    under: str = "attack",
     max_decline_points: float = 1.0,
     partial: bool = False,
     whole: tuple[Sequence[int], Sequence[int]] | None = None,
@@ -36,12 +37,12 @@ def table_answer(
 ) -> Answer:
     """Word and draw the answer.
 
-    `report` holds held-out rows of the baselines, the winner and the best flat table, where there
-    are such; `flat` are lines of `summary` of flat tables on the images of the search. `export` is
-    the winner as libjpeg reads it. `whole` is the grid, patterns and steps, of a `partial` search.
-    `bands` say what the patterns stand for where they are not the paper's diagonals. `rates` are
-    rows of the study rate_distortion that say what pictures cost under all of these tables and
-    under qualities of JPEG, `jpeg` the latter's lines.
+    `under` names the attack. `report` holds held-out rows of the baselines, the winner and the best
+    flat table, where there are such; `flat` are lines of `summary` of flat tables on the images of
+    the search. `export` is the winner as libjpeg reads it. `whole` is the grid, patterns and steps,
+    of a `partial` search. `bands` say what the patterns stand for where they are not the paper's
+    diagonals. `rates` are rows of the study rate_distortion that say what pictures cost under all
+    of these tables and under qualities of JPEG, `jpeg` the latter's lines.
     """
     key, limit = ["subject", "table"], max_decline_points
     rows = once(rows, key)
@@ -57,6 +58,9 @@ def table_answer(
         text += f"\n{flat_text(flat, max_decline_points=limit)}"
         level = best_flat(flat, max_decline_points=limit)
     table = None if best is None else best.table
+    said = f"no table stays below {limit:g} points of benign accuracy, the price that is allowed"
+    if table is not None:
+        said = verdict(report, table, "the winner" if bands else table, under)
     text += "\n".join(["", *screened_text(rows)])
     text += "\n".join(["", *report_lines(report, table, level, "winner" if bands else table)])
     if best is not None and not best.line["n_successful"]:
@@ -78,6 +82,7 @@ def table_answer(
         figures["rate"] = functools.partial(_rate, lines, best_rates, winner=table, **look)
     return Answer(
         text=f"{title}\n{text}",
+        verdict=said,
         frames=frames,
         figures=figures,
         files={"winner.qtable.txt": export.encode()} if export else {},

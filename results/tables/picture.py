@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from numpy.typing import NDArray
 
-from results.draw import STYLE, titled
+from results.draw import STYLE, percent, titled
 from results.tables.rate import jpeg_of, sampling_of
 from results.tables.surface import feasible
 from results.tables.winner import MeasuredBands, Winner, of_patterns
@@ -32,7 +32,10 @@ _POINT = {"linestyle": "", "markeredgecolor": "black", "markeredgewidth": 0.8}
 _TIED: dict[str, Any] = _POINT | {"marker": "o", "markersize": 3.2, "color": "white"}
 _DOT: dict[str, Any] = {"linestyle": "", "marker": "o", "markersize": 3.2, "markeredgewidth": 0}
 _CROSS: dict[str, Any] = {"linestyle": "", "marker": "x", "markersize": 6, "color": "C3"}
-WINNER: dict[str, Any] = _POINT | {"marker": "*", "markersize": 13, "color": "gold"}
+WINNER: dict[str, Any] = _POINT | {
+    "marker": "*", "markersize": 13, "color": "gold",
+    "clip_on": False,  # whole where it lies on the frame, as at 100 %
+}  # fmt: skip
 _SEARCHED: dict[str, Any] = {"s": 12, "cmap": "viridis", "linewidths": 0}
 _FLAT: dict[str, Any] = {"color": "C3", "marker": "s", "markersize": 4, "linestyle": ""}
 
@@ -241,6 +244,7 @@ def front(
             ylabel="Def: accuracy on adversarial images (%)",
         )
         axes.grid(color="0.92")
+        percent(axes)
         axes.set_axisbelow(True)
         handles, labels = axes.get_legend_handles_labels()
         shown = [i for i, label in enumerate(labels) if label != "winner: None"]
@@ -297,6 +301,7 @@ def rate_figure(
             ylabel="Def: accuracy on adversarial images (%)",
         )
         axes.grid(color="0.92")
+        percent(axes)
         axes.set_axisbelow(True)
         axes.legend(loc="best")
         titled(figure, title)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from results.counts import accuracies, compared, gains, group_note
 from results.stats import paired_decline, wilson
-from results.words import braces, chance, extent, interval
+from results.words import braces, chance, extent, from_to, interval, price
 
 SUBJECTS = ("benign", "adversarial")
 
@@ -227,6 +227,17 @@ def gained_text(rows: pd.DataFrame, pairs: Mapping[tuple[str, str], str]) -> lis
         for called, (_, line) in zip(pairs.values(), lines.iterrows(), strict=True)
     ]
     return text + [f"  p is Holm's of {len(lines)}"] * (len(lines) > 1)
+
+
+def verdict(rows: pd.DataFrame, table: str, called: str, under: str) -> str:
+    """What a table keeps of held-out images attacked, beside none, and its price: a sentence."""
+    lines = summary(rows).set_index("table")
+    line = compared(
+        rows[rows["subject"] == "adversarial"], [("none", table)], ["subject"], of="table"
+    ).iloc[0]
+    right = from_to(*(float(lines["def_all"][name]) for name in ("none", table)))
+    cost, p = price(float(lines["acc_dec"][table])), line.get("group_p", line["p"])
+    return f"{called}: {right} under {under} {cost}, held out, {chance(p)}"
 
 
 def report_text(lines: pd.DataFrame, kind: str, called: Mapping[str, str]) -> list[str]:

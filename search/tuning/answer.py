@@ -54,11 +54,12 @@ def answer(
     told: Told,
     *,
     title: str,
+    under: str,
     white: Callable[[Sequence[Member]], Sequence[str]],
 ) -> Answer:
     """Report the chosen ensembles on held-out images, and say what the rows say.
 
-    `white` says what an attack through the whole of the tuned one leaves.
+    `under` names the attack. `white` says what an attack through the whole of the tuned one leaves.
     """
     if not ensembles.n_done:
         raise InputError(f"no trial of {tuning.study!r} is complete.\nHint: --trials 12")
@@ -85,6 +86,7 @@ def answer(
         text="\n".join(
             [title, text, *white(ensembles.members(winner)), f"study kept in {told.storage}"]
         ),
+        verdict=answers.verdict(found, held_out, under),
         frames={"trials": found.trials, "front": found.front},
         figures={"tuning": figure},
         files={WINNER: ensembles.export(winner)},
