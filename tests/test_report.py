@@ -125,6 +125,21 @@ def test_a_sweeps_verdict_stands_in_the_contents_and_over_its_answer(store):
     assert any(text.startswith("verdict.txt cannot be used: its b") for text in found.texts["p"])
 
 
+def test_a_sweep_that_anothers_answer_tells_of_waits_for_none(store):
+    for sweep, state in (("w", "complete"), ("more", "complete"), ("stopped", "stopped")):
+        swept(store, sweep=sweep, state=state)
+    swept(store, sweep="alone", command="jobs/squares.py --seed 1")
+    answered(store)
+    found = read(store)
+    links = found.attributes("href")
+    shown = [f"#sweep-{name}" in links for name in ("w", "more", "stopped", "alone")]
+    assert shown == [True, False, True, True]
+    assert links.count("#sweep-w") == 2
+    assert [t for t in found.texts["p"] if t == "Told of in the answer of w"]
+    missing = [text for text in found.texts["p"] if text.startswith("No answer is stored.")]
+    assert len(missing) == 2
+
+
 def test_what_is_complete_has_no_open_number(store):
     swept(store)
     (facts,) = store.states()

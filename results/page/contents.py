@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
@@ -83,6 +83,7 @@ class Sweep:
     name: str
     stages: list[Stage]  # the latest last
     answer: Answer | None
+    answered_by: str = ""  # the sweep whose answer tells of its rows, where it has none of its own
 
     @property
     def updated_at(self) -> str:
@@ -91,9 +92,9 @@ class Sweep:
 
     @property
     def is_question(self) -> bool:
-        """Whether it has an answer or is listed; other sweeps make what those stand on."""
-        states = (stage.state for stage in self.stages)
-        return self.answer is not None or any(state and is_listed(state) for state in states)
+        """Whether it has an answer or waits for one; other sweeps are what answers stand on."""
+        listed = any(stage.state and is_listed(stage.state) for stage in self.stages)
+        return self.answer is not None or (listed and not self.answered_by)
 
     @property
     def columns(self) -> list[str]:
@@ -125,6 +126,15 @@ def sweeps(store: Store, tell: Callable[[int, int], None]) -> Iterator[Sweep]:
         stages.sort(key=lambda stage: stage.updated_at)
         yield Sweep(name, stages, _answer(store, name) if name in answered else None)
     tell(len(names), len(names))
+
+
+def join(found: Sequence[Sweep]) -> None:
+    """Note which sweeps are told of in another's answer: complete, and of the same command."""
+    answers = {sweep.command: sweep.name for sweep in found if sweep.answer and sweep.command}
+    for sweep in found:
+        states = {stage.listed["state"] for stage in sweep.stages}
+        if sweep.answer is None and states == {"complete"}:
+            sweep.answered_by = answers.get(sweep.command, "")
 
 
 def _stage(store: Store, study: str, sweep: str, state: dict[str, Any] | None) -> Stage:

@@ -17,7 +17,7 @@ from pathlib import Path
 import jinja2
 
 from results.files import denied
-from results.page.contents import sweeps
+from results.page.contents import join, sweeps
 from results.store import Store
 
 _PAGE = "report.html"
@@ -61,6 +61,7 @@ def page(store: Store, tell: Callable[[int, int], None] = lambda _, __: None) ->
             "Hint: --store names another; a job with --store makes one."
         )
     found = sorted(sweeps(store, tell), key=lambda sweep: sweep.updated_at, reverse=True)
+    join(found)
     source = files("results.page").joinpath("page.html").read_text("utf-8")
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
