@@ -1,6 +1,7 @@
 """A tuning study as a picture: its course, what mattered, the front, and sigma by size."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -47,7 +48,8 @@ def _benign(lines: pd.DataFrame) -> "pd.Series[float]":
 def _history(axes: Axes, found: Tuned) -> None:
     numbers, defended = found.trials["trial"] + 1, _defended(found.trials)
     axes.plot(numbers, defended.cummax(), color="0.5", drawstyle="steps-post", label="best so far")
-    axes.plot(numbers, defended, "o", markersize=4, label="a trial's best feasible subset")
+    look: dict[str, Any] = {"markersize": 4, "clip_on": False}  # whole at 100 %, too
+    axes.plot(numbers, defended, "o", label="a trial's best feasible subset", **look)
     axes.plot(found.winner["trial"] + 1, defended.max(), label="winner", **WINNER)
     axes.set(xlabel="trial, in order of finishing", ylabel="Def (%)")
     axes.set_title("History: accuracy on adversarial images, tuning split")

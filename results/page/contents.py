@@ -129,8 +129,9 @@ def sweeps(store: Store, tell: Callable[[int, int], None]) -> Iterator[Sweep]:
 
 
 def join(found: Sequence[Sweep]) -> None:
-    """Note which sweeps are told of in another's answer: complete, and of the same command."""
-    answers = {sweep.command: sweep.name for sweep in found if sweep.answer and sweep.command}
+    """Note which sweeps, the latest first, another's answer tells of: complete, same command."""
+    answered = [sweep for sweep in reversed(found) if sweep.answer and sweep.command]
+    answers = {sweep.command: sweep.name for sweep in answered}
     for sweep in found:
         states = {stage.listed["state"] for stage in sweep.stages}
         if sweep.answer is None and states == {"complete"}:
