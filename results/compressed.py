@@ -14,7 +14,7 @@ import pandas as pd
 from results.counts import Rows
 from results.robust import ORIGINAL, family_of, gain
 from results.stats import holm, slope_interval
-from results.words import moved, text_table
+from results.words import chance, moved, text_table
 
 SOURCE_HEADER_BITS = 128  # from the SOS marker to the end of the file, which the source counts too
 TESTS = {"original": "as they are", "same": "transformed as in training"}
@@ -153,7 +153,7 @@ def verdict(lines: Rows, gained: Rows) -> str:
     for name, place in {"best": -1, "worst": 0}.items() if len(ranked) else ():
         training = ranked.index[place]
         line = gained[(gained["training"] == training)].iloc[0]
-        said.append(f"{name} {training} {ranked[training]:.1f} % (p {line['p']:.2g})")
+        said.append(f"{name} {training} {ranked[training]:.1f} % ({chance(line)})")
     return f"{lines['network'].iloc[0]} trained on: {', '.join(said)}; Holm's of {len(gained)}"
 
 

@@ -236,8 +236,8 @@ def verdict(rows: pd.DataFrame, table: str, called: str, under: str) -> str:
         rows[rows["subject"] == "adversarial"], [("none", table)], ["subject"], of="table"
     ).iloc[0]
     right = from_to(*(float(lines["def_all"][name]) for name in ("none", table)))
-    cost, p = price(float(lines["acc_dec"][table])), line.get("group_p", line["p"])
-    return f"{called}: {right} under {under} {cost}, held out, {chance(p)}"
+    cost = price(float(lines["acc_dec"][table]))
+    return f"{called}: {right} under {under} {cost}, held out, {chance(line)}"
 
 
 def report_text(lines: pd.DataFrame, kind: str, called: Mapping[str, str]) -> list[str]:
