@@ -166,6 +166,7 @@ def test_published_normalisations_are_those_of_the_weights():
 def source_of(path, **changes) -> networks.Source:
     fields = dict.fromkeys(networks.Source.__dataclass_fields__, None) | {"digests": ()}
     usual = {"data": "photos", "download": False, "seed": 0, "architecture": "small_resnet"}
+    usual |= {"retrain": False}
     return networks.Source(**fields | usual | {"model": f"checkpoint:{path}"} | changes)
 
 

@@ -190,6 +190,7 @@ def at_once(monkeypatch) -> list[int]:
 QUICK = {
     "--model": ["lenet"], "--epochs": ["1"], "--report-benign": ["6"], "--gray": ["fgsm@8"],
     "--black": [], "--white": ["fgsm@8"], "--defences": ["none", "smooth8"],
+    "--table": ["k3-of16-af51"],
 }  # fmt: skip
 
 
