@@ -17,7 +17,7 @@ help:  ## list what can be made
 ready: $(READY)  ## the environment alone, in .venv
 
 demo: $(READY)  ## search the best table for bundled handwritten digits
-	$(BIN)/python jobs/qtable_search.py --eps-255 8 --strategy best-first
+	$(BIN)/python jobs/qtable_search.py --eps-255 8 --strategy best-first --here
 
 test: $(READY)  ## every test
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder

@@ -22,7 +22,7 @@ STUDIES: dict[str, tuple[Job, str]] = {
     "learned codecs": (
         rate_distortion.JOB,
         (
-            "--lambdas 0.001,0.002,0.004,0.008 --filters 16 --epochs 1 --qualities 10 --images 400 "
+            "--lambdas 0.001,0.002,0.004,0.008 --filters 8 --epochs 1 --qualities 10 --images 400 "
             "--block 50"
         ),
     ),
