@@ -40,7 +40,7 @@ with later():
     from search.measures.compressed import Cell
 
 N_SHOWN = 2
-EPOCHS = 3
+EPOCHS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ class Asked(flags.Flags):
     lambdas: tuple[float, ...] = flag(
         (0.001, 0.005, 0.033), "a codec for each", "L", parse=many(positive)
     )
-    filters: int = flag(64, "channels of its layers; the authors' is 128")
+    filters: int = flag(32, "channels of its layers; the authors' is 128")
     epochs: int | None = flag(EPOCHS, "of each codec")
     learning_rate: float = flag(
         CODEC_LEARNING_RATE, "Adam's largest; the authors' is 1e-4", "RATE", parse=positive
