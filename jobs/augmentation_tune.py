@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
-from core.errors import InputError
+from core.errors import InputError, UnknownNameError
 from search import Job, flag, flags, later, main
 from search.command_line import whole_numbers
 from search.tuning.asked import Kept
@@ -116,9 +116,7 @@ def codec_of(lab: Lab, name: str) -> str:
     """A codec as cells name it. InputError for none."""
     try:
         return lab.front(name)
-    except InputError as cause:
-        if "no defence is called" not in str(cause):
-            raise
+    except UnknownNameError as cause:
         raise InputError(
             f"no codec is called {name!r}.\n"
             "Hint: --codecs takes learned codecs of rate_distortion such as bls:lambda=0.005, "

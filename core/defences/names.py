@@ -8,7 +8,7 @@ from core.defences.base import Defence, Nothing
 from core.defences.compression import SPACES, Jpeg, Shield, Table
 from core.defences.smoothing import GaussianBlur, GaussianNoise
 from core.defences.tvm import TotalVariation
-from core.errors import InputError
+from core.errors import InputError, UnknownNameError
 from core.learned.names import kind_of
 from core.models.denoiser import is_denoiser
 
@@ -63,7 +63,7 @@ def defence_by_name(name: str, stored: Stored = none_stored) -> Defence:
     table_name, space = table_and_space(name)
     table = qtable.by_name(table_name) if _TABLE.fullmatch(table_name) else None
     if table is None:
-        raise InputError(
+        raise UnknownNameError(
             f"no defence is called {name!r}.\n"
             "Hint: names are none, jpeg75, jpeg75-444, fd, tvm, shield, smooth8, noise0.05, blur3, "
             "or a table such "
