@@ -16,6 +16,7 @@ from search.later import later
 with later():
     from core.models import needs_training
     from core.training import noisy
+    from results.files import Root
 
 SMOKE_NETWORK = "--model lenet5 --epochs 4"  # quick to train, and not by chance
 SMOKE_TRIED = f"{SMOKE_NETWORK} --chain-epochs 1 --report-benign 60 --report-adversarial 20"
@@ -127,6 +128,11 @@ class Flags:
     def paths(self) -> tuple[str, ...]:
         """Files, folders and URIs that every node must reach."""
         return paths_of(self.data, self.model, self.data_root)
+
+    def begun_behind(self, root: Root) -> str | None:
+        """The table of what is kept under `root` and goes on; None where nothing does."""
+        del root
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -65,8 +65,8 @@ class Job:
         import_now(self.run.__globals__)
         import_now(globals())
         if getattr(asked, "table", None) == flags.USUAL:
-            codec = getattr(asked, "codec", "ours")
-            table = usual_table(lab.engine.store, lab.inputs, codec)
+            store, codec = lab.engine.store, getattr(asked, "codec", "ours")
+            table = asked.begun_behind(store.root) or usual_table(store, lab.inputs, codec)
             lab.asked = asked = replace(asked, table=table)  # type: ignore[call-arg]
         found = self.run(lab, asked)
         smoke = "a smoke run, too few images to conclude anything from: " * asked.smoke

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +14,22 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 import results
+import search.job
 from core.defences import subsets
 from core.defences.ensemble import Ensemble
 from core.known import MEMBERS
+from jobs import ensemble_tune
 from results import png, stats
 from results import tuned as answers
+from results.files import Root
+from results.store import Store
 from results.tuned_picture import tuning_figure
+from search import Lab
 from search.engine.bank import Bank
+from search.engine.here import Here
+from search.flags import parse
 from search.inputs import loading
+from search.later import import_now
 
 ROOT = Path(__file__).resolve().parent.parent
 FLAGS = [
@@ -106,6 +115,20 @@ def test_a_tuned_study_answers_again_without_computing(tuned):
     states = results.Store(results.store.Root(store)).states()
     (state,) = [state for state in states if state["study"] == "ensemble_tune"]
     assert (state["state"], state["n_done"]) == ("complete", 2)
+
+
+@pytest.mark.parametrize(
+    ("study", "table"), [("ensemble", "k3-of16-af51"), ("another", "k9-of16-af16")]
+)
+def test_a_study_goes_on_behind_its_own_table(study, table, tuned, monkeypatch):
+    import_now(vars(search.job))  # a search in the same store has found another one since
+    monkeypatch.setattr(search.job, "usual_table", lambda *_: "k9-of16-af16")
+    store, seen = Store(Root(str(tuned[0]))), []
+    asked = parse(ensemble_tune.Asked, name="t", question="", argv=[*FLAGS, "--study", study])
+    job = replace(ensemble_tune.JOB, run=lambda _, asked: seen.append(asked.table))
+    with pytest.raises(AttributeError):  # no answer
+        job.answer(Lab(Here(store, 1.0, False), asked), asked)
+    assert seen == [table]
 
 
 def test_the_rows_are_those_of_running_each_ensemble(tuned):

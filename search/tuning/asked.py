@@ -8,6 +8,7 @@ from core.errors import InputError
 from search import flags
 from search.command_line import flag
 from search.later import later
+from search.progress import say
 
 with later():
     from results.files import Root
@@ -69,3 +70,11 @@ class Flags(Kept, flags.Searched):
     objectives: Literal["single", "multi"] = flag(
         "single", "adversarial images right; or those, benign ones and few members"
     )
+
+    def begun_behind(self, root: Root) -> str | None:
+        """The table of the study that goes on, whatever a search has found since; said aloud."""
+        with self.opened(root) as opened:
+            table = (storage.question_of(opened, self.study) or {}).get("table")
+        if table:
+            say(f"table {table}: that of the study {self.study} (--table names another)")
+        return table
