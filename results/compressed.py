@@ -145,16 +145,33 @@ def text(lines: Rows, fives: Rows, measured: Rows, gained: Rows) -> str:
 
 
 def verdict(lines: Rows, gained: Rows) -> str:
-    """What the best and the worst training set give beside originals, of the first network."""
+    """What the best and the worst training set give beside originals, of the first network.
+
+    Where no set is tested on originals: what the last network loses against the first.
+    """
     own = tested_on(lines, "original")
     own = own[own["network"] == own["network"].iloc[0]].set_index("training")["last"]
     ranked = own.drop(ORIGINAL).sort_values(kind="stable")
+    if ranked.empty:
+        return _thinner(changed(lines, "same"))
     said = [f"originals {own[ORIGINAL]:.1f} % right"]
-    for name, place in {"best": -1, "worst": 0}.items() if len(ranked) else ():
+    for name, place in {"best": -1, "worst": 0}.items():
         training = ranked.index[place]
         line = gained[(gained["training"] == training)].iloc[0]
         said.append(f"{name} {training} {ranked[training]:.1f} % ({chance(line)})")
     return f"{lines['network'].iloc[0]} trained on: {', '.join(said)}; Holm's of {len(gained)}"
+
+
+def _thinner(lines: Rows) -> str:
+    first, last = lines["network"].iloc[[0, -1]]
+    own = lines[lines["network"] == last]
+    said = [
+        f"{line['training']} {line['last']:.1f} % right"
+        + f" ({line['change']:+.1f} %)" * (last != first)
+        for _, line in own.iterrows()
+    ]
+    place = f" in place of {first}" * (last != first)
+    return f"{last}{place}, tested on images as in training: {', '.join(said)}"
 
 
 def _accuracy(line: Any) -> str:
