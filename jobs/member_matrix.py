@@ -75,7 +75,8 @@ def run(lab: Lab, asked: Asked) -> Answer:
     best_one = str(attacked.idxmax())
     name, seen = best_one.split(" ")
     right = from_to(attacked[PLAIN], attacked[best_one])
-    under = f"{attack.name} {attack.budget}, beside M; the best of {len(attacked)} pairs"
+    picked = f"the best of {len(attacked)} pairs on these images"
+    under = f"{attack.name} {attack.budget}, beside M; {picked}"
     return Answer(
         text="\n".join(text),
         verdict=f"{name} on images of quality {seen.removeprefix('q')}: {right} under {under}",

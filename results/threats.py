@@ -238,7 +238,7 @@ def _best(lines: pd.DataFrame) -> str:
     if own.empty:
         return said[0]
     best = f"{own['defence'].iloc[-1]} {own['accuracy'].iloc[-1]:.1f} % right"
-    of = [f"the best of {len(own)}"] * (len(own) > 1)
+    of = [f"the best of {len(own)} on these images"] * (len(own) > 1)
     return ", ".join([best, *of, *said])
 
 
