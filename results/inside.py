@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from results.counts import Rows
 from results.draw import curves
@@ -81,7 +82,7 @@ def runs_text(each: Rows, lines: Rows, gains: Rows) -> str:
     """Both networks, and what batch norm gains."""
     n_runs, n = len(each) // 2, each["n"].iloc[0]
     said = [
-        f"{n_runs} trainings each, {n} held-out images: mean [95 %, Student, over trainings]",
+        f"{n_runs} trainings each, {n:,} held-out images: mean [95 %, Student, over trainings]",
         text_table(lines, "network", "measure", cell=_fine),
         "batch norm less none, of equal seeds:",
     ]
@@ -107,6 +108,7 @@ def curves_figure(rows: Rows, *, title: str) -> Figure:
     )
     worst = lines.loc[(lines["split"] == "report") & (lines["epoch"] >= lines["epoch"].max() / 4)]
     for axes in figure.axes:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_ylim(0, max(1.0, 1.5 * worst["error"].max()))
     return figure
 
