@@ -1,7 +1,9 @@
 """What a second worker brings where studies train networks of their own: at least 1.8 times.
 
-Four learned codecs and what they code; four training sets, their networks, and these on corrupted
+Four learned codecs and what they code; six training sets, their networks, and these on corrupted
 images. Each study whole, into an empty store, by one warm worker and by two, twice in turn.
+
+    python benchmarks/two_workers.py [codecs] [corruptions]      # both unless named
 """
 
 import sys
@@ -19,18 +21,18 @@ from search.engine.engine import Engine
 from search.flags import parse
 
 STUDIES: dict[str, tuple[Job, str]] = {
-    "learned codecs": (
+    "codecs": (
         rate_distortion.JOB,
         (
             "--lambdas 0.001,0.002,0.004,0.008 --filters 8 --epochs 1 --qualities 10 --images 400 "
             "--block 50"
         ),
     ),
-    "training sets against corruptions": (
+    "corruptions": (
         corruption_robustness.JOB,
         (
-            "--sets none jpeg40 noise0.05 blur3 --epochs 1 --corruptions gaussian_noise fog "
-            "--benign 300 --report-benign 300 --block 300"
+            "--sets none jpeg10 jpeg40 noise0.05 noise0.1 blur3 --epochs 3 "
+            "--corruptions gaussian_noise fog --benign 300 --report-benign 300 --block 300"
         ),
     ),
 }
@@ -57,7 +59,8 @@ def _answer(job: Job, flags: str) -> None:
 def main() -> int:
     """Measure each study twice on one worker and on two."""
     missed = False
-    for name, (job, flags) in STUDIES.items():
+    for name in sys.argv[1:] or STUDIES:
+        job, flags = STUDIES[name]
         rounds = [[seconds(job, flags, n) for n in (1, 2)] for _ in range(2)]
         one_s, two_s = (sum(walls) for walls in zip(*rounds, strict=True))
         print(f"{name}: one worker {one_s / 2:.1f} s, two {two_s / 2:.1f} s")
