@@ -109,7 +109,7 @@ def run(lab: Lab, asked: Asked) -> Answer:
         words = ("universal", asked.norm, "more")
         rows = pd.concat([rows, lab.sweep(universal.STUDY, more, *words, label="more scores")])
     names = {piece: fronts[cell.front] for cell, piece in through}
-    rows["through"] = rows["change"].astype(str).map(names).fillna("")
+    rows["through"] = [names.get(change, "") for change in rows["change"].astype(str)]
     lines = answers.counted(rows)
     title = f"{lab.title}; one change for all images, {asked.norm}"
     shown = next(c for c in plain if (c.xi_255, c.n_images) == (middle, most))
