@@ -88,7 +88,7 @@ def run(lab: Lab, asked: Asked) -> Answer:
     sizes = ", ".join(f"{name} {n_weights:,}" for name, n_weights in weights.items())
     return Answer(
         text=f"{title}; weights: {sizes}\n{compressed.text(lines, fives, measured, gains)}",
-        verdict=compressed.verdict(lines, gains),
+        verdict=compressed.verdict(lines, gains, asked.test),
         frames={"accuracies": lines, "top5": fives, "quality": measured, "gains": gains},
         figures=figures,
     )

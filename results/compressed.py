@@ -144,15 +144,15 @@ def text(lines: Rows, fives: Rows, measured: Rows, gained: Rows) -> str:
     return "\n".join(said)
 
 
-def verdict(lines: Rows, gained: Rows) -> str:
+def verdict(lines: Rows, gained: Rows, test: str) -> str:
     """What the best and the worst training set give beside originals, of the first network.
 
-    Where no set is tested on originals: what the last network loses against the first.
+    Of a `test` on images as in training ("same"): what the last network loses against the first.
     """
     own = tested_on(lines, "original")
     own = own[own["network"] == own["network"].iloc[0]].set_index("training")["last"]
     ranked = own.drop(ORIGINAL).sort_values(kind="stable")
-    if ranked.empty:
+    if test == "same" or ranked.empty:
         return _thinner(changed(lines, "same"))
     said = [f"originals {own[ORIGINAL]:.1f} % right"]
     for name, place in {"best": -1, "worst": 0}.items():

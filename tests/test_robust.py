@@ -184,8 +184,7 @@ def test_counts_of_epochs_are_last_ones_and_the_sources_best():
     both = pd.concat([lines, lines.assign(network="b", last=lines["last"] / 2)])
     assert compressed.changed(both, "original")["change"].tolist() == [0, 0, -50, -50]
     assert compressed.counted(epochs, top="top-5")["last"].unique().tolist() == [100]
-    same = both[both["test"] == both["training"]]
-    assert compressed.verdict(same, pd.DataFrame()) == (
+    assert compressed.verdict(both, pd.DataFrame(), "same") == (
         "b in place of a, tested on images as in training: none 30.0 % right (-50.0 %), jpeg5 "
         "30.0 % right (-50.0 %)"
     )
