@@ -82,8 +82,11 @@ def over_networks(lines: Rows, weights: Mapping[str, int], *, test: str, title: 
             left.fill_between(*limits, color=look["color"], alpha=0.12)
             right.plot(each["weights"], each["change"], **look)
         names = ", ".join(f"{k} {v:,}" for k, v in weights.items())
+        ticks = sorted(set(own["weights"]))
         for axes, label in ((left, "accuracy (%)"), (right, "change of accuracy (%)")):
-            axes.set(xlabel="weights", ylabel=label, xscale="log")
+            axes.set(xlabel="weights, in thousands", ylabel=label, xscale="log")
+            axes.set_xticks(ticks, [f"{n / 1000:,.0f}" for n in ticks])
+            axes.set_xticks([], minor=True)
             axes.grid(color="0.92")
         percent(left)
         figure.legend(*left.get_legend_handles_labels(), **BELOW)
