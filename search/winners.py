@@ -16,11 +16,13 @@ def usual_table(store: Store, inputs: Inputs, codec: str = "ours") -> str:
     """The table of quality 50 for these data and this network, said aloud.
 
     The winner of the last search that the store holds of them, where it is of Algorithm 1's family
-    (k diagonals, RGB); else the paper's. The standard table for the codec "jpeg".
+    (k diagonals, RGB), and no smoke run's; else the paper's. The standard table for the codec
+    "jpeg".
     """
     if codec == "jpeg":
         return STANDARD
     done = [s for s in store.states() if s["study"] == _STUDY and s["state"] == "complete"]
+    done = [s for s in done if "--smoke" not in str(s.get("command")).split()]
     for state in sorted(done, key=lambda state: str(state["updated_at"]), reverse=True):
         sweep = str(state["sweep"])
         if (name := _winner(store, sweep)) and _asked_of(store, sweep, inputs):

@@ -1,5 +1,6 @@
 """The table of a study that names none: the last winner that the store holds, else the paper's."""
 
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -52,6 +53,16 @@ def test_none_where_the_store_has_none_or_another_codec_is_asked(searched, tmp_p
     inputs = lab_of(searched).inputs
     assert usual_table(Store(Root(tmp_path)), inputs) == PAPERS
     assert usual_table(searched, inputs, "jpeg") == "ijg50"
+
+
+def test_no_smoke_run_is_a_search(searched, tmp_path, capsys):
+    (state,) = (s for s in searched.states() if s["study"] == "qtable_search")
+    later = state | {"command": "jobs/qtable_search.py --smoke --store kept"}
+    copied = Store(Root(tmp_path / "copied"))
+    shutil.copytree(searched.root.uri, copied.root.uri)
+    copied.write_state("qtable_search", state["sweep"], later)
+    assert usual_table(copied, lab_of(searched).inputs) == PAPERS
+    assert "holds no finished search" in capsys.readouterr().err
 
 
 def test_a_study_that_names_no_table_runs_behind_it(searched):
