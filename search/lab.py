@@ -340,12 +340,21 @@ class Lab:
 
         InputError for no defence, or for one that the store does not hold for these data.
         """
+        front = name
         if names.kind_of(name) and not names.piece_of(name):
-            return codecs.stored(name, self._stored(codecs.STUDY, codecs.SWEEP))
-        if denoiser.is_denoiser(name) and not denoiser.piece_of(name):
-            return denoisers.stored(name, self._stored(denoisers.STUDY, denoisers.SWEEP))
-        defence_by_name(name, lambda _: Nothing())
-        return name
+            front = codecs.stored(name, self._stored(codecs.STUDY, codecs.SWEEP))
+        elif denoiser.is_denoiser(name) and not denoiser.piece_of(name):
+            front = denoisers.stored(name, self._stored(denoisers.STUDY, denoisers.SWEEP))
+        else:
+            defence_by_name(name, lambda _: Nothing())
+        _, piece = denoiser.piece_of(front) or ("", names.piece_of(front))
+        if piece and not Bank(self.engine.store.root).has(piece):
+            raise InputError(
+                f"the store's bank does not hold the weights of {name}, {piece}.\n"
+                "Hint: names such as bls:lambda=0.012 or denoiser:skips=both find those that are "
+                "there; jobs/rate_distortion.py or jobs/denoise.py, run as before, makes lost ones."
+            )
+        return front
 
     def defence(self, name: str) -> Defence:
         """The defence of that name. InputError as `front`."""

@@ -230,10 +230,13 @@ def test_a_line_says_what_a_change_is_made_through_and_tried_on():
         (["--through", "shield"], "--through shield: one change"),
         (["--through", "jpeg0"], r"quality must lie in 1\.\.100, got 0"),
         (["--on", "resnet50x"], "'resnet50x'"),
+        (["--defences", f"bls@{'0' * 64}"], "bank does not hold the weights of bls@0"),
+        (["--through", f"denoiser-both@{'0' * 64}"], "bank does not hold the weights of denoiser-"),
     ],
 )
 def test_what_cannot_be_tried_is_said_before_anything_is_trained(tmp_path, capsys, flags, said):
-    assert main(JOB, ["--here", "--store", str(tmp_path), *flags]) == 2
+    few = ["--benign", "4", "--report-benign", "4", "--passes", "1", "--xi-255", "8"]
+    assert main(JOB, ["--here", "--store", str(tmp_path), *few, *flags]) == 2
     err = capsys.readouterr().err
     assert re.search(said, err)
     assert "epoch" not in err
