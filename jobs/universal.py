@@ -17,6 +17,7 @@ from typing import Literal
 
 from core.errors import InputError
 from search import Job, flag, flags, later, main
+from search.command_line import between
 
 with later():
     import pandas as pd
@@ -41,7 +42,9 @@ class Asked(flags.Flags):
     norm: Literal["linf", "l2"] = flag("linf", "that sizes are measured in")
     benign: tuple[int, ...] = flag((25, 100, 200), "images it is made from, such as 25,100", "N")
     together: tuple[int, ...] = flag((32,), "images moved at a time; 1: the source's loop", "N")
-    delta: float = flag(0.2, "go on until more than a share 1 - delta is fooled", "SHARE")
+    delta: float = flag(
+        0.2, "go on until more than a share 1 - delta is fooled", "SHARE", parse=between(0, 1)
+    )
     passes: int = flag(3, "over the images, at most")
     defences: tuple[str, ...] = flag(("none", "jpeg75"), "before which it is tried", "NAME")
     through: tuple[str, ...] = flag((), "defences that it is made through as well", "NAME")
@@ -56,6 +59,11 @@ class Asked(flags.Flags):
 
 def run(lab: Lab, asked: Asked) -> Answer:
     """Each size on most images, the middle size on fewer; all on both splits."""
+    if not asked.defences:
+        raise InputError(
+            "expected --defences before which a change is tried, got none of them.\n"
+            "Hint: --defences none is the network alone."
+        )
     fronts = {lab.front(name): name for name in asked.through if name != "none"}
     random = [name for front, name in fronts.items() if lab.defence(front).randomised]
     if random:

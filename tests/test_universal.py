@@ -206,6 +206,12 @@ def test_a_share_out_of_range_is_an_error(stored):
             replace(stored[1], **wrong)
 
 
+def test_a_share_out_of_range_is_no_flag(capsys):
+    with pytest.raises(SystemExit):
+        main(JOB, ["--delta", "1.5"])
+    assert "--delta: expected a number in 0..1, got '1.5'" in capsys.readouterr().err
+
+
 def test_a_line_says_what_a_change_is_made_through_and_tried_on():
     one = {"split": "report", "xi_255": 8.0, "n_images": 4, "label": 0, "clean": 0}
     rows = pd.DataFrame(
@@ -232,6 +238,7 @@ def test_a_line_says_what_a_change_is_made_through_and_tried_on():
         (["--on", "resnet50x"], "'resnet50x'"),
         (["--defences", f"bls@{'0' * 64}"], "bank does not hold the weights of bls@0"),
         (["--through", f"denoiser-both@{'0' * 64}"], "bank does not hold the weights of denoiser-"),
+        (["--defences"], r"expected --defences .*\nHint: --defences none"),
     ],
 )
 def test_what_cannot_be_tried_is_said_before_anything_is_trained(tmp_path, capsys, flags, said):
