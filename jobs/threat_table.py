@@ -137,7 +137,7 @@ def scored(
     rows = lab.score(
         scores.study("threat_table", 2), victims, [benign, *attacked], words, block=asked.block
     )
-    if asked.draws > 1:
+    if asked.draws > 1 and random:
         drawn = lab.score(
             scores.drawn_study("threat_draws"),
             {name: victims[name] for name in random},

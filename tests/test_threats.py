@@ -213,6 +213,12 @@ def test_runs_train_from_seeds_of_their_own_and_draws_are_kept(tmp_path, at_once
     assert set(drawn["defence"].astype(str)) == {"smooth8"}
 
 
+def test_a_smoke_run_of_defences_that_draw_nothing_scores_them_once(tmp_path, at_once):
+    assert threat_table(tmp_path, smoke=[], defences=["none", "jpeg75"]) == 0
+    assert "draw" not in results.load("threat_table", store=tmp_path)
+    assert at_once
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
