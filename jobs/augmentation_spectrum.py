@@ -38,6 +38,10 @@ class Asked(flags.Flags):
 def run(lab: Lab, asked: Asked) -> Answer:
     """Transform, and sum spectra."""
     flags.no_classifier(asked, "nothing is trained")
+    if not asked.sets:
+        raise InputError(
+            "expected --sets to transform by, got none.\nHint: --sets none jpeg5 blur3."
+        )
     for name in asked.sets:
         check_transform(name, channels=lab.data.channels, frost=False)
     size = lab.data.size("train")

@@ -19,6 +19,7 @@ from core.errors import InputError
 from core.spectrum import log_spectra
 from core.transforms import mixed, parts_of, shares_of
 from core.transforms import transformed as after
+from jobs import augmentation_spectrum
 from jobs.corruption_robustness import JOB
 from results.files import Root
 from results.spectrum import bands, means, text
@@ -316,6 +317,12 @@ def test_a_codec_that_the_store_lacks_is_said_with_the_command_that_makes_it(
     said = capsys.readouterr().err
     assert "the store holds no bls:lambda=0.5" in said
     assert "jobs/rate_distortion.py trains codecs" in said
+
+
+def test_spectra_of_no_set_are_refused(tmp_path, capsys):
+    words = ["--data", "digits", "--here", "--store", str(tmp_path), "--sets"]
+    assert main(augmentation_spectrum.JOB, words) == 2
+    assert "expected --sets to transform by, got none" in capsys.readouterr().err
 
 
 def test_a_network_behind_a_defence_classifies_what_the_defence_leaves(place):
