@@ -237,7 +237,10 @@ def _best(lines: pd.DataFrame) -> str:
     said = [f"{UNDEFENDED} {line['accuracy']:.1f} %" for _, line in bare.iterrows()]
     if own.empty:
         return said[0]
-    best = f"{own['defence'].iloc[-1]} {own['accuracy'].iloc[-1]:.1f} % right"
+    line = own.iloc[-1]
+    best = f"{line['defence']} {line['accuracy']:.1f} % right"
+    if line["threat"] == "worst" and line["masked"]:
+        best += " (its gradient is masked)"
     of = [f"the best of {len(own)} on these images"] * (len(own) > 1)
     return ", ".join([best, *of, *said])
 

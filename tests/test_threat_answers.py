@@ -134,6 +134,16 @@ def test_text_and_figure_show_every_defence_and_mark():
     assert png(answer.figures["threat_table"])[:4] == b"\x89PNG"
 
 
+def test_the_verdict_says_where_the_best_of_the_white_box_is_masked():
+    own = {("b", FEW): first(200), ("b", GRAY): first(210), ("none", FEW): first(60)}
+    own |= {("none", GRAY): first(60), ("a", FEW): first(90), ("a", GRAY): first(100)}
+    honest = threat_answer(rows_of(own), ["none", "a", "b"], title="t").verdict
+    assert "worst of all within 8/255: b 66.7 % right, the best of 2" in honest
+    own["b", GRAY] = first(100)  # which beats b's white box
+    masked_one = threat_answer(rows_of(own), ["none", "a", "b"], title="t").verdict
+    assert "b 33.3 % right (its gradient is masked), the best of 2" in masked_one
+
+
 def test_draws_are_told_where_a_defence_was_attacked_with_several_numbers_of_them():
     few, many = (replace(FEW, n_samples=n) for n in (5, 20))
     own = {("random", few): first(90), ("random", many): first(80), ("table", FEW): first(60)}
