@@ -1,7 +1,11 @@
 """The table that a study takes where none is named: a search's winner, else the paper's."""
 
+import contextlib
+import hashlib
+
 from core.codec import qtable
 from core.errors import InputError
+from results.answer import SUMS
 from results.rowfile import read_rows, row_files
 from results.store import Store
 from search.inputs.loading import Inputs
@@ -36,22 +40,31 @@ def usual_table(store: Store, inputs: Inputs, codec: str = "ours") -> str:
 
 
 def _winner(store: Store, sweep: str) -> str | None:
-    """What a search's answer says, where it is such a table."""
+    """What a search's answer says, where it is such a table; said aloud where it was damaged."""
+    folder, name = f"answers/{sweep}", "winner.qtable.txt"
     try:
-        head = store.root.read(f"answers/{sweep}/winner.qtable.txt").decode().partition(",")[0]
-        return qtable.parse_defensive(head.removeprefix("# ")).name
+        data = store.root.read(f"{folder}/{name}")
+        if store.root.exists(f"{folder}/{SUMS}"):  # not of earlier versions
+            sums = store.root.read(f"{folder}/{SUMS}").decode("ascii", "replace").splitlines()
+            if f"{hashlib.sha256(data).hexdigest()}  {name}" not in sums:
+                where = store.root.path(f"{folder}/{name}")
+                say(
+                    f"warning: {where} is not as it was published, so it is passed over.\n"
+                    "Hint: the search's own command writes it anew."
+                )
+                return None
+        return qtable.parse_defensive(data.decode().partition(",")[0].removeprefix("# ")).name
     except (FileNotFoundError, UnicodeDecodeError, InputError):
         return None
 
 
 def _asked_of(store: Store, sweep: str, inputs: Inputs) -> bool:
-    """Whether a search was of these data and this network, by its first rows."""
+    """Whether a search was of these data and this network, by its first rows that can be read."""
     mine = ("data", "side", "fingerprint", "model")
-    try:
-        name, *_ = row_files(store.root, _STUDY, sweep)
-        first = read_rows(store.root, name, _STUDY, mine).slice(0, 1).to_pylist()
-    except ValueError:  # no file, or one that is damaged: the sweep itself says so
-        return False
-    return [tuple(row[name] for name in mine) for row in first] == [
-        tuple(getattr(inputs, name) for name in mine)
-    ]
+    wanted = {name: getattr(inputs, name) for name in mine}
+    with contextlib.suppress(ValueError):  # a torn compaction: the sweep itself says so
+        for name in row_files(store.root, _STUDY, sweep):
+            with contextlib.suppress(ValueError):  # likewise
+                rows = read_rows(store.root, name, _STUDY, mine)
+                return bool(rows.slice(0, 1).to_pylist() == [wanted])
+    return False

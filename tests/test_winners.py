@@ -55,6 +55,21 @@ def test_none_where_the_store_has_none_or_another_codec_is_asked(searched, tmp_p
     assert usual_table(searched, inputs, "jpeg") == "ijg50"
 
 
+def test_a_damaged_winner_is_passed_over_and_said_and_damaged_rows_hide_none(
+    searched, tmp_path, capsys
+):
+    copied, inputs = Store(Root(tmp_path / "copied")), lab_of(searched).inputs
+    shutil.copytree(searched.root.uri, copied.root.uri)
+    torn = min((tmp_path / "copied/rows/study=qtable_search").glob("*/*.parquet"))
+    torn.write_bytes(torn.read_bytes()[:50])
+    assert usual_table(copied, inputs) == winner(searched)
+    (table,) = (tmp_path / "copied/answers").glob("*/winner.qtable.txt")
+    table.write_text(table.read_text().replace("k3-of16", "k4-of16"))
+    capsys.readouterr()
+    assert usual_table(copied, inputs) == PAPERS
+    assert "winner.qtable.txt is not as it was published" in capsys.readouterr().err
+
+
 def test_no_smoke_run_is_a_search(searched, tmp_path, capsys):
     (state,) = (s for s in searched.states() if s["study"] == "qtable_search")
     later = state | {"command": "jobs/qtable_search.py --smoke --store kept"}
