@@ -110,8 +110,9 @@ def between(
     def parse(text: str) -> float:
         value = number(text, kind)
         if not low <= value <= high or (above and value == low):
+            wanted = f"of at most {high:.10g}" if value > high == MOST else said
             raise argparse.ArgumentTypeError(
-                f"expected a {'whole ' * (kind is int)}number {said}, got {short(text)}"
+                f"expected a {'whole ' * (kind is int)}number {wanted}, got {short(text)}"
             )
         return value
 

@@ -26,6 +26,8 @@ BAD = [
     (["--benign", "601"], "1..600"),
     (["--report-benign", "401"], "1..400"),
     (["--benign", "0"], "above 0"),
+    (["--benign", "2000000000"], "a whole number of at most 1000000000, got"),
+    (["--learning-rate", "1e400"], "a number of at most 1000000000, got"),
     (["--eps-255", "-1"], "at least 0"),
     (["--eps-255", "256"], "0..255"),
     (["--eps-255", "nan"], "expected a number"),
