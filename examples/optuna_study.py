@@ -10,6 +10,8 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.visualization.matplotlib import plot_param_importances, plot_slice
 
+if len(sys.argv) != 2:
+    sys.exit(__doc__)
 storage = JournalStorage(JournalFileBackend(sys.argv[1]))
 (name,) = optuna.get_all_study_names(storage)
 study = optuna.load_study(study_name=name, storage=storage)

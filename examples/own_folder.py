@@ -12,6 +12,8 @@ from torchvision.transforms import v2
 from qtable_sweeps import default_store, main
 from qtable_sweeps.defences import TableDefence
 
+if len(sys.argv) < 2:
+    sys.exit(__doc__)
 folder, *flags = sys.argv[1:]
 # Splits the folder, trains a small network on it, attacks it, tries 350 tables; what is stored is
 # found again. With your own network: --model checkpoint:PATH, or any that --help names.

@@ -22,6 +22,8 @@ import pandas as pd
 
 from qtable_sweeps import default_store, mcnemar
 
+if len(sys.argv) != 4:
+    sys.exit(__doc__)
 sweep, table, other = sys.argv[1:]
 rows = pd.read_parquet(Path(default_store()) / "rows/study=qtable_search" / f"sweep={sweep}")
 
