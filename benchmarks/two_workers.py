@@ -3,9 +3,11 @@
 Four learned codecs and what they code; six training sets, their networks, and these on corrupted
 images. Each study whole, into an empty store, by one warm worker and by two, twice in turn.
 
-    python benchmarks/two_workers.py [codecs] [corruptions]      # both unless named
+    python benchmarks/two_workers.py
+    python benchmarks/two_workers.py --studies corruptions
 """
 
+import argparse
 import sys
 import tempfile
 import time
@@ -58,8 +60,12 @@ def _answer(job: Job, flags: str) -> None:
 
 def main() -> int:
     """Measure each study twice on one worker and on two."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--studies", nargs="+", choices=STUDIES, default=[*STUDIES])
     missed = False
-    for name in sys.argv[1:] or STUDIES:
+    for name in parser.parse_args().studies:
         job, flags = STUDIES[name]
         rounds = [[seconds(job, flags, n) for n in (1, 2)] for _ in range(2)]
         one_s, two_s = (sum(walls) for walls in zip(*rounds, strict=True))
