@@ -54,7 +54,7 @@ def _here(_: TrainCell, place: Place) -> Place:
 def _train(source: Source, cell: TrainCell, place: Place) -> Made:
     begin = partial(
         denoiser_training,
-        source.open(),
+        source.open("train"),
         skips=cell.skips,
         sigma=cell.sigma,
         width=cell.width,
