@@ -28,6 +28,7 @@ with later():
         text_table,
         whole,
     )
+    from results.words import chance
     from search import Lab, Threat, references, scores
 
 
@@ -85,8 +86,8 @@ def run(lab: Lab, asked: Asked) -> Answer:
     return Answer(
         text="\n".join(text),
         verdict=f"points gained under {under}: rgb over ycbcr420 {gains[0]} ({jpeg}), {gains[1]} "
-        f"({table}); {table} over {jpeg} {gains[2]} (ycbcr420), {gains[3]} (rgb); least p "
-        f"{least:.2g}, {test_of(won)}",
+        f"({table}); {table} over {jpeg} {gains[2]} (ycbcr420), {gains[3]} (rgb); least "
+        f"{chance({'p': least})}, {test_of(won)}",
         frames={"accuracies": lines},
         figures={"ablation": figure},
     )
