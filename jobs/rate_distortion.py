@@ -140,6 +140,11 @@ def codecs(lab: Lab, asked: Asked) -> dict[str, schema.Table]:
         )
         for distortion_weight in asked.lambdas
     ]  # fmt: skip
+    if len({*map(name_of, cells)}) < len(cells):
+        raise InputError(
+            f"expected lambdas that differ in their first six digits, got {asked.lambdas}.\n"
+            "Hint: codecs are called by them, as in bls:lambda=0.012."
+        )
     if not asked.warm:
         return dict(zip(map(name_of, cells), lab.codecs(cells), strict=True))
     made, start = {}, ""

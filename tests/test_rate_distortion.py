@@ -289,5 +289,8 @@ def test_a_trained_codec_stands_in_the_threat_table(tmp_path, capsys):
     assert "a codec of fixed tables, got 'tvm'" in capsys.readouterr().err
     assert main(JOB, ["--images", "5000", "--data", "digits", *store]) == 2
     assert "images of the report split" in capsys.readouterr().err
+    alike = ["--data", "digits", "--lambdas", "0.012,0.0120000001", "--qualities", "10"]
+    assert main(JOB, [*alike, *store]) == 2
+    assert "differ in their first six digits" in capsys.readouterr().err
     assert main(JOB, ["--model", "lenet", *store]) == 2
     assert "no classifier takes part" in capsys.readouterr().err
