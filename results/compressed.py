@@ -155,10 +155,10 @@ def verdict(lines: Rows, gained: Rows, test: str) -> str:
     if test == "same" or ranked.empty:
         return _thinner(changed(lines, "same"))
     said = [f"originals {own[ORIGINAL]:.1f} % right"]
-    for name, place in {"best": -1, "worst": 0}.items():
+    for name, place in {"best": -1, "worst": 0}.items() if len(ranked) > 1 else [("", 0)]:
         training = ranked.index[place]
         line = gained[(gained["training"] == training)].iloc[0]
-        said.append(f"{name} {training} {ranked[training]:.1f} % ({chance(line)})")
+        said.append(f"{name} {training} {ranked[training]:.1f} % ({chance(line)})".lstrip())
     return f"{lines['network'].iloc[0]} trained on: {', '.join(said)}; Holm's of {len(gained)}"
 
 

@@ -14,7 +14,8 @@ def text(found: Answered, *, clean: str = "") -> str:
     ranked, n_units = found.ranking(), len(found.report.trials)
     searched, told = (split.trials.sum() for split in (found.search, found.report))
     unit = f"{n_units:,} {'images' if n_units == told else 'groups of images'}"
-    head = f"{'family':<9}{'setting':<17}{'search':>8}  {'held out':<20}{'clean':>6}"
+    wide = max(17, *(len(setting) + 1 for setting in ranked["setting"]))
+    head = f"{'family':<9}{'setting':<{wide}}{'search':>8}  {'held out':<20}{'clean':>6}"
     asked = f"{len(found.search.tests)} corrupted test sets; choices on {searched:,} search images"
     said = [f"{asked}, numbers of {told:,} held-out ones [95 %, {unit} resampled]"]
     said.append("")
@@ -23,7 +24,7 @@ def text(found: Answered, *, clean: str = "") -> str:
     for _, line in ranked.iterrows():
         printed = str(line["printed"]) if line["printed"] else "-"
         said.append(
-            f"{line['family']:<9}{line['setting']:<17}{line['search']:>8.1f}  "
+            f"{line['family']:<9}{line['setting']:<{wide}}{line['search']:>8.1f}  "
             f"{interval(line):<20}{line['clean']:>6.1f}{line['wins']:>8.0f} %{printed:>8}"
         )
     said += [f"rank correlation with the printed order: {correlations(ranked)}", ""]

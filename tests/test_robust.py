@@ -145,6 +145,15 @@ def test_the_best_run_is_picked_on_clean_images_of_a_split(right):
     assert robust.runs_bias(rows_of(right)) == ""
 
 
+def test_a_long_mixture_moves_no_column(right):
+    rows = rows_of(right).replace({"training": {SETS[1]: "9999*none+1*jpeg40"}})
+    sets = [SETS[0], "9999*none+1*jpeg40", *SETS[2:]]
+    lines = text(robust.answered(rows, sets, TESTS)).splitlines()
+    start = next(n for n, line in enumerate(lines) if line.startswith("family"))
+    ends = {line.index(" [") for line in lines[start + 1 : start + 1 + len(sets)]}
+    assert len(ends) == 1
+
+
 def test_originals_alone_are_ranked_and_nothing_is_chosen(right):
     rows = rows_of(right)
     said = text(robust.answered(rows[rows["training"] == "none"], ["none"], TESTS))
@@ -184,6 +193,10 @@ def test_counts_of_epochs_are_last_ones_and_the_sources_best():
     both = pd.concat([lines, lines.assign(network="b", last=lines["last"] / 2)])
     assert compressed.changed(both, "original")["change"].tolist() == [0, 0, -50, -50]
     assert compressed.counted(epochs, top="top-5")["last"].unique().tolist() == [100]
+    gained = pd.DataFrame({"network": ["a"], "training": ["jpeg5"], "p": [0.5]})
+    assert compressed.verdict(both, gained, "both") == (
+        "a trained on: originals 60.0 % right, jpeg5 30.0 % (p 0.5); Holm's of 1"
+    )
     assert compressed.verdict(both, pd.DataFrame(), "same") == (
         "b in place of a, tested on images as in training: none 30.0 % right (-50.0 %), jpeg5 "
         "30.0 % right (-50.0 %)"
