@@ -37,16 +37,17 @@ class Asked(flags.Flags):
     """The study's own flags."""
 
     model: str = flag("mnist_cnn", "that is looked into: mnist_cnn or mnist_cnn_bn", "NAME")
+    epochs: int | None = flag(8, "of each training")
     runs: int = flag(3, "trainings of each network", parse=between(3, 1000, int))
     patch: int = flag(7, "side of the patch, in pixels", "PX")
-    stride: int = flag(2, "from place to place", "PX")
+    stride: int = flag(4, "from place to place", "PX")
     fills_255: tuple[float, ...] = flag((0.0, GRAY), "levels of the patch, such as 0,128", "LEVELS")
     defences: tuple[str, ...] = flag(("none", "jpeg10"), "before the network", "NAME")
     fast_eps_255: float = flag(
         16.0, "of the adversarially trained network, in 1/255", "EPS", parse=level
     )
     digit: int = flag(8, "class whose first image is shown inside", parse=between(0, 999, int))
-    report_benign: int | None = flag(300, "held-out images under the patch")
+    report_benign: int | None = flag(200, "held-out images under the patch")
     block: int = flag(50, "images per cell")
 
 
