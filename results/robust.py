@@ -21,11 +21,12 @@ from results.stats import Floats, cluster_bootstrap, holm, resampled, sign_flip
 
 RULES = ("BDA", "BDAD", "BDADS")
 FAMILIES = (
-    *("original", "BLS", "JPEG", "table", "noise"),
+    *("original", "BLS", "BMHJ", "JPEG", "table", "noise"),
     *("blur", "patch", "AugMix", "joined", "other"),
 )
 _PATTERNS = {
-    "BLS": r"(bls|bmhj)\b.*",
+    "BLS": r"bls\b.*",
+    "BMHJ": r"bmhj\b.*",
     "JPEG": r"jpeg\d.*",
     "table": r"(fd|ijg\d|uniform\d|(k\d+|m[0-9a-f]{16})-of\d).*",
     "noise": r"(noise|smooth)\d.*",

@@ -22,6 +22,7 @@ LOOKS: dict[str, dict[str, Any]] = {
     "AugMix": {"color": "#8B6914", "marker": "*"},
     "joined": {"color": "#D55E00", "marker": "P", "linestyle": ":"},
     "table": {"color": "#7030A0", "marker": ">"},
+    "BMHJ": {"color": "#006D77", "marker": "h"},
     "other": {"color": "0.5", "marker": "X"},
 }
 COLOURS = [look["color"] for look in LOOKS.values()]

@@ -45,7 +45,8 @@ def found(right) -> robust.Answered:
 def test_families_of_names():
     each = {"none": "original", "jpeg5": "JPEG", "jpeg5-444": "JPEG", "smooth8": "noise",
             "blur9": "blur", "none+blur3": "joined", "bls:lambda=0.1": "BLS",
-            "k3-of16-af51": "table", "uniform16@ycbcr": "table", "fd": "table",
+            "bmhj:lambda=0.1": "BMHJ", "k3-of16-af51": "table",
+            "uniform16@ycbcr": "table", "fd": "table",
             "m0123456789abcdef-of16-af51": "table", "tvm": "other"}  # fmt: skip
     assert {name: robust.family_of(name) for name in each} == each
 
