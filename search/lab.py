@@ -348,7 +348,7 @@ class Lab:
         else:
             defence_by_name(name, lambda _: Nothing())
         _, piece = denoiser.piece_of(front) or ("", names.piece_of(front))
-        if piece and not Bank(self.engine.store.root).has(piece):
+        if piece and not self.asked.figure and not Bank(self.engine.store.root).has(piece):
             raise InputError(
                 f"the store's bank does not hold the weights of {name}, {piece}.\n"
                 "Hint: names such as bls:lambda=0.012 or denoiser:skips=both find those that are "

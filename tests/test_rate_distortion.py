@@ -1,7 +1,9 @@
 """Learned codecs in training, as cells, as defences; what their rows say against JPEG's."""
 
 import math
+import shutil
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -20,9 +22,12 @@ from jobs.rate_distortion import JOB
 from jobs.threat_table import JOB as THREATS
 from results import compression
 from results.files import Root
-from search import main
+from results.store import Store
+from search import Lab, main
 from search.engine.bank import Bank
+from search.engine.here import Here
 from search.engine.study import Place
+from search.flags import parse
 from search.inputs import codecs
 from search.inputs.loading import defence_of
 from search.measures import compressed
@@ -274,6 +279,11 @@ def test_codecs_are_counted_and_matched_by_their_rate():
     assert " 0.48 " in jpeg5  # printed
 
 
+def lab_of(folder: Path, *flags: str) -> Lab:
+    asked = parse(THREATS.asked, name="t", question="", argv=["--data", "digits", *flags])
+    return Lab(Here(Store(Root(str(folder))), 1.0, asked.figure), asked)
+
+
 def test_a_trained_codec_stands_in_the_threat_table(tmp_path, capsys):
     store = ["--here", "--store", str(tmp_path)]
     small = "--data digits --lambdas 0.05 --filters 2 --epochs 1 --qualities 10 --images 8 --tables"
@@ -283,6 +293,11 @@ def test_a_trained_codec_stands_in_the_threat_table(tmp_path, capsys):
     )
     assert main(THREATS, [*codec.split(), *store]) == 0
     assert "bls:lambda=0.05" in capsys.readouterr().out
+    shutil.move(tmp_path / "bank", tmp_path / "elsewhere")  # rows alone came home
+    lab_of(tmp_path, "--figure").front("bls:lambda=0.05")
+    with pytest.raises(InputError, match="bank does not hold the weights"):
+        lab_of(tmp_path).front("bls:lambda=0.05")
+    shutil.move(tmp_path / "elsewhere", tmp_path / "bank")
     assert main(THREATS, ["--defences", "bls:lambda=0.5", *store]) == 2
     assert "the store holds no bls:lambda=0.5" in capsys.readouterr().err
     assert main(JOB, ["--data", "digits", "--tables", "tvm", *store]) == 2
