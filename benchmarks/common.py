@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import clone  # noqa: F401
 import torch
 
 from jobs import qtable_search
@@ -17,6 +18,8 @@ from search.engine.plan import Plan
 from search.engine.task import evaluate_cell
 from search.flags import parse
 from search.inputs import loading
+from search.inputs.loading import SCREENED
+from search.screening import cheapest
 from search.tables.plan import Cell, Question
 
 
@@ -61,9 +64,14 @@ def asked_by(flags: list[str]) -> qtable_search.Asked:
 
 def prepare(*flags: str) -> Bench:
     """Prepare a search in results/out/bench, where classifiers and images are kept for the next."""
-    engine, asked = Engine(Store(Root("results/out/bench"))), asked_by(list(flags))
+    asked = asked_by(list(flags))
+    engine = Engine(Store(Root("results/out/bench")), cpus=asked.cpus, gpus=asked.gpus)
     lab = Lab(engine, asked)
-    return Bench(engine, lab, qtable_search.ask(lab, asked), list(flags))
+    question = qtable_search.ask(lab, asked)
+    if asked.precision == SCREENED:
+        precision = cheapest(lab, question)
+        question = replace(question, inputs=replace(question.inputs, precision=precision))
+    return Bench(engine, lab, question, list(flags))
 
 
 def plain_loop(

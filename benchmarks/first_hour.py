@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import clone  # noqa: F401
 import torch
 from torch import nn
 from torchvision import models

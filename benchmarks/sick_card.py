@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import clone  # noqa: F401
 import torch
 
 from results import schema

@@ -16,6 +16,8 @@ import tempfile
 import time
 from typing import Any
 
+import clone  # noqa: F401
+
 import results
 from core import attacks
 from core.attacks import Attack
