@@ -17,9 +17,9 @@ from core.data import open_data
 from core.data.batches import Batches
 from core.defences import Ensemble, TableDefence, defence_by_name
 from core.defences.ensemble import Guarded, Member
+from core.models.lower import lowered
 from core.training.adversarial import FastStep, FreeStep
 from core.training.noisy import NoisyStep
-from search.inputs.loading import Bf16
 
 TABLE = qtable.by_name("k3-of16-af116")
 FRONTS = ("none", "k3-of16-af116", "jpeg75", "fd", "fd@rgb", "shield", "smooth8", "tvm")
@@ -209,7 +209,7 @@ def test_weights_in_bf16_are_cast_once_and_the_logits_are_autocasts():
         network = models.architecture("resnet20", n_classes=10, channels=3, side=32)
     network = network.eval().requires_grad_(requires_grad=False)
     pixels = codec.to_pixels(pictures(n=4))
-    plain, ready = copy.deepcopy(network), Bf16(network, "cpu")
+    plain, ready = copy.deepcopy(network), lowered(network, "cpu", "bf16")
     with Casts() as before, torch.autocast("cpu", dtype=torch.bfloat16):
         expected = plain(pixels).float()
     with Casts() as after:

@@ -1,5 +1,6 @@
 """Screened classes are float32's: found in low precision, confirmed where close, audited."""
 
+import copy
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +12,7 @@ import results
 from core.codec import qtable, scoring, screen
 from core.codec.screen import HOW, Screen
 from core.data import open_data
+from core.models import lower
 from jobs import member_matrix, qtable_search
 from results.rowfile import encoded
 from results.store import read_checked
@@ -58,6 +60,11 @@ def test_classes_are_the_exact_ones_where_the_margin_is_wide_enough(network, ima
     assert 0 < share(found.how, "confirmed") < 1
 
 
+def over(logits: torch.Tensor, by: float) -> torch.Tensor:
+    """Logits the last of which has overflowed."""
+    return torch.cat([logits[:, :-1], torch.full_like(logits[:, -1:], by)], 1)
+
+
 def wobbled(network, images) -> torch.Tensor:
     return scoring.predict(lambda pixels: wobble(network(pixels)), images, TABLES).predicted
 
@@ -68,8 +75,11 @@ def test_a_network_that_is_never_sure_is_confirmed_everywhere(network, images):
     found = scoring.predict(screened, images, TABLES)
     assert torch.equal(found.predicted, exact)
     assert share(found.how, "confirmed") == 1
-    not_a_number = Screen(network, lambda pixels: network(pixels) * torch.nan, margin=0.0)
-    assert torch.equal(scoring.predict(not_a_number, images, TABLES).predicted, exact)
+    for spoiled in (torch.nan, torch.inf):
+        no_number = Screen(
+            network, lambda pixels, by=spoiled: over(network(pixels), by), margin=0.0
+        )
+        assert torch.equal(scoring.predict(no_number, images, TABLES).predicted, exact)
 
 
 def test_the_audit_sees_and_mends_what_a_margin_of_nothing_misses(network, images, monkeypatch):
@@ -120,7 +130,9 @@ def exact(tmp_path_factory) -> Path:
 @pytest.fixture
 def low(monkeypatch):
     """A lower precision that is quick here, and far from exact."""
-    monkeypatch.setattr(loading, "Bf16", lambda model, _: lambda pixels: wobble(model(pixels), 2.0))
+    monkeypatch.setattr(
+        loading.lower, "lowered", lambda model, *_: lambda pixels: wobble(model(pixels), 2.0)
+    )
 
 
 @pytest.mark.usefixtures("low")
@@ -140,13 +152,13 @@ def test_a_lying_margin_is_found_and_the_search_done_again(exact, tmp_path, monk
     argv = [*SMALL, "--precision", "screened", "--store", str(tmp_path)]
     assert main(qtable_search.JOB, argv) == 0
     out, said = capsys.readouterr()
-    assert "the search is done again with a margin of" in said
+    assert "the search is done again as screened:bf16:" in said
     assert "screened" in out
     rows, want = rows_of(tmp_path), rows_of(exact)
     want = want[want["precision"] == "fp32"]
     margins = sorted(set(rows["precision"]))
     assert len(margins) > 1
-    last = max(margins, key=lambda name: float(name.removeprefix("screened")))
+    last = max(margins, key=lambda name: loading.screening_of(name)[1])
     rows = rows[rows["precision"] == last]
     assert "missed" not in set(rows["decided"])
     same = ["subject", "image", "table", "label", "undefended", "predicted"]
@@ -172,3 +184,52 @@ def test_rows_from_before_a_column_that_may_be_empty_are_read():
     needed = pa.schema([*old, pa.field("b", pa.string(), nullable=False)])
     with pytest.raises(ValueError, match="columns"):
         read_checked(data, "x.parquet", "s", needed, 1)
+
+
+def measured(costs: dict[str, float]) -> pd.DataFrame:
+    """Rows as the measure of a margin gives them, for kinds of such costs."""
+    rows = [
+        {"kind": kind, "margin": 0.1, "n_pictures": 100, "n_narrow": 10, "rough_s": cost,
+         "exact_s": 1.0, "hardware": "a card"}
+        for kind, cost in costs.items()
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_what_confirmations_cost_counts_too():
+    rows = measured({"bf16": 0.3, "fp16": 0.35})
+    rows.loc[rows["kind"] == "fp16", "n_narrow"] = 1
+    bf16, fp16 = (screening._cost(rows[rows["kind"] == kind]) for kind in ("bf16", "fp16"))
+    assert bf16 == pytest.approx(0.3 + 0.1 + 1 / 64)
+    assert fp16 == pytest.approx(0.35 + 0.01 + 1 / 64)
+    rows["margin"] = float("inf")
+    assert screening._cost(rows) == float("inf")
+
+
+@torch.no_grad()
+def test_low_precisions_are_measured_on_the_first_pictures_alone_where_slow(monkeypatch, network):
+    parts, kinds = [torch.zeros(4, 1, 32, 32)] * 3, {}
+    clock = iter(range(1000))
+    monkeypatch.setattr(screening.time, "perf_counter", lambda: float(next(clock)))
+    exact, exact_s = screening._timed(network, parts)
+    kinds["slow"] = screening._row("slow", network, parts, exact, [0.5] * 3)
+    kinds["same"] = screening._row("same", network, parts, exact, exact_s)
+    assert [kinds[kind]["n_pictures"] for kind in kinds] == [4, 12]
+    assert kinds["slow"]["exact_s"] == 0.5
+
+
+def test_fp16_and_tf32_give_float32_logits_and_leave_settings_as_they_were(network):
+    pixels = torch.rand(4, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    want, settings = network(pixels), (torch.backends.cudnn, torch.backends.cuda.matmul)
+    before = [setting.allow_tf32 for setting in settings]
+    half = lower.lowered(copy.deepcopy(network), "cpu", "fp16")(pixels)
+    assert half.dtype == torch.float32
+    assert 0 < (half - want).abs().max() < 0.02 * want.abs().max()
+    seen = []
+    layer = torch.nn.Identity()
+    layer.register_forward_hook(lambda *_: seen.extend(one.allow_tf32 for one in settings))
+    assert torch.equal(lower.lowered(layer, "cuda", "tf32")(pixels), pixels)
+    assert seen == [True, True]
+    assert [setting.allow_tf32 for setting in settings] == before
+    assert lower.candidates("cpu") == ("bf16",)
+    assert set(lower.candidates("cuda")) == {"bf16", "fp16", "tf32"}

@@ -46,7 +46,7 @@ def predict(
     unless given 256 on a GPU, and on a CPU what its caches hold, 64 of 32 px.
     """
     if batch_size is None:
-        batch_size = _batch_size(images)
+        batch_size = batch_size_of(images)
     coded = [i for i, table in enumerate(tables) if table is not None]
     columns: dict[int, Tensor] = {}  # of the tables: where the images are, until the end
     n_forwards = 0
@@ -74,7 +74,7 @@ def predict_behind(
     classifier: Classifier | Screen, images: Images, codecs: Sequence[Callable[[Pixels], Pixels]]
 ) -> Scores:
     """Classify each image behind each of any codecs, as tables are."""
-    size = _batch_size(images)
+    size = batch_size_of(images)
 
     def seen(through: Callable[[Pixels], Pixels]) -> Tensor:
         def pixels(part: slice | Tensor) -> Pixels:
@@ -90,7 +90,8 @@ def _scores(columns: list[Tensor], n_forwards: int) -> Scores:
     return Scores(predicted, n_forwards, how)
 
 
-def _batch_size(images: Images) -> int:
+def batch_size_of(images: Images) -> int:
+    """Pictures at a time, where nothing else is asked."""
     small = min(64, max(4, _CPU_BATCH_SAMPLES // images[0].numel()))
     return small if images.device.type == "cpu" else 256
 

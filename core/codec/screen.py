@@ -39,7 +39,7 @@ class Screen:
         """
         parts = in_parts(lambda part: _top2(self.rough(pixels(part))), n, batch_size)
         found, margins = (torch.cat(both) for both in zip(*parts, strict=True))
-        narrow = ~(margins >= self.margin)  # a margin that is no number is narrow too
+        narrow = is_narrow(margins, self.margin)
         drawn = torch.Generator().manual_seed(n + int(found.sum()))  # by what the pictures are
         draws = torch.rand(n, generator=drawn).to(margins.device)
         again = (narrow | (draws < AUDITED)).nonzero()[:, 0]
@@ -63,6 +63,16 @@ def _exact_classes(
 def _top2(logits: Logits) -> tuple[Tensor, Tensor]:
     best = logits.topk(2, 1)
     return best.indices[:, 0], best.values[:, 0] - best.values[:, 1]
+
+
+def is_narrow(margins: Tensor, least: float) -> Tensor:
+    """Where the exact network decides: also where a margin is infinite or no number."""
+    return ~(margins.isfinite() & (margins >= least))
+
+
+def n_narrow(rough: Logits, least: float) -> int:
+    """How many pictures the exact network would decide."""
+    return int(is_narrow(_top2(rough)[1], least).sum())
 
 
 def margin(rough: Logits, exact: Logits) -> float:

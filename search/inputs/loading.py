@@ -16,11 +16,11 @@ from core.defences.ensemble import Guarded
 from core.defences.ensemble import Member as Behind
 from core.errors import InputError
 from core.learned import names
-from core.models import denoiser
+from core.models import denoiser, lower
 from search.engine.bank import Bank
 from search.engine.study import Place
 
-SCREENED = "screened"  # a precision, followed by its margin: see `core.codec.screen`
+SCREENED = "screened"  # a precision: see `screening_of`
 
 
 class InputFields(TypedDict):
@@ -43,7 +43,7 @@ class Inputs:
     fingerprint: str  # of the data set's content and splits
     model: str
     seed: int
-    precision: str  # "fp32", "bf16" or, where a search is screened, "screened" and the margin
+    precision: str  # "fp32", "bf16" or, where a search is screened, as "screened:fp16:0.01"
 
     def fields(self) -> InputFields:
         """Of these six alone, whatever the cell has beside them."""
@@ -126,10 +126,24 @@ def load_block(cell: BlockCell, place: Place) -> tuple[Images, nn.Module | Scree
     """The cell's images, on the device, and the network, screened where the cell says so."""
     images = images_of(place.bank, cell.piece).part(cell.first, cell.count, place.device)
     made = partial(classifier_of, place.bank, cell.weights, place.device)
-    margin = cell.precision.partition(SCREENED)[2]
-    if margin:
-        return images, Screen(made("fp32"), made("bf16"), float(margin))
+    if screening := screening_of(cell.precision):
+        kind, margin = screening
+        return images, Screen(made("fp32"), made(kind), margin)
     return images, made(cell.precision)
+
+
+def screening_of(precision: str) -> tuple[str, float] | None:
+    """What screens and the margin below which float32 decides; None where nothing is screened."""
+    name, _, how = precision.partition(":")
+    if name != SCREENED or not how:
+        return None
+    kind, _, margin = how.partition(":")
+    return kind, float(margin)
+
+
+def screened_by(kind: str, margin: float) -> str:
+    """The precision of cells that are screened so."""
+    return f"{SCREENED}:{kind}:{margin:g}"
 
 
 @lru_cache(maxsize=4)
@@ -151,10 +165,10 @@ def classifier_of(bank: Bank, piece: str, device: str, precision: str) -> nn.Mod
     network = models.folded(models.from_tensors(*bank.get(piece)))
     network = network.eval().requires_grad_(requires_grad=False)
     # On an H200 full float32 is 16 % slower with channels last (ResNet-50), bf16 30 % faster.
-    first = device == "cuda" and precision == "fp32"
+    first = device == "cuda" and precision not in lower.HALVES
     layout = torch.contiguous_format if first else torch.channels_last
     network = network.to(device).to(memory_format=layout)
-    return Bf16(network, device) if precision == "bf16" else network
+    return network if precision == "fp32" else lower.lowered(network, device, precision)
 
 
 @lru_cache(maxsize=4)
@@ -214,24 +228,3 @@ def members_of(
         Behind(name, models.from_tensors(*bank.get(piece)), qtable.by_name(table or "none"))
         for name, piece, table in zip(names, networks, tables, strict=True)
     ]
-
-
-class Bf16(nn.Module):
-    """A network under bfloat16 autocast, float32 pixels in and float32 logits out."""
-
-    def __init__(self, model: nn.Module, device: str) -> None:
-        """`device` is where the network is; its convolutions' and linear layers' weights are cast.
-
-        Once, to what autocast would cast them to at every forward.
-        """
-        super().__init__()
-        self.model, self.device = model, device
-        for layer in model.modules():
-            if type(layer) in (nn.Conv2d, nn.Linear):  # what derives from them may need float32
-                layer.to(torch.bfloat16)
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        """As the network's own."""
-        with torch.autocast(self.device, dtype=torch.bfloat16):
-            logits: Tensor = self.model(pixels)
-        return logits.float()
