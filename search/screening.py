@@ -107,8 +107,9 @@ def _row(
 
 
 def _timed(network: Classifier, parts: list[Tensor]) -> tuple[Tensor, list[float]]:
-    """Logits of all pictures, and the seconds of each part, a first batch before them."""
-    network(parts[0]).cpu()
+    """Logits of all pictures, and the seconds of each part, one of each size before them."""
+    for part in {len(part): part for part in parts}.values():
+        network(part).cpu()  # kernels are loaded and chosen
     logits, walls = [], []
     for part in parts:
         start = time.perf_counter()
