@@ -32,3 +32,11 @@ def test_the_folder_of_figures_does_not_hide_the_package_results():
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "--no-costs" in done.stdout
+
+
+def test_every_benchmark_finds_what_it_imports():
+    code = f"import {', '.join(path.stem for path in FILES)}"
+    env = os.environ | {"PYTHONPATH": str(ROOT / "benchmarks")}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
