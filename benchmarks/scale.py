@@ -71,6 +71,7 @@ def load(_: Cell, __: Place | None) -> MadeUp:
                     "qs_of": schema.tiled([16] * n_tables, N_IMAGES),
                     "qs_af": schema.tiled([table.qs_af for table in TABLES], N_IMAGES),
                     "predicted": predicted.flatten(),
+                    "decided": [None] * predicted.size,
                 }
             )
         )
