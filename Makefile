@@ -47,6 +47,8 @@ docs: $(READY)  ## the reference of every module from its docstrings: build/api/
 gpu: $(READY)  ## a card's first hour: predictions beside measurements, written to benchmarks/results
 	$(BIN)/python benchmarks/first_hour.py cuda
 	$(BIN)/python benchmarks/gpu_codec.py
+	$(BIN)/python benchmarks/screened.py --gpus 1 --model train:resnet50 --data photos --side 224 \
+	  --epochs 8 --learning-rate 0.01
 	$(BIN)/python benchmarks/sick_card.py
 
 soak: commands mutations kills faults  ## all of these, an hour or more

@@ -119,7 +119,7 @@ def _timed(network: Classifier, parts: list[Tensor]) -> tuple[Tensor, list[float
 
 
 STUDY: Study[Cell, tuple[Images, Networks]] = Study(
-    "screen_margin", 2, Cell, Row, load, evaluate, n_rows=lambda _: None
+    "screen_cost", 1, Cell, Row, load, evaluate, n_rows=lambda _: None
 )
 
 

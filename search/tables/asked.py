@@ -60,8 +60,9 @@ class Flags(flags.Searched):
     )
     precision: str = flag(
         "fp32",
-        "arithmetic of the network; screened: bf16, and fp32 for every picture whose two likeliest "
-        "classes are close, so that the answers are those of fp32; where bf16 is faster",
+        "arithmetic of the network; screened: bf16, fp16 or tf32, what is cheapest, and fp32 for "
+        "every picture whose two likeliest classes are close, so that the answers are those of "
+        "fp32; fp32 alone where nothing is faster",
         "fp32|bf16|screened",
         parse=one_of("fp32", "bf16", "screened"),
     )
