@@ -1,6 +1,9 @@
-"""Lets a benchmark find the clone's `results`, not the folder of that name beside it."""
+"""Lets a benchmark and its workers find the clone's `results`, not the folder of that name here."""
 
+import os
 import sys
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parent.parent))
+_ROOT = str(Path(__file__).parent.parent)
+sys.path.append(_ROOT)
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (_ROOT, os.environ.get("PYTHONPATH"))))

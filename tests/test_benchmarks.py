@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -40,3 +41,21 @@ def test_every_benchmark_finds_what_it_imports():
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("scale.py", "--cells", "20"),
+        ("sweep_over_forwards.py", "--benign", "20", "--adversarial", "5", "--report-benign", "10",
+         "--report-adversarial", "5", "--patterns", "2", "--qs-af", "1,61"),
+    ],
+    ids=lambda words: words[0],
+)  # fmt: skip
+def test_a_benchmark_in_small_comes_to_its_claim(words, tmp_path):
+    command = [sys.executable, str(ROOT / "benchmarks" / words[0]), *words[1:]]
+    env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+    )
+    assert re.search("^(ok  |MISS) ", done.stdout, re.MULTILINE), done.stderr
