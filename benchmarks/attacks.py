@@ -12,7 +12,6 @@ their time in the same passes and can only be as fast; the limit 0.95 leaves roo
 Names of attacks on the command line pick some of them.
 """
 
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from functools import partial
 import foolbox
 import torch
 import torchattack
+from begin import words
 from common import claim
 from foolbox.criteria import Misclassification
 
@@ -33,6 +33,7 @@ EPS_L2_255 = 255.0
 CW_STEPS, CW_SEARCHES, CW_RATE, CW_FIRST = 200, 5, 0.05, 0.1
 AS_FAST, FASTER = 1.0, 1.5
 TIMER = 0.95
+NAMES = ("fgsm", "ifgsm", "pgd", "pgd-l2", "tifgsm", "difgsm", "deepfool", "cw")
 
 Run = Callable[[], Pixels]
 
@@ -154,14 +155,16 @@ def strength(network: torch.nn.Module, attacked: Pixels, pixels: Pixels, labels:
     return f"{float(fooled.float().mean()):7.1%} {float(length):7.3f}"
 
 
-def compare(network: torch.nn.Module, pixels: Pixels, labels: Labels, *, frozen: bool) -> bool:
+def compare(
+    network: torch.nn.Module, pixels: Pixels, labels: Labels, names: list[str], *, frozen: bool
+) -> bool:
     """One line per attack and library, and a claim per attack; whether all hold."""
     network.requires_grad_(not frozen)
     state = "frozen" if frozen else "as opened"
     print(f"{state:<14}{'by':<13}{'cpu s':>8} {'success':>7} {'med L2':>7}")
     holds = True
     for rival in rivals(network, pixels, labels):
-        if sys.argv[1:] and rival.name not in sys.argv[1:]:
+        if rival.name not in names:
             continue
         runs = {"ours": rival.ours, **rival.theirs}
         seconds, lines = dict.fromkeys(runs, 0.0), {}
@@ -181,11 +184,13 @@ def compare(network: torch.nn.Module, pixels: Pixels, labels: Labels, *, frozen:
 
 def main() -> int:
     """Both states of one network."""
+    names = words(*NAMES) or list(NAMES)
     torch.set_num_threads(1)
     data = open_data("digits", seed=0)
     network, _ = training.fit(data, "small_resnet", epochs=3)
     images, labels = data.batch("search", range(24))
-    compared = [compare(network, images / 255, labels, frozen=frozen) for frozen in (False, True)]
+    pixels, states = images / 255, (False, True)
+    compared = [compare(network, pixels, labels, names, frozen=frozen) for frozen in states]
     return not all(compared)
 
 

@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 import torch
+from begin import words
 from common import Bench, claim, prepare
 
 from core import attacks
@@ -87,4 +88,5 @@ def _run(bench: Bench, study: Study[Any, Any], cell: Any) -> schema.Columns | Ma
 
 
 if __name__ == "__main__":
+    words()
     raise SystemExit(main())

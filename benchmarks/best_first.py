@@ -4,8 +4,7 @@ Forwards are counted at the network, so identical pictures count once in both. D
 search images; photos-32: 1000; 200 adversarial examples by FGSM at eps 2, 4 and 8 / 255.
 """
 
-import sys
-
+from begin import words
 from common import claim, count_forwards, plain_loop, prepare
 
 from search.tables.plan import SEARCH
@@ -14,7 +13,7 @@ from search.tables.plan import SEARCH
 def main() -> int:
     """Exhaustive and best-first in one process, on the same data."""
     holds = True
-    for data in sys.argv[1:] or ("digits", "photos"):
+    for data in words("digits", "photos") or ("digits", "photos"):
         for eps in ("2", "4", "8"):
             bench = prepare("--data", data, "--eps-255", eps)
             bench.engine.stop()

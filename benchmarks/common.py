@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import clone  # noqa: F401
+import begin  # noqa: F401
 import torch
 
 from jobs import qtable_search

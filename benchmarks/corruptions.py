@@ -21,6 +21,7 @@ import numpy as np
 import scipy.ndimage
 import skimage.filters
 import torch
+from begin import words
 from common import claim
 
 from core.corruptions import corrupted
@@ -111,4 +112,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    words()
     raise SystemExit(main())

@@ -21,8 +21,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import clone  # noqa: F401
 import torch
+from begin import words
 from torch import nn
 from torchvision import models
 
@@ -38,7 +38,7 @@ from search.cluster import card, provenance
 from search.engine.task import settle_arithmetic
 
 HERE = Path(__file__).parent
-DEVICE = torch.device(sys.argv[1] if len(sys.argv) > 1 else "cuda")
+DEVICE = torch.device((words("cuda", "cpu") or ["cuda"])[0])
 GPU = DEVICE.type == "cuda"
 TABLE = qtable.by_name("k3-of16-af116")
 Finding = tuple[str, str, str]  # what, predicted, measured

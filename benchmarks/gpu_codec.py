@@ -4,13 +4,13 @@ ResNet-50 (random weights: speed does not depend on them) at 224 px, photographs
 The bare side classifies the very same distinct pictures, ready on the GPU. fp32 (no TF32) and bf16.
 """
 
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
 from unittest.mock import patch
 
 import torch
+from begin import words
 from common import claim
 from torchvision import models
 
@@ -35,6 +35,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 def main() -> int:
     """Both precisions."""
+    precisions = words("bf16", "fp32") or ("bf16", "fp32")
     if not torch.cuda.is_available():
         print("no GPU here: nothing measured")
         return 0
@@ -44,7 +45,7 @@ def main() -> int:
     tables = [qtable.Defensive(pattern=3, qs_of=16, qs_af=q).table() for q in range(1, 122, 5)]
     network = models.resnet50().eval().cuda()
     holds = True
-    for precision in sys.argv[1:] or ("bf16", "fp32"):
+    for precision in precisions:
         layout = torch.contiguous_format if precision == "fp32" else torch.channels_last
         network.to(memory_format=layout)  # as the search does
 

@@ -11,6 +11,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from begin import words
+
 SEARCH = (
     "jobs/qtable_search.py --eps-255 8 --patterns 3 --qs-af 51,116 --benign 100 --adversarial 50 "
     "--report-benign 100 --report-adversarial 50 --store"
@@ -58,4 +60,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    words()
     raise SystemExit(main())

@@ -12,6 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import torch
+from begin import words
 from common import claim
 from PIL import Image
 
@@ -69,4 +70,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    words()
     raise SystemExit(main())

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 
 import torch
+from begin import words
 from torch import Tensor, nn
 
 from core.learned.coder import Decoder, Encoder, String
@@ -148,4 +149,5 @@ def beside_theirs(ours: Ours, levels: Tensor, coding: dict[str, float]) -> bool:
 
 
 if __name__ == "__main__":
+    words()
     raise SystemExit(main())

@@ -12,6 +12,7 @@ import sys
 import time
 
 import torch
+from begin import words
 from common import claim
 
 from core import seeds, training
@@ -31,7 +32,7 @@ def main() -> int:
         os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | WORKER_ENV)
     torch.set_num_threads(1)  # threads that wait for a busy neighbour measure the neighbour
     holds = True
-    for name in sys.argv[1:] or ("digits", "photos"):
+    for name in words("digits", "photos") or ("digits", "photos"):
         data = open_data(name)
         images, labels = data.batch("train", range(BATCH_SIZE))
         pixels = images.float() / 255

@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 import torch
+from begin import words
 from common import claim, prepare
 from PIL import Image
 from sweep_over_forwards import warm
@@ -58,4 +59,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    words()
     raise SystemExit(main())

@@ -12,6 +12,7 @@ import time
 
 import ray
 import torch
+from begin import words
 from common import Bench, claim, plain_loop, prepare
 from sweep_over_forwards import warm
 
@@ -68,4 +69,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    words()
     raise SystemExit(main())

@@ -14,7 +14,7 @@ what is chosen for this machine takes more of float32's time than LIMITS say.
 import argparse
 import tempfile
 
-import clone  # noqa: F401
+import begin  # noqa: F401
 
 import results
 from jobs import qtable_search

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from begin import words
 from common import claim
 from PIL import Image
 from torch import Tensor, nn
@@ -236,4 +237,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    words()
     raise SystemExit(main())

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from begin import words
 from common import claim
 
 from core import models
@@ -66,4 +67,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    words()
     sys.exit(main())

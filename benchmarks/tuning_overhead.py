@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import optuna
+from begin import words
 from common import claim
 
 from core.defences import subsets
@@ -104,4 +105,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    words()
     sys.exit(main())

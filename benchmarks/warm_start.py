@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+from begin import words
 from common import claim, prepare
 
 from search.tables.plan import SEARCH
@@ -35,4 +36,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(second() if sys.argv[1:] == ["second"] else main())
+    raise SystemExit(second() if words("second") else main())

@@ -16,7 +16,7 @@ import tempfile
 import time
 from typing import Any
 
-import clone  # noqa: F401
+import begin  # noqa: F401
 
 import results
 from core import attacks

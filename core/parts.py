@@ -10,19 +10,21 @@ from core.errors import InputError
 
 Result = TypeVar("Result")
 
-_BATCH, _MOST = 64, 1024
+_BATCH, _MOST, _LEAST = 64, 1024, 8
 _PIXELS = 224 * 224  # of an image of which that many keep a GPU busy
+_CPU_PIXELS = 64 * 64  # of an image of which that many fit a laptop, gradients and all
 
 
 def at_a_time(images: Tensor, device: str | torch.device) -> int:
     """How many of these images, [n, c, h, w], a network and its codecs take at once.
 
-    64 on a CPU. On a GPU 64 of 224 px, as many more as they are smaller, but no more than 1024: a
-    small picture's kernels are short, and a card waits for the next one's launch.
+    64 of up to 64 px on a CPU, fewer of larger ones, but at least 8: a gradient through 128 of 224
+    px took 10 GB. On a GPU 64 of 224 px, as many more as they are smaller, but no more than 1024:
+    a small picture's kernels are short, and a card waits for the next one's launch.
     """
-    if torch.device(device).type == "cpu":
-        return _BATCH
     n_pixels = images.shape[-2] * images.shape[-1]
+    if torch.device(device).type == "cpu":
+        return max(_LEAST, min(_BATCH, _BATCH * _CPU_PIXELS // n_pixels))
     return min(max(_BATCH, _BATCH * _PIXELS // n_pixels), _MOST)
 
 

@@ -24,7 +24,7 @@ def test_a_benchmark_finds_the_clone_before_it_imports_of_it(path):
     tops = [str(name).partition(".")[0] for name in names]
     shadowed = [i for i, name in enumerate(tops) if name in OURS - {"core"}]
     if shadowed:
-        assert {"clone", "common"} & {*tops[: shadowed[0]]}
+        assert {"begin", "common"} & {*tops[: shadowed[0]]}
 
 
 def test_the_folder_of_figures_does_not_hide_the_package_results():

@@ -124,6 +124,7 @@ def _adversarial(cell: AdversarialCell, loaded: tuple[Images, nn.Module, nn.Modu
         labels.to(device),
         image_ids=ids.tolist(),
         seed=cell.seed,
+        batch_size=min(128, 2 * at_a_time(images, device)),
     ).cpu()
     if cell.eight_bit:
         attacked = attacks.round_within(attacked, images, eps_255=cell.eps_255, norm=attack.norm)
