@@ -20,6 +20,8 @@ def words(*known: str) -> list[str]:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     if known:
-        parser.add_argument("names", nargs="*", choices=known, help="these alone")
+        parser.add_argument("names", nargs="*", help=f"these alone, of {', '.join(known)}")
     names: list[str] = getattr(parser.parse_args(), "names", [])
+    if strange := [name for name in names if name not in known]:
+        parser.error(f"expected some of {', '.join(known)}, got {strange[0]!r}")
     return names
