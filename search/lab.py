@@ -11,18 +11,16 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 import results
 from core import training
 from core.attacks import Attack, parse_attack, parse_attacks
-from core.data import Data, near
+from core.data import Data
 from core.data.folder import FolderData
-from core.defences import Defence, Nothing, defence_by_name
+from core.defences import Defence
 from core.errors import InputError
-from core.learned import names
-from core.models import denoiser, needs_training
+from core.models import needs_training
 from core.seeds import derived
 from core.training.recipes import Recipe
 from results import schema
@@ -32,14 +30,14 @@ from search.engine.bank import Bank
 from search.engine.plan import Grid, Plan
 from search.engine.study import CellsFailed, Study
 from search.engine.sweep import Sweeper
-from search.inputs import chains, codecs, denoisers, networks, pictures, trainings
+from search.inputs import chains, codecs, fronts, networks, pictures, trainings
+from search.inputs.alike import say_alike
 from search.inputs.budgets import check_some, check_whole
 from search.inputs.chains import Chain, ChainCell, Member
-from search.inputs.loading import SCREENED, Inputs, Victim, defence_of, images_of
+from search.inputs.loading import SCREENED, Inputs, Victim, defence_of
 from search.inputs.making import make, sweep_name
 from search.inputs.pictures import Pictures, Threat
 from search.inputs.trainings import Trained
-from search.progress import say
 
 
 @dataclass
@@ -237,28 +235,8 @@ class Lab:
             right = np.concatenate([piece.right for piece in made.pieces])
             networks.say_right(self.inputs.model, right, n_classes=len(self.data.classes))
         if isinstance(self.data, FolderData) and not self.data.groups and not self.asked.figure:
-            self._say_alike(made)
+            say_alike(self.data, Bank(self.engine.store.root), made)
         return made
-
-    def _say_alike(self, made: Pictures) -> None:
-        """Warn of held-out images that look like some of the search, where nobody gave groups."""
-        searched, held_out = (made.of(split).pieces for split in ("search", "report"))
-        if not (searched and held_out):
-            return
-        bank = Bank(self.engine.store.root)
-        small, names = [], []
-        for of in (searched, held_out):
-            seen = [near.thumbnails(images_of(bank, piece.name).images) for piece in of]
-            small.append(torch.cat(seen))
-            names.append([self.data.name(p.split, int(i)) for p in of for i in p.images])
-        pairs = near.alike(*small).tolist()
-        if pairs:
-            first, second = (own[place] for own, place in zip(names, pairs[0], strict=True))
-            say(
-                f"warning: {len(pairs)} held-out images look like images of the search, such as "
-                f"{second} and {first}: no independent check.\nHint: a table groups.csv in the "
-                "folder (image,group) keeps what belongs together in one split."
-            )
 
     def attack(self, text: str, *, eight_bit: bool = True, **given: Any) -> Attack:
         """The attack that a text names, on images of these data; as `parse_attack`.
@@ -340,31 +318,12 @@ class Lab:
 
         InputError for no defence, or for one that the store does not hold for these data.
         """
-        front = name
-        if names.kind_of(name) and not names.piece_of(name):
-            front = codecs.stored(name, self._stored(codecs.STUDY, codecs.SWEEP))
-        elif denoiser.is_denoiser(name) and not denoiser.piece_of(name):
-            front = denoisers.stored(name, self._stored(denoisers.STUDY, denoisers.SWEEP))
-        else:
-            defence_by_name(name, lambda _: Nothing())
-        _, piece = denoiser.piece_of(front) or ("", names.piece_of(front))
-        if piece and not self.asked.figure and not Bank(self.engine.store.root).has(piece):
-            raise InputError(
-                f"the store's bank does not hold the weights of {name}, {piece}.\n"
-                "Hint: names such as bls:lambda=0.012 or denoiser:skips=both find those that are "
-                "there; jobs/rate_distortion.py or jobs/denoise.py, run as before, makes lost ones."
-            )
-        return front
+        weights = not self.asked.figure
+        return fronts.front(name, self.inputs, self.engine.store.root, weights=weights)
 
     def defence(self, name: str) -> Defence:
         """The defence of that name. InputError as `front`."""
         return defence_of(Bank(self.engine.store.root), self.front(name))
-
-    def _stored(self, study: str, word: str) -> results.Rows | None:
-        root, sweep = self.engine.store.root, networks.shared_sweep(self.inputs, word)
-        if f"sweep={sweep}" not in root.folders(f"rows/study={study}"):
-            return None
-        return results.load(study, sweep=sweep, store=root)
 
     def codecs(self, cells: Sequence[codecs.CodecCell]) -> list[schema.Table]:
         """The rows of learned codecs, trained where they are not in the bank."""
