@@ -103,8 +103,9 @@ class Lab:
 
     @property
     def title(self) -> str:
-        """What was measured on, in a few words."""
-        return f"{self.images}, {self.inputs.model}"
+        """What was measured on, in a few words; a checkpoint without its file's ending."""
+        network = self.inputs.model.removeprefix("checkpoint:").replace(".safetensors", "")
+        return f"{self.images}, {network}"
 
     @property
     def images(self) -> str:

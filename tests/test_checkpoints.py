@@ -21,6 +21,7 @@ from core.models import (
     published,
     read_tensors,
 )
+from search import Lab
 from search.__main__ import main
 from search.inputs import networks
 
@@ -200,6 +201,15 @@ def test_another_normalisation_is_another_network_in_the_store_and_the_usual_is_
     for wrong in ({"model": "resnet18", "architecture": None}, {"architecture": None}):
         refused("normalise|architecture", networks.classifier_cell,
                 source_of(path, normalise="none", **wrong), data)  # fmt: skip
+
+
+def test_titles_call_a_checkpoint_by_its_name(bare, tmp_path):
+    opened(tmp_path, bare.state_dict())
+    for how, named in ((None, "foreign"), ("none", "foreign, normalised 0/1")):
+        lab = Lab(None, SimpleNamespace(precision="fp32"))
+        source = source_of(tmp_path / "foreign.safetensors", normalise=how)
+        vars(lab).update(source=source, data=Labelled(bare))
+        assert lab.title == f"{lab.images}, {named}"
 
 
 def test_a_normalisation_that_fits_better_is_named(bare, tmp_path, monkeypatch):
