@@ -80,6 +80,10 @@ def ask(lab: Lab, asked: Asked) -> Question:
     (gray,) = lab.attacked(benign, attack, first_right=n, eight_bit=not asked.float)
     pieces = (*gray.pieces, *benign.pieces)
     question = Question(lab.inputs, lab.classifier, attack, pieces, asked)
+    if asked.best_first:
+        mild = qtable.in_space(f"uniform{asked.qs_of}", asked.space)
+        ordered = lab.in_order(question.of("search"), behind=mild)
+        question = replace(question, in_order=tuple(ordered))
     if asked.bands == "diagonal":
         return question
     found = (benign.of("search"), gray.of("search"))

@@ -36,7 +36,7 @@ from search.inputs.budgets import check_some, check_whole
 from search.inputs.chains import Chain, ChainCell, Member
 from search.inputs.loading import SCREENED, Inputs, Victim, defence_of
 from search.inputs.making import make, sweep_name
-from search.inputs.pictures import Pictures, Threat
+from search.inputs.pictures import Pictures, Piece, Threat
 from search.inputs.trainings import Trained
 
 
@@ -297,6 +297,10 @@ class Lab:
         return pictures.first_right(
             self.engine, self.inputs, self.classifier, benign, wanted, n=n, eight_bit=eight_bit
         )
+
+    def in_order(self, pieces: Sequence[Piece], *, behind: str) -> list[Piece]:
+        """The same images, each piece by their margins behind a codec, the most wrong first."""
+        return pictures.in_order(self.engine, self.inputs, self.classifier, pieces, behind)
 
     def threatened(
         self, benign: Pictures, threats: Sequence[Threat], *, block: int

@@ -230,6 +230,22 @@ def test_tables_about_a_probe_that_declined_are_ruled_out_by_benign_images():
     assert attacked == {table.name for i, table in enumerate(tables) if i < 5 or i == 8}
 
 
+def test_where_the_first_probes_declined_the_next_are_asked_benign_images_first():
+    tables = [Defensive(pattern=k, qs_of=16, qs_af=q) for k in range(1, 5) for q in range(2, 98, 3)]
+    declines = np.arange(len(tables)) >= 32  # table 64, and those nearer to it than to 0
+    benign = np.tile(~declines, (100, 1))
+    benign[0] = False  # wrong without a codec, too
+    defended = np.tile(np.arange(len(tables)) > 0, (40, 1))
+    before = {"benign": benign[:, 0], "adversarial": np.zeros(40, bool)}
+    world = World(tables, before, {"benign": benign, "adversarial": defended})
+    leader, asked = search(world, random.Random(0), in_flight=1)
+    assert leader == world.brute_force()
+    attacked = {name for ask in asked if ask.subject == "adversarial" for name in ask.tables}
+    # Of the first probes all, 0 and 64; of the next those nearer to 0, up to 32; of the others
+    # those nearer to one that did not decline.
+    assert attacked == {table.name for i, table in enumerate(tables) if i < 28 or i in {32, 64}}
+
+
 def test_tables_of_failed_cells_are_not_asked_again():
     tables = [Defensive(pattern=1, qs_of=16, qs_af=q) for q in (1, 6)]
     ones = {"benign": np.ones(10, bool), "adversarial": np.ones(4, bool)}

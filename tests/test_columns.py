@@ -153,6 +153,12 @@ KINDS = {  # what a row is; the studies, the module, its cell and row
         "AdversarialCell",
         "ImageRow",
     ),
+    "bank: one image, in order of margins behind a codec": (
+        ("ordered",),
+        "inputs.images",
+        "OrderedCell",
+        "ImageRow",
+    ),
     "bank: one attacked image of a block": (
         ("examples",),
         "inputs.images",
@@ -161,7 +167,7 @@ KINDS = {  # what a row is; the studies, the module, its cell and row
     ),
 }
 ALSO = {  # what a job writes after its own first sweep
-    "qtable_search": {"qtable_report", "frequency_analysis"},
+    "qtable_search": {"qtable_report", "frequency_analysis", "ordered"},
     "jpeg_fgsm": {"rates"},
     "threat_table": {"threat_draws"},
     "corruption_robustness": {"corruption_defended"},

@@ -227,6 +227,12 @@ def test_a_finished_search_computes_nothing_and_redraws_the_same(searched):
 def test_best_first_finds_the_same_winner(searched):
     store, _ = searched
     done = run(*FLAGS, "--here", "--store", str(store), "--strategy", "best-first")
+    asked = question(store, "--strategy", "best-first")
+    for ours, ordered in zip(asked.of("search"), asked.in_order, strict=True):
+        assert ours.images.tolist() != ordered.images.tolist()
+        place = ours.images.argsort()[np.argsort(ordered.images.argsort())]
+        for known in ("images", "labels", "undefended"):
+            assert getattr(ordered, known).tolist() == getattr(ours, known)[place].tolist()
     best = results.winner(
         results.load("qtable_search", store=store).pipe(
             lambda rows: rows[~rows["sweep"].str.contains("best-first")]
@@ -239,6 +245,32 @@ def test_best_first_finds_the_same_winner(searched):
     both = few.merge(outcomes(store), on=keys, suffixes=("", "_exhaustive"))
     assert 0 < len(both) == len(few)
     assert (both["predicted"] == both["predicted_exhaustive"]).all()
+
+
+def test_best_first_asks_images_in_order_of_their_margins_behind_the_step_of_the_favoured_band(
+    searched,
+):
+    store, _ = searched
+    asked, bank = question(store), Bank(Root(store))
+    network = loading.classifier_of(bank, asked.weights, "cpu", "fp32")
+    for piece in asked.of("search"):
+        cell = made_of.OrderedCell(
+            **asked.inputs.fields(), weights=asked.weights, split="search", subject=piece.subject,
+            images=piece.name, count=len(piece.images), codec="uniform16",
+        )  # fmt: skip
+        study = made_of.ORDERED
+        made = study.evaluate(cell, study.load(cell, Place("cpu", 1, bank, str)))
+        before = loading.images_of(bank, piece.name)
+        places = [before.ids.tolist().index(i) for i in made.tensors["ids"].tolist()]
+        for name, tensor in made.tensors.items():  # the same, in another order
+            assert torch.equal(tensor, getattr(before, name)[places])
+        assert sorted(places) == list(range(len(piece.images))) != places
+        with torch.no_grad():
+            seen = network(codec.compress(made.tensors["images"] / 255, qtable.uniform(16)))
+        labels = made.tensors["labels"][:, None]
+        margins = seen.gather(1, labels) - seen.scatter(1, labels, -np.inf).amax(1, keepdim=True)
+        assert np.allclose(made.columns["margin"], margins[:, 0], atol=1e-4)
+        assert (np.diff(made.columns["margin"]) >= 0).all()
 
 
 def test_a_search_killed_at_a_random_moment_ends_with_the_same_rows(searched, tmp_path):

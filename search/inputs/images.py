@@ -1,4 +1,4 @@
-"""Images as cells of the bank: as they are, and attacked through a victim."""
+"""Images as cells of the bank: as they are, attacked through a victim, and in another order."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from core import attacks, codec
 from core.data.base import as_split
+from core.defences import Defence, Defended, defence_by_name
 from core.defences.ensemble import Guarded
 from core.errors import InputError
 from core.parts import at_a_time, in_parts
@@ -40,6 +41,18 @@ class AdversarialCell(Inputs):
     n_steps: int
     n_restarts: int
     eight_bit: bool  # rounded to 8 bits, as images are
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderedCell(Inputs):
+    """Images of the bank, to stand in order of their margins behind a defence."""
+
+    weights: str
+    split: str
+    subject: str  # "benign" or "adversarial"
+    images: str  # their piece
+    count: int  # images, all of the piece's
+    codec: str  # before the network, when margins are measured
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +144,19 @@ def _adversarial(cell: AdversarialCell, loaded: tuple[Images, nn.Module, nn.Modu
     return _with_margins(classifier, device, attacked, labels, ids)
 
 
+def _load_ordered(cell: OrderedCell, place: Place) -> tuple[Images, Defence, nn.Module, str]:
+    defence = defence_by_name(cell.codec).to(place.device)
+    classifier = classifier_of(place.bank, cell.weights, place.device, cell.precision)
+    return images_of(place.bank, cell.images), defence, classifier, place.device
+
+
+def _ordered(_: OrderedCell, loaded: tuple[Images, Defence, nn.Module, str]) -> Made:
+    images, defence, classifier, device = loaded
+    behind = Defended(defence, classifier)
+    shown = (images.images, images.labels, images.ids)
+    return _with_margins(behind, device, *shown, undefended=images.undefended)
+
+
 def _attack_of(cell: AdversarialCell | ExamplesCell) -> attacks.Attack:
     return attacks.Attack(
         name=cell.attack,
@@ -143,8 +169,16 @@ def _attack_of(cell: AdversarialCell | ExamplesCell) -> attacks.Attack:
 
 @torch.inference_mode()
 def _with_margins(
-    classifier: nn.Module, device: str, images: Tensor, labels: Tensor, ids: Tensor
+    classifier: nn.Module,
+    device: str,
+    images: Tensor,
+    labels: Tensor,
+    ids: Tensor,
+    *,
+    undefended: Tensor | None = None,
 ) -> Made:
+    """Images in order of margin; `undefended` where the classifier is not the network alone."""
+
     def logits_of(part: slice) -> Tensor:
         seen: Tensor = classifier(codec.to_pixels(images[part].to(device)))
         return seen.float()
@@ -162,7 +196,7 @@ def _with_margins(
         "images": images[order],
         "labels": labels[order],
         "ids": ids[order],
-        "undefended": logits.argmax(1)[order],
+        "undefended": (logits.argmax(1) if undefended is None else undefended)[order],
     }
     columns = {
         "image": tensors["ids"].numpy(),
@@ -207,7 +241,7 @@ def _examples(cell: ExamplesCell, loaded: tuple[Images, Guarded, str]) -> Made:
     return Made(columns, {"images": attacked.cpu(), "labels": block.labels, "ids": block.ids})
 
 
-def _count(cell: BenignCell | AdversarialCell | ExamplesCell) -> int:
+def _count(cell: BenignCell | AdversarialCell | ExamplesCell | OrderedCell) -> int:
     """A row per image."""
     return cell.count
 
@@ -216,3 +250,4 @@ ADVERSARIAL = Study(
     "adversarial", 3, AdversarialCell, ImageRow, _load_adversarial, _adversarial, n_rows=_count
 )
 EXAMPLES = Study("examples", 3, ExamplesCell, ExamplesRow, _load_examples, _examples, n_rows=_count)
+ORDERED = Study("ordered", 1, OrderedCell, ImageRow, _load_ordered, _ordered, n_rows=_count)

@@ -13,9 +13,11 @@ from search.engine.sweep import Sweeper
 from search.inputs.images import (
     ADVERSARIAL,
     EXAMPLES,
+    ORDERED,
     AdversarialCell,
     BenignCell,
     ExamplesCell,
+    OrderedCell,
     benign_study,
 )
 from search.inputs.loading import Inputs, Victim
@@ -166,6 +168,26 @@ def first_right(
         Pictures(tuple(pieces[i * n_pieces : (i + 1) * n_pieces]), "gray", attack)
         for i, attack in enumerate(wanted)
     ]
+
+
+def in_order(
+    engine: Sweeper, inputs: Inputs, weights: str, pieces: Sequence[Piece], codec: str
+) -> list[Piece]:
+    """The same images, each piece by the margins behind a codec, the most wrong first."""
+    cells = [
+        OrderedCell(
+            **inputs.fields(),
+            weights=weights,
+            split=piece.split,
+            subject=piece.subject,
+            images=piece.name,
+            count=len(piece.images),
+            codec=codec,
+        )
+        for piece in pieces
+    ]
+    made = make(engine, ORDERED, cells, shared_sweep(inputs), label="order of images")
+    return [_piece(r, c.split, c.subject) for r, c in zip(made, cells, strict=True)]
 
 
 def under_threat(

@@ -1,14 +1,16 @@
 """Best-first search: the exhaustive winner, proved, for a fraction of the work.
 
-Images are asked in order of margin, the most wrong first. What is not yet measured is taken at
-its best: every adversarial image may be defended, every benign image that was wrong may turn
-right, none that was right may turn wrong. That bounds each table's rank from above. The table
-with the highest bound is measured further; a table whose bound falls below the best complete
-feasible table, or whose decline is beyond repair, is never touched again.
+Images are asked in order of margin behind a mild table, the flat step of the favoured band, the
+most wrong first: what the mildest table turns wrong, most others turn wrong. What is not yet
+measured is taken at its best: every adversarial image may be defended, every benign image that was
+wrong may turn right, none that was right may turn wrong. That bounds each table's rank from above.
+The table with the highest bound is measured further; a table whose bound falls below the best
+complete feasible table, or whose decline is beyond repair, is never touched again.
 
-A table costs least where that is asked first which rules it out. Every eighth table goes before
-the others as a probe, its adversarial images first; where a probe's decline is what rules it
-out, the tables about it are asked their benign images first. No table's answer depends on that.
+A table costs least where that is asked first which rules it out. Every 64th table goes before the
+others as a probe, its adversarial images first; where a probe's decline is what rules it out, the
+tables about it are asked their benign images first. So, next, for every eighth table, and the
+tables about those. No table's answer depends on that.
 """
 
 from collections import defaultdict
@@ -27,7 +29,7 @@ from search.tables.tally import Digest, Tally
 # ruled out yet are asked of the few that lead: the first of those may rule out the rest.
 _MANY_TABLES, _FEW_TABLES = 50, 4
 BLOCKS_PER_SUBJECT = 40  # images are asked in so many steps: few forwards wasted, few cells
-_PROBE_EVERY = 8  # tables
+_PROBE_EVERY = (64, 8)  # tables: what goes first, and what goes before the others
 _SUBJECTS = ("adversarial", "benign")
 
 Rank = tuple[int, int, int, int]
@@ -82,11 +84,15 @@ class BestFirst:
             for subject, cut in self._blocks.items()
         }
         self._of = {table.name: _Progress() for table in tally.tables}
-        probes = tally.tables[::_PROBE_EVERY]
-        self._probe_of = {
-            table.name: probes[min(round(i / _PROBE_EVERY), len(probes) - 1)].name
-            for i, table in enumerate(tally.tables)
-        }
+        self._level: dict[str, int] = {}  # the lower goes first
+        self._probe_of: dict[str, str] = {}  # of the level before; the first have none
+        for i, table in enumerate(tally.tables):
+            every = [n for n in _PROBE_EVERY if i % n]  # probes are of the levels before
+            self._level[table.name] = len(every)
+            if every:
+                probes = tally.tables[:: every[-1]]
+                nearest = probes[min(round(i / every[-1]), len(probes) - 1)]
+                self._probe_of[table.name] = nearest.name
         self._declined_after: dict[str, int] = {}  # benign blocks that ruled a table out
         self._alive = list(tally.tables)
         self._in_flight: dict[str, list[str]] = {}
@@ -110,13 +116,13 @@ class BestFirst:
             if not self._tally.allows(-bounds[table][1]):
                 declined[table.name] = self._of[table.name].next_block["benign"]
         self._alive = [t for t in self._alive if bounds[t] >= floor and t.name not in declined]
-        groups: dict[tuple[bool, str, int, bool], list[TwoStep]] = defaultdict(list)
-        order = {table: (self._is_probe(table), bounds[table]) for table in self._alive}
+        groups: dict[tuple[int, str, int, bool], list[TwoStep]] = defaultdict(list)
+        order = {table: (-self._level[table.name], bounds[table]) for table in self._alive}
         for table in sorted(self._alive, key=order.__getitem__, reverse=True):
             progress = self._of[table.name]
             wanted = self._wanted(table)
             if wanted is not None and not progress.busy and not progress.failed:
-                groups[self._is_probe(table), *wanted].append(table)
+                groups[self._level[table.name], *wanted].append(table)
         if not groups:
             return None
         (_, subject, i, many), tables = next(iter(groups.items()))
@@ -127,9 +133,6 @@ class BestFirst:
         self._in_flight[self._cell_id(cell)] = names
         return cell
 
-    def _is_probe(self, table: TwoStep) -> bool:
-        return self._probe_of[table.name] == table.name
-
     def _wanted(self, table: TwoStep) -> tuple[str, int, bool] | None:
         """What to measure of a table next, and whether together with many tables.
 
@@ -137,7 +140,7 @@ class BestFirst:
         to the block after that which did.
         """
         next_block = self._of[table.name].next_block
-        expected = self._declined_after.get(self._probe_of[table.name], -1)
+        expected = self._declined_after.get(self._probe_of.get(table.name, ""), -1)
         declines = next_block["benign"] <= expected
         for subject in reversed(_SUBJECTS) if declines else _SUBJECTS:
             if next_block[subject] < len(self._blocks[subject]):

@@ -106,6 +106,7 @@ class Question:
     attack: attacks.Attack
     pieces: tuple[Piece, ...]  # of both splits, adversarial first
     asked: Flags
+    in_order: tuple[Piece, ...] = ()  # those of the search, as best-first asks them
     ratio: frequency.Map | None = None  # measured delta_a / delta_b; none: bands are diagonals
 
     def tables(self) -> Sequence[Sequence[qtable.TwoStep]]:
@@ -145,7 +146,8 @@ class Question:
 
     def plan(self) -> tuple[Plan, Tally]:
         """How the search goes through its tables."""
-        rows, pieces, size = self.tables(), self.of("search"), self.asked.block
+        rows, size = self.tables(), self.asked.block
+        pieces = self.in_order or self.of("search")
         n_benign, n_adversarial = (
             sum(len(p.images) for p in pieces if p.subject == subject)
             for subject in ("benign", "adversarial")
@@ -172,7 +174,7 @@ class Question:
         size = BLOCKS_PER_SUBJECT if asked.best_first else PATTERNS_PER_CELL
         what: list[object] = [asdict(inputs), self.weights, asdict(attack)]
         what += [asked.patterns, asked.qs_af, asked.qs_of, asked.strategy, asked.block, size]
-        what += [[piece.name for piece in self.pieces]]
+        what += [[piece.name for piece in (*self.pieces, *self.in_order)]]
         if asked.best_first:  # which cells it asks depends on the limit
             what += [asked.max_decline]
         if self.ratio is not None:
