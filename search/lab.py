@@ -104,7 +104,7 @@ class Lab:
     @property
     def title(self) -> str:
         """What was measured on, in a few words; a checkpoint without its file's ending."""
-        network = self.inputs.model.removeprefix("checkpoint:").replace(".safetensors", "")
+        network = self.inputs.model.replace(":", " ", 1).replace(".safetensors", "")
         return f"{self.images}, {network}"
 
     @property
@@ -324,7 +324,7 @@ class Lab:
         InputError for no defence, or for one that the store does not hold for these data.
         """
         weights = not self.asked.figure
-        return fronts.front(name, self.inputs, self.engine.store.root, weights=weights)
+        return fronts.front(name, lambda: self.inputs, self.engine.store.root, weights=weights)
 
     def defence(self, name: str) -> Defence:
         """The defence of that name. InputError as `front`."""

@@ -205,11 +205,11 @@ def test_another_normalisation_is_another_network_in_the_store_and_the_usual_is_
 
 def test_titles_call_a_checkpoint_by_its_name(bare, tmp_path):
     opened(tmp_path, bare.state_dict())
-    for how, named in ((None, "foreign"), ("none", "foreign, normalised 0/1")):
+    for how, named in ((None, ""), ("none", ", normalised 0/1")):
         lab = Lab(None, SimpleNamespace(precision="fp32"))
         source = source_of(tmp_path / "foreign.safetensors", normalise=how)
         vars(lab).update(source=source, data=Labelled(bare))
-        assert lab.title == f"{lab.images}, {named}"
+        assert lab.title == f"{lab.images}, checkpoint foreign{named}"
 
 
 def test_a_normalisation_that_fits_better_is_named(bare, tmp_path, monkeypatch):

@@ -241,6 +241,7 @@ def test_best_first_finds_the_same_winner(searched):
     )
     assert best.table in done.stdout
     few = outcomes(store, strategy="best-first")
+    assert set(few["piece"]) <= {piece.name for piece in asked.in_order}
     keys = ["subject", "image", "table"]
     both = few.merge(outcomes(store), on=keys, suffixes=("", "_exhaustive"))
     assert 0 < len(both) == len(few)

@@ -147,7 +147,7 @@ def answer_text(
         text.append(f"  note: the winner lies at the edge of what was searched ({best.edges})")
     if max_decline_points * n_benign <= 100:
         text.append(
-            f"  note: one of {n_benign} benign images is {100 / n_benign:.2g} points, so the limit "
+            f"  note: one of {n_benign} benign images is {100 / n_benign:.3g} points, so the limit "
             "allows none to be lost"
         )
     if report_rows is not None:

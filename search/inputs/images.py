@@ -57,7 +57,7 @@ class OrderedCell(Inputs):
 
 @dataclass(frozen=True, kw_only=True)
 class ImageRow:
-    """One image, without any codec."""
+    """One image, without any codec; where it is put in order, its margin is behind one."""
 
     image: int  # id within the split
     label: int

@@ -1,7 +1,7 @@
 """Best-first search: the exhaustive winner, proved, for a fraction of the work.
 
 Images are asked in order of margin behind a mild table, the flat step of the favoured band, the
-most wrong first: what the mildest table turns wrong, most others turn wrong. What is not yet
+most wrong first: what it turns wrong, most others turn wrong. What is not yet
 measured is taken at its best: every adversarial image may be defended, every benign image that was
 wrong may turn right, none that was right may turn wrong. That bounds each table's rank from above.
 The table with the highest bound is measured further; a table whose bound falls below the best
