@@ -6,7 +6,8 @@
 
 Table 1 of the defensive-table paper: Fast, Free and ours (M, M90, M70, M50, M30, mean of softmax),
 each as it is, under PGD with 1 and with 10 restarts, and under the worst of several attacks (gray
-ones too). Fast and Free are attacked in the white box; ours in both: "gray" attacks M alone,
+ones too). Where --model comes with its weights, Fast and Free start from them, as ours does; else
+from random ones. They are attacked in the white box; ours in both: "gray" attacks M alone,
 "white" the whole ensemble, through its codec.
 
 Last answer, digits, PGD-50 at 8/255, 60 images: Fast and Free 98 %, ours 88 %, for about the time
@@ -19,7 +20,7 @@ from typing import Any
 
 from core.known import PAPER_MEMBERS
 from search import Job, flag, flags, later, main
-from search.command_line import level
+from search.command_line import level, positive
 
 with later():
     import pandas as pd
@@ -44,6 +45,9 @@ class Asked(flags.Chained, flags.HeldOut):
         8.0, "standard deviation of the noise in training, in 1/255", "LEVEL", parse=level
     )
     at_epochs: int | None = flag(None, "of Fast and Free; by data set unless given")
+    at_learning_rate: float | None = flag(
+        None, "of Fast and Free, the largest; 0.1, or 0.01 from weights", "RATE", parse=positive
+    )
     attack_steps: int = flag(50, "of PGD, of eps / 4 each")
     restarts: int = flag(10, "of PGD")
     runs: int = flag(1, flags.RUNS)
@@ -96,7 +100,7 @@ def scored(
     benign = lab.benign(report=asked.report_benign)
     baselines = [(method, eps) for eps in asked.eps_255 for method in METHODS]
     recipes = [f"{method}:eps={eps:g}" for method, eps in baselines]
-    trained = lab.trained(recipes, epochs=asked.at_epochs)
+    trained = lab.trained(recipes, epochs=asked.at_epochs, learning_rate=asked.at_learning_rate)
     (chain,) = lab.chains([lab.chain_cell(asked, asked.sigma_255)])
     ours = lab.victim(members=[m for m in chain.members if m.name in PAPER_MEMBERS])
     victims, walls, threats = {"ours": ours}, {"ours": chain.wall_s}, []

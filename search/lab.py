@@ -14,7 +14,6 @@ import numpy as np
 from torch import Tensor
 
 import results
-from core import training
 from core.attacks import Attack, parse_attack, parse_attacks
 from core.data import Data
 from core.data.folder import FolderData
@@ -22,7 +21,6 @@ from core.defences import Defence
 from core.errors import InputError
 from core.models import needs_training
 from core.seeds import derived
-from core.training.recipes import Recipe
 from results import schema
 from results.shown import redacted, scrubbed
 from search import flags, scores
@@ -169,19 +167,17 @@ class Lab:
         """A network, trained or opened."""
         return networks.classifier(self.engine, *wanted, label=label)
 
-    def trained(self, recipes: Sequence[str], *, epochs: int | None = None) -> list[Trained]:
-        """Networks that recipes train from random weights, by the rate and batch that are usual."""
-        usual = training.usual(self.asked.model)
-        cells = [
-            trainings.TrainCell(
-                **(self.inputs.fields() | {"model": networks.model_label(self.asked.model)}),
-                recipe=Recipe(recipe).text,
-                epochs=epochs or training.default_epochs(self.asked.data, self.asked.model),
-                learning_rate=usual.learning_rate,
-                batch_size=usual.batch_size,
-            )
-            for recipe in recipes
-        ]
+    def trained(
+        self,
+        recipes: Sequence[str],
+        *,
+        epochs: int | None = None,
+        learning_rate: float | None = None,
+    ) -> list[Trained]:
+        """Networks that recipes train: from the weights that ours comes with, or random ones."""
+        start = None if needs_training(self.asked.model) else self.classifier
+        how: dict[str, Any] = {"start": start, "epochs": epochs, "learning_rate": learning_rate}
+        cells = [trainings.cell(self.inputs, self.source, recipe, **how) for recipe in recipes]
         cells = [replace(cell, seed=cell.seed + self.training_run) for cell in cells]
         study = trainings.trained_study(self.source)
         sweep = networks.shared_sweep(self.inputs, "trained")

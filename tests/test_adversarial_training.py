@@ -9,11 +9,22 @@ from torch.nn import functional
 
 import results
 from core.errors import InputError
-from core.models import to_tensors
-from core.training.adversarial import FAST_STEP, FastStep, FreeStep, adversarial_training
+from core.models import read_tensors, to_tensors
+from core.training.adversarial import (
+    FAST_STEP,
+    FINE_TUNING,
+    FastStep,
+    FreeStep,
+    adversarial_training,
+)
 from core.training.epochs import MOMENTUM, WEIGHT_DECAY
+from core.training.recipes import Recipe
 from jobs.adversarial_training import JOB
-from search import main
+from results.files import Root
+from results.store import Store
+from search import Lab, flags, main
+from search.engine.here import Here
+from search.inputs import networks, trainings
 
 
 def batch(n: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
@@ -121,3 +132,27 @@ def test_runs_train_all_networks_anew_and_show_how_far_they_lie_apart(tmp_path, 
     line = lines[(lines["threat"] == "none") & (lines["defence"] == "fast eps 2")].iloc[0]
     found = line[["run_least", "run_most", "accuracy"]].astype(float)
     assert found.tolist() == pytest.approx([min(each), max(each), np.mean(each)])
+
+
+def test_adversarial_training_starts_from_the_weights_that_the_network_comes_with(tmp_path):
+    """With a rate that hardly moves it, it is the network itself but for its running means."""
+    words = ["--model", f"checkpoint:{networks.SHIPPED}"]
+    asked = flags.parse(JOB.asked, name="", question="", argv=words)
+    lab = Lab(Here(Store(Root(tmp_path))), asked)
+    (made,) = lab.trained(["fast:eps=2"], epochs=1, learning_rate=1e-7)
+    began, ours = read_tensors(networks.SHIPPED)[0], lab.tensors(made.weights)
+    assert any(not torch.equal(ours[name], began[name]) for name in began)
+    for name in (name for name in began if name.endswith(("weight", "bias"))):
+        torch.testing.assert_close(ours[name], began[name], rtol=1e-4, atol=1e-5)
+    rows = results.load("training", store=tmp_path)
+    assert {Recipe(text).start for text in rows["recipe"]} == {lab.classifier}
+    how = {"start": lab.classifier, "epochs": None, "learning_rate": None}
+    assert trainings.cell(lab.inputs, lab.source, "fast:eps=2", **how).learning_rate == FINE_TUNING
+
+
+@pytest.mark.parametrize(
+    "text", ["pgd:eps=2", "fast", "fast:eps=-1", "fast:eps=2,from=", "fast:eps=2,to=a"]
+)
+def test_a_recipe_that_says_too_little_is_named(text):
+    with pytest.raises(InputError, match="fast:eps=EPS"):
+        Recipe(text)

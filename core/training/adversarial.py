@@ -25,6 +25,7 @@ from core.training.steps import State, Step, descend
 
 METHODS = ("fast", "free")
 FAST_STEP = 1.25  # of eps, Wong et al. 2020, 5.1
+FINE_TUNING = 0.01  # the largest learning rate from weights that are good already: ours
 N_REPLAYS = 4  # m, Shafahi et al. 2019; the paper's table 1 compares with m = 4
 
 

@@ -1,29 +1,50 @@
-"""Training as cells of the bank: by a recipe, from random weights, to go on after a kill."""
+"""Training by a recipe as cells of the bank, to go on after a kill."""
 
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
 from core import models, training
-from core.errors import InputError
-from core.training.adversarial import adversarial_training
+from core.training.adversarial import FINE_TUNING, adversarial_training
 from core.training.epochs import Training, check_learned
 from core.training.recipes import Recipe
 from results import schema
 from search.engine.study import Made, Place, Study
 from search.inputs.going_on import finished
 from search.inputs.loading import Inputs
-from search.inputs.networks import Source, columns_of
+from search.inputs.networks import Source, columns_of, model_label
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainCell(Inputs):
-    """A network trained from random weights by a recipe."""
+    """A network trained by a recipe, which says where it starts."""
 
     recipe: str  # as core.training.recipes reads it, such as "fast:eps=2"
     epochs: int
     learning_rate: float
     batch_size: int
+
+
+def cell(
+    inputs: Inputs,
+    source: Source,
+    recipe: str,
+    *,
+    start: str | None,
+    epochs: int | None,
+    learning_rate: float | None,
+) -> TrainCell:
+    """Training from a piece of the bank, or from random weights; by what is usual where None."""
+    usual = training.usual(source.model)
+    rate = usual.learning_rate if start is None else FINE_TUNING
+    fields = inputs.fields() | {"model": model_label(source.model)}
+    return TrainCell(
+        **fields,
+        recipe=Recipe(recipe if start is None else f"{recipe},from={start}").text,
+        epochs=epochs or training.default_epochs(source.data, source.model),
+        learning_rate=learning_rate or rate,
+        batch_size=usual.batch_size,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +80,8 @@ def trained_study(source: Source) -> Study[TrainCell, Place]:
 
 
 def _train(source: Source, cell: TrainCell, place: Place) -> Made:
-    run, kept = finished(lambda: _begin(source, cell, place), cell.epochs, place, cell.recipe)
+    name = cell.recipe.partition(",")[0]
+    run, kept = finished(lambda: _begin(source, cell, place), cell.epochs, place, name)
     check_learned(run.records, len(source.open().classes))
     assert isinstance(run.model, models.Normalised)
     columns = columns_of(run.records) | {"epoch_wall_s": [r.wall_s for r in run.records]}
@@ -67,15 +89,13 @@ def _train(source: Source, cell: TrainCell, place: Place) -> Made:
 
 
 def _begin(source: Source, cell: TrainCell, place: Place) -> Training:
-    parsed, data = models.parse_spec(source.model), source.open("train")
-    if parsed.source != "train":
-        raise InputError(
-            f"expected a model that is trained here, got {source.model!r}.\n"
-            "Hint: a recipe starts from random weights: --model small_resnet."
-        )
-    recipe = Recipe(cell.recipe)
+    data, recipe = source.open("train"), Recipe(cell.recipe)
+    if recipe.start is None:
+        model = training.fresh(data, models.parse_spec(source.model).name, cell.seed)
+    else:
+        model = models.from_tensors(*place.bank.get(recipe.start))
     return adversarial_training(
-        training.fresh(data, parsed.name, cell.seed),
+        model,
         data,
         method=recipe.method,
         eps_255=recipe.eps_255,
