@@ -158,8 +158,9 @@ def cluster_bootstrap(
 
     `hits` [groups, lines] may be differences, hence negative; `trials` [groups] images in each,
     at least 1. Limits [lines] as fractions. NaN where resampling says nothing, for it would claim
-    certainty: fewer than two groups, or all groups alike. A percentile interval of few groups is
-    too short; expanded, it is as wide as Student's t would have it. With fewer than some 30 groups
+    certainty: fewer than two groups, or all groups alike. The order in which groups come does not
+    matter: what they count is sorted first. A percentile interval of few groups is too short;
+    expanded, it is as wide as Student's t would have it. With fewer than some 30 groups
     its own limits are uncertain (Cameron, Gelbach and Miller 2008).
 
     Source: Davison and Hinkley, "Bootstrap Methods and their Application" (1997), 3.8, groups as
@@ -169,6 +170,8 @@ def cluster_bootstrap(
     if len(trials) < 2:
         nothing = np.full(hits.shape[1], np.nan)
         return nothing, nothing
+    order = np.lexsort((*hits.T, trials))
+    hits, trials = hits[order], trials[order]
     low, high = _resampled(hits, trials, _expanded_tail(level, len(trials)), n_resamples, seed)
     alike = np.ptp(hits / trials[:, None], axis=0) == 0
     return np.where(alike, np.nan, low), np.where(alike, np.nan, high)

@@ -232,6 +232,18 @@ def test_bootstrap_of_groups_holds_the_truth_as_often_as_it_says(n_groups):
     assert np.mean(effects) == pytest.approx(1 + 14 * within, rel=0.05)  # Kish: 1 + (m - 1) rho
 
 
+def test_bootstrap_of_groups_does_not_ask_in_which_order_they_come():
+    rng = np.random.default_rng(3)
+    sizes = rng.integers(1, 9, 40)
+    hits = rng.binomial(sizes[:, None], 0.6, size=(40, 3))
+    first = cluster_bootstrap(hits, sizes, n_resamples=200)
+    for _ in range(5):
+        order = rng.permutation(40)
+        np.testing.assert_array_equal(
+            cluster_bootstrap(hits[order], sizes[order], n_resamples=200), first
+        )
+
+
 def test_groups_that_say_nothing_claim_nothing():
     for hits in ([[3], [3]], [[0], [0]], [[2]]):
         ends = cluster_bootstrap(np.array(hits), np.full(len(hits), 3))
