@@ -1,8 +1,8 @@
-"""What does a classifier lose when it is trained on compressed images, and can it be smaller?
+r"""What does a classifier lose when it is trained on compressed images, and can it be smaller?
 
     python jobs/compressed_training.py --smoke
     python jobs/compressed_training.py                # photos, two thin networks
-    python jobs/compressed_training.py --data cifar10 --networks vgg11_small resnet18_small
+    python jobs/compressed_training.py --data cifar10 --networks vgg11_small resnet18_small \
         --sets none jpeg1 jpeg5 jpeg10 jpeg20 jpeg40 jpeg60 --epochs 30 --batch 128 --runs 3
     python jobs/compressed_training.py --figure       # from stored rows
 

@@ -274,7 +274,7 @@ def test_a_defended_classifier_means_its_draws(pixels):
         (lambda: defences.defence_by_name("jpg75"), "no defence is called 'jpg75'"),
         (lambda: defences.defence_by_name("none@ycbcr"), "no defence is called"),
         (lambda: defences.defence_by_name("k3-of16-af5@xyz"), "no defence is called"),
-        (lambda: defences.defence_by_name("jpeg0"), "quality must lie in 1..100"),
+        (lambda: defences.defence_by_name("jpeg0"), "quality must lie in 1..100, got 'jpeg0'"),
         (lambda: defences.defence_by_name("k16-of16-af5"), "k must lie in 1..15"),
         (lambda: defences.defence_by_name("smooth0"), "deviation must lie in"),
         (lambda: defences.defence_by_name("noise1.1"), "deviation must lie in"),

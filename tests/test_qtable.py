@@ -100,6 +100,8 @@ def test_text_is_read_in_natural_order_with_comments():
         (lambda: qtable.check(torch.full((8, 8), torch.nan)), "got nan"),
         (lambda: qtable.check(torch.ones(64)), "must be 8x8"),
         (lambda: qtable.ijg(0), "quality must lie in 1..100"),
+        (lambda: qtable.by_name("ijg400"), "quality must lie in 1..100, got 'ijg400'"),
+        (lambda: qtable.by_name("fd@q0"), "quality must lie in 1..100, got 'fd@q0'"),
         (lambda: qtable.by_name("jpeg"), "no table is called 'jpeg'"),
         (lambda: qtable.by_name("k16-of16-af5"), "k must lie in 1..15, got 16"),
         (lambda: qtable.by_name("k3-of16-af0"), "whole numbers in 1..255, got 0"),

@@ -209,15 +209,24 @@ def by_name(name: str) -> QTable | None:
     if at and base != "none" and re.fullmatch(r"\d{1,3}", quality, re.ASCII):
         table = by_name(base)
         assert table is not None
-        return scaled(table, int(quality))
+        return scaled(table, quality_in(name, quality))
     if two_step := parse_two_step(name):
         return two_step.table()
-    if match := re.fullmatch(r"(ijg|uniform)(\d{1,3})", name, re.ASCII):
-        return (ijg if match[1] == "ijg" else uniform)(int(match[2]))
+    if match := re.fullmatch(r"ijg(\d{1,3})", name, re.ASCII):
+        return ijg(quality_in(name, match[1]))
+    if match := re.fullmatch(r"uniform(\d{1,3})", name, re.ASCII):
+        return uniform(int(match[1]))
     raise InputError(
         f"no table is called {name!r}.\n"
         "Hint: names are none, ijg75, uniform16, k3-of16-af51 or k3-of16-af51@q70."
     )
+
+
+def quality_in(name: str, digits: str) -> int:
+    """The quality that a name has in these digits; InputError, with the name, outside 1..100."""
+    if not 1 <= int(digits) <= 100:
+        raise InputError(f"quality must lie in 1..100, got {name!r}.\nHint: such as jpeg75, ijg75.")
+    return int(digits)
 
 
 def to_text(table: QTable, *, comment: str = "") -> str:

@@ -55,7 +55,7 @@ def defence_by_name(name: str, stored: Stored = none_stored) -> Defence:
     if kind_of(name) or is_denoiser(name):
         return stored(name)
     if match := re.fullmatch(r"jpeg(\d{1,3})(-444)?", name, re.ASCII):
-        return Jpeg(int(match[1]), sampling="444" if match[2] else "420")
+        return Jpeg(qtable.quality_in(name, match[1]), sampling="444" if match[2] else "420")
     if match := re.fullmatch(r"(smooth|noise)(\d{1,9}(?:\.\d{1,9})?)", name, re.ASCII):
         return GaussianNoise(float(match[2]) * (255 if match[1] == "noise" else 1))
     if match := re.fullmatch(r"blur(\d{1,3})", name, re.ASCII):

@@ -129,7 +129,8 @@ def complete(surface: Surface, *, partial: bool) -> Bools:
     raise ValueError(
         f"expected every table on all {n_all[0]}+{n_all[1]} images (benign+adversarial), found "
         f"{int((~full).sum())} of {len(full)} incomplete: {', '.join(worst)}.\n"
-        "Hint: finish the search; partial=True keeps the complete tables, where there are any."
+        "Hint: partial=True keeps the tables that all images were asked under; a best-first search "
+        "measures no others whole. Any other search: finish it."
     )
 
 
