@@ -5,6 +5,7 @@ Tables are float64 [8, 8] of whole steps in natural (row-major) order; [0, 0] is
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -110,12 +111,12 @@ class Defensive:
                 "Hint: an 8x8 block has 15 diagonals; k of them are original-favoured."
             )
 
-    @property
+    @cached_property
     def name(self) -> str:
         """How rows and files call it; `by_name` reads it back, and in another space a defence."""
         return in_space(f"k{self.pattern}-of{self.qs_of}-af{self.qs_af}", self.space)
 
-    @property
+    @cached_property
     def n_favoured(self) -> int:
         """How many coefficients are OF."""
         return n_in_diagonals(self.pattern)
@@ -148,12 +149,12 @@ class Banded:
         bits = "".join("01"[bool(bit)] for bit in favoured.flatten().tolist())
         return cls(mask=int(bits, 2), qs_of=qs_of, qs_af=qs_af)
 
-    @property
+    @cached_property
     def name(self) -> str:
         """How rows and files call it, two hex digits per row of the block; `by_name` reads it."""
         return f"m{self.mask:016x}-of{self.qs_of}-af{self.qs_af}"
 
-    @property
+    @cached_property
     def n_favoured(self) -> int:
         """How many coefficients are OF."""
         return self.mask.bit_count()

@@ -110,6 +110,7 @@ def test_a_cancelled_study_goes_on_by_the_same_command_and_leaves_nothing(slurm)
         assert "raylet" not in slurm.hosts.run(i, "ps", "-e")
 
 
+@pytest.mark.soak
 def test_the_studys_exit_code_is_the_jobs(slurm):
     said = slurm.run("timeout 240 sbatch --wait cluster.slurm.sh jobs/ablation.py --no-such-flag")
     code = slurm.run("scontrol show job | grep -o 'ExitCode=[0-9:]*' | tail -n 1")
