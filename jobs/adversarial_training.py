@@ -133,7 +133,7 @@ SMOKE = (
     f"{flags.SMOKE_NETWORK} --eps-255 2 --at-epochs 1 --attack-steps 2 --restarts 2 "
     "--report-benign 10 --block 10 --chain-epochs 1"
 )
-JOB = Job(__file__, __doc__, Asked, run, smoke=SMOKE)
+JOB = Job(__file__, __doc__, Asked, run, smoke=SMOKE, trains=lambda _: True)
 
 if __name__ == "__main__":
     raise SystemExit(main(JOB))

@@ -167,7 +167,7 @@ SMOKE = (
     "--data digits --network lenet5 --epochs 1 --trials 2 --parts 0,1 --quality 20 "
     "--noise-percent 5 --beside none --benign 40 --report-benign 40 --corruptions fog"
 )
-JOB = Job(__file__, __doc__, Asked, run, smoke=SMOKE)
+JOB = Job(__file__, __doc__, Asked, run, smoke=SMOKE, trains=lambda _: True)
 
 if __name__ == "__main__":
     raise SystemExit(main(JOB))

@@ -85,7 +85,7 @@ SMOKE = (
     "--data digits --network lenet5 --epochs 1 --sets none jpeg20 --gray fgsm@8 --white worst@8x2 "
     "--report-benign 12 --block 12"
 )
-JOB = Job(__file__, __doc__, Asked, run, smoke=SMOKE)
+JOB = Job(__file__, __doc__, Asked, run, smoke=SMOKE, trains=lambda _: True)
 
 if __name__ == "__main__":
     raise SystemExit(main(JOB))

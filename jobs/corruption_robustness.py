@@ -132,7 +132,7 @@ SMOKE = (
     "--data digits --network lenet5 --epochs 1 --sets none jpeg20 jpeg80 --benign 40 "
     "--report-benign 40 --corruptions gaussian_noise fog --defences jpeg40 smooth8"
 )
-JOB = Job(__file__, __doc__, Asked, run, smoke=SMOKE)
+JOB = Job(__file__, __doc__, Asked, run, smoke=SMOKE, trains=lambda _: True)
 
 if __name__ == "__main__":
     raise SystemExit(main(JOB))

@@ -121,7 +121,7 @@ def pictures(lab: Lab, rows: Rows, image: int, shown: list[str]) -> list[Picture
 
 
 SMOKE = "--data digits --seeds 1 --width 4 --blocks 1 --report-benign 20 --skips both none"
-JOB = Job(__file__, __doc__, Asked, run, smoke=SMOKE)
+JOB = Job(__file__, __doc__, Asked, run, smoke=SMOKE, trains=lambda _: True)
 
 if __name__ == "__main__":
     raise SystemExit(main(JOB))

@@ -131,7 +131,7 @@ SMOKE = (
     f"{flags.SMOKE_NETWORK} --trials 2 --sigma-255 0,32 --xi-percent 90 --qs-af 116 --benign 60 "
     "--adversarial 20 --report-benign 60 --report-adversarial 20 --white worst@8x2 --white-images 9"
 )
-JOB = Job(__file__, __doc__, Asked, run, smoke=SMOKE)
+JOB = Job(__file__, __doc__, Asked, run, smoke=SMOKE, trains=lambda _: True)
 
 if __name__ == "__main__":
     raise SystemExit(main(JOB))

@@ -127,7 +127,7 @@ def pairs(lab: Lab, near: Rows, benign: Pictures) -> list[list[Picture]]:
 SMOKE = (
     "--epochs 1 --fast-eps-255 4 --betas 10,1000 --starts 1 --steps 20 --step 1 --report-benign 40"
 )
-JOB = Job(__file__, __doc__, Asked, run, smoke=SMOKE)
+JOB = Job(__file__, __doc__, Asked, run, smoke=SMOKE, trains=lambda _: True)
 
 if __name__ == "__main__":
     raise SystemExit(main(JOB))

@@ -174,7 +174,7 @@ SMOKE = (
     "--epochs 1 --runs 3 --fast-eps-255 4 --patch 8 --stride 8 --defences none "
     "--report-benign 40 --block 40"
 )
-JOB = Job(__file__, __doc__, Asked, run, smoke=SMOKE)
+JOB = Job(__file__, __doc__, Asked, run, smoke=SMOKE, trains=lambda _: True)
 
 if __name__ == "__main__":
     raise SystemExit(main(JOB))

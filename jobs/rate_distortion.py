@@ -176,7 +176,7 @@ SMOKE = (
     "--data digits --lambdas 0.001,0.1 --filters 4 --epochs 1 --qualities 10,80 --images 20 "
     "--block 20"
 )
-JOB = Job(__file__, __doc__, Asked, run, smoke=SMOKE)
+JOB = Job(__file__, __doc__, Asked, run, smoke=SMOKE, trains=lambda _: True)
 
 if __name__ == "__main__":
     raise SystemExit(main(JOB))

@@ -204,7 +204,10 @@ SMOKE = (
     "--white bpda@400x2 worst@8x2 --eot 2 --draws 2 --members M+M90 --chain-epochs 1 "
     "--report-benign 12 --block 12"
 )
-JOB = Job(__file__, __doc__, Asked, run, smoke=SMOKE)
+JOB = Job(
+    __file__, __doc__, Asked, run, smoke=SMOKE,
+    trains=lambda asked: not {OURS, VACCINATED}.isdisjoint(asked.defences),
+)  # fmt: skip
 
 if __name__ == "__main__":
     raise SystemExit(main(JOB))

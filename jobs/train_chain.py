@@ -76,7 +76,7 @@ def verdict(lines: Rows, under: str) -> str:
 
 
 SMOKE = f"{flags.SMOKE_TRIED} --sigma-255 8"
-JOB = Job(__file__, __doc__, Asked, run, smoke=SMOKE)
+JOB = Job(__file__, __doc__, Asked, run, smoke=SMOKE, trains=lambda _: True)
 
 if __name__ == "__main__":
     raise SystemExit(main(JOB))

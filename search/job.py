@@ -21,6 +21,7 @@ from search.progress import say
 with later():
     from core.data import sources
     from core.models import needs_training
+    from core.training.epochs import check_trainable
     from results import Answer, publish
     from results.files import Root, denied
     from results.store import Store
@@ -54,6 +55,8 @@ class Job:
     run: Callable[[Lab, Any], Answer]  # answers it with a lab and an instance of `asked`
     smoke: str  # flags for two small cells, as on a command line
     by_rows: bool = False  # rows of its sweeps, flags and data alone decide the answer: keep it
+    # Whether anything but the classifier is trained, so that training images are needed.
+    trains: Callable[[Any], bool] = lambda _: False
 
     @property
     def name(self) -> str:
@@ -64,6 +67,8 @@ class Job:
         """Import what the page's file has waiting, and run."""
         import_now(self.run.__globals__)
         import_now(globals())
+        if self.trains(asked):
+            check_trainable(lab.data)
         if getattr(asked, "table", None) == flags.USUAL:
             store, codec = lab.engine.store, getattr(asked, "codec", "ours")
             table = asked.begun_behind(store.root) or usual_table(store, lab.inputs, codec)

@@ -11,13 +11,17 @@ import shutil
 from pathlib import Path
 
 import pytest
+from opened import picture
 
 import results
 from core.known import MEMBERS
-from search import main
+from search import flags, main
+from search.job import EXIT_INPUT
 
 ROOT = Path(__file__).resolve().parent.parent
 ELSEWHERE = {"qtable_search": "test_table_search.py", "ensemble_tune": "test_ensembles.py"}
+# Studies of networks, beside the classifier, that see the training split.
+TRAINED = ("chain", "training", "training_curves", "augmented", "denoiser", "codec", "vaccinated")
 JOBS = sorted(path.stem for path in (ROOT / "jobs").glob("[!_]*.py"))
 
 
@@ -50,6 +54,10 @@ def test_smoke_answers_and_stored_rows_answer_the_same(name, tmp_path, capsys, t
     for folder in ("bank", "rows/study=classifier", "rows/study=chain"):
         if (tmp_path / folder).exists():
             shutil.copytree(tmp_path / folder, trained / folder, dirs_exist_ok=True)
+    asked = flags.parse(job.asked, name=name, question="", argv=["--smoke"], smoke=job.smoke)
+    assert job.trains(asked) == any(
+        (tmp_path / f"rows/study={study}").exists() for study in TRAINED
+    )
     pictures = {path: path.read_bytes() for path in tmp_path.rglob("*.png")}
     again, told = run("--figure")
     assert again == first
@@ -61,6 +69,21 @@ def test_smoke_answers_and_stored_rows_answer_the_same(name, tmp_path, capsys, t
         assert len(rows)
         for _, chain in rows.groupby(["sweep", "cell_id"], observed=True):
             assert chain["member"].astype(str).tolist() == list(MEMBERS[1:])
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_what_trains_says_that_training_images_lack_before_anything_runs(name, tmp_path, capsys):
+    for label in ("a", "b"):
+        for i in range(8):
+            picture(tmp_path / "folder" / "val" / label / f"{i}.png", level=30 * i)
+    job = importlib.import_module(f"jobs.{name}").JOB
+    words = ["--data", f"imagefolder:{tmp_path}/folder", "--side", "32", "--here"]
+    asked = flags.parse(job.asked, name=name, question="", argv=words)
+    if job.trains(asked):
+        assert main(job, [*words, "--store", str(tmp_path / "store")]) == EXIT_INPUT
+        said = capsys.readouterr().err
+        assert f"expected training images in 'imagefolder:{tmp_path}/folder', found 0" in said
+        assert "cells" not in said
 
 
 @pytest.mark.parametrize("name", JOBS)

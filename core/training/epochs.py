@@ -42,7 +42,8 @@ def check_trainable(data: Data) -> None:
     if data.size("train") < 2:
         raise InputError(
             f"expected training images in {data.spec!r}, found {data.size('train')}.\n"
-            "Hint: add train/<class>/ to the folder, or use a model that has weights."
+            "Hint: add train/<class>/ to the folder, or take a study that trains nothing, with a "
+            "model that has weights."
         )
 
 

@@ -17,7 +17,7 @@ from core.data import SPLITS, Data, Split, open_data
 from core.data.folder import FolderData
 from core.errors import InputError
 from core.known import PUBLISHED
-from core.training.epochs import EpochRecord, check_learned, nothing_learned
+from core.training.epochs import EpochRecord, check_learned, check_trainable, nothing_learned
 from results import schema
 from results.shown import redacted
 from search.engine.study import Made, Place, Study
@@ -277,7 +277,10 @@ def classifier(engine: Sweeper, source: Source, cell: ClassifierCell, *, label: 
         partial(_classifier, source),
         n_rows=lambda cell: None if _shipped(cell) else max(1, cell.epochs),
     )
-    n_classes = len(source.open().classes)
+    data = source.open()
+    if models.needs_training(source.model):
+        check_trainable(data)
+    n_classes = len(data.classes)
     (rows,) = make(
         engine,
         study,
