@@ -11,7 +11,8 @@ from random ones. They are attacked in the white box; ours in both: "gray" attac
 "white" the whole ensemble, through its codec.
 
 Last answer, digits, PGD-50 at 8/255, 60 images: Fast and Free 98 %, ours 88 %, for about the time
-of Fast and half of that of Free.
+of Fast and half of that of Free. CIFAR-10, ResNet-20, 2/255, 40 images, worst case: ours 15 %, Fast
+42, Free 48; ours where M alone is attacked 42.
 """
 
 from collections.abc import Mapping, Sequence
