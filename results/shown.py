@@ -19,6 +19,8 @@ _NAMED = re.compile(
     r"\w{0,20})=)[^\s;,'\"]+",
     re.IGNORECASE,
 )
+# An attack is written like a user and a password: apgd-t:targets=3,through=cubic@2x40
+_ATTACK = re.compile(r"[\w-]+:\w+=[\w.,=+-]*@\d+(?:\.\d+)?(?:x\d+){0,2}", re.ASCII)
 OUTPUT = "standard output"  # the file of an error in writing there
 _SHORTEST = 4  # what is shorter stands in too many other words
 _known: set[str] = set()  # secrets of this process's command line and environment
@@ -51,7 +53,8 @@ def _secrets(texts: Iterable[str]) -> Iterator[str]:
     """Passwords, and values of queries, however a library may spell or cut them."""
     for text in texts:
         found = re.findall(r"(?::/{1,3}|//)[^/@:]*:(.+)@", text, re.DOTALL)
-        found = found or re.findall(r"^[^/@:]*:([^/].*)@", text, re.DOTALL)  # without its slashes
+        if not found and not _ATTACK.fullmatch(text):
+            found = re.findall(r"^[^/@:]*:([^/].*)@", text, re.DOTALL)  # without its slashes
         found += re.findall(r"[?&][^=&]*=([^&]+)", text) if ":" in text else []
         found += [match[0].partition("=")[2] for match in _NAMED.finditer(text)]
         for word in found:

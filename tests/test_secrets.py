@@ -53,6 +53,23 @@ def _nothing_remembered(monkeypatch):
     monkeypatch.setattr(shown, "_known", set())
 
 
+ATTACKS = (
+    "cw:searches=5@1000000x200", "apgd-t:targets=3,through=cubic@2x40x5", "cw:confidence=0.5@8.5",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ATTACKS)
+def test_the_settings_of_an_attack_are_no_password(text):
+    assert not shown.remember(text, "--gray")
+    assert shown.scrubbed(f"gray {text}, white") == f"gray {text}, white"
+
+
+@pytest.mark.parametrize("text", ["user:pass=hunter2@host", "user:pass=hunter2@10.0.0.1"])
+def test_a_password_like_the_settings_of_an_attack_is_one(text):
+    assert shown.remember(text)
+    assert "hunter2" not in shown.scrubbed(f"no store at {text}")
+
+
 @pytest.mark.parametrize("uri", URIS)
 def test_no_message_tells_a_secret(uri, tmp_path, capfd, monkeypatch):
     monkeypatch.setattr(connection.ray, "init", lambda **_: pytest.fail("Ray was reached"))
