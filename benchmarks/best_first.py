@@ -21,7 +21,7 @@ from search.tables.plan import SEARCH
 def compared(name: str, flags: tuple[str, ...], limit: float) -> bool:
     """Exhaustive and best-first in one process, on the same data."""
     bench = prepare(*flags)
-    questions = {each: bench.again("--strategy", each) for each in ("exhaustive", "best-first")}
+    questions = {each: bench.again(strategy=each) for each in ("exhaustive", "best-first")}
     bench.engine.stop()
     found = {}
     for strategy, question in questions.items():

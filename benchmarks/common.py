@@ -30,7 +30,7 @@ class Bench:
     engine: Engine
     lab: Lab
     question: Question
-    flags: list[str]
+    asked: qtable_search.Asked
 
     @property
     def bank(self) -> Bank:
@@ -42,9 +42,9 @@ class Bench:
         asked = self.question
         return loading.classifier_of(self.bank, asked.weights, device, asked.inputs.precision)
 
-    def again(self, *flags: str) -> Question:
-        """The same search with other flags."""
-        return qtable_search.ask(self.lab, asked_by([*self.flags, *flags]))
+    def again(self, **flags: Any) -> Question:
+        """The same search with some flags changed, also given ones: `block=256`."""
+        return qtable_search.ask(self.lab, replace(self.asked, **flags))
 
     def cells(self) -> list[Cell]:
         """Every cell of the exhaustive search."""
@@ -56,22 +56,16 @@ class Bench:
         return sum(cell.count * len(cell.tables) for cell in self.cells())
 
 
-def asked_by(flags: list[str]) -> qtable_search.Asked:
-    """The table search's flags."""
-    job = qtable_search.JOB
-    return parse(qtable_search.Asked, name=job.name, question="", argv=flags)
-
-
 def prepare(*flags: str) -> Bench:
     """Prepare a search in results/out/bench, where classifiers and images are kept for the next."""
-    asked = asked_by(list(flags))
+    asked = parse(qtable_search.Asked, name=qtable_search.JOB.name, question="", argv=flags)
     engine = Engine(Store(Root("results/out/bench")), cpus=asked.cpus, gpus=asked.gpus)
     lab = Lab(engine, asked)
     question = qtable_search.ask(lab, asked)
     if asked.precision == SCREENED:
         precision = cheapest(lab, question)
         question = replace(question, inputs=replace(question.inputs, precision=precision))
-    return Bench(engine, lab, question, list(flags))
+    return Bench(engine, lab, question, asked)
 
 
 def plain_loop(

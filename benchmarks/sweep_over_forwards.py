@@ -94,7 +94,7 @@ def warm(bench: Bench) -> None:
 def bare_s(bench: Bench, *, opened: bool, batch_size: int) -> float:
     """Seconds of bare forwards over all pairs, on two workers, in cells of up to a batch each."""
     study = bare_study(opened=opened, batch_size=batch_size)
-    question = bench.again("--block", str(BATCH_SIZE))
+    question = bench.again(block=BATCH_SIZE)
     plan, _ = replace(question, inputs=replace(question.inputs, precision="fp32")).plan()
     timed = Timed(study.cell_id, iter(plan.ask, None))
     bench.engine.sweep(study, timed, f"bare-{time.time_ns()}", label="bare")

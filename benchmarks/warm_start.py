@@ -18,7 +18,7 @@ FLAGS = ["--data", "digits", "--eps-255", "4"]
 def second() -> None:
     """The second search, in a fresh process; prints seconds."""
     bench = prepare(*FLAGS)
-    question = bench.again("--patterns", "14", "--qs-af", f"{200 + time.time_ns() % 50}")
+    question = bench.again(patterns=(14,), qs_af=(200 + time.time_ns() % 50,))
     plan, _ = question.plan()
     bench.engine.sweep(SEARCH, plan, f"bench-{time.time_ns()}", label="sweep")
     assert set(bench.engine.first_cell_at) == {"qtable_search"}, "something was prepared again"

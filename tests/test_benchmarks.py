@@ -48,7 +48,7 @@ def test_every_benchmark_finds_what_it_imports():
     [
         ("scale.py", "--cells", "20"),
         ("sweep_over_forwards.py", "--benign", "20", "--adversarial", "5", "--report-benign", "10",
-         "--report-adversarial", "5", "--patterns", "2", "--qs-af", "1,61"),
+         "--report-adversarial", "5", "--patterns", "2", "--qs-af", "1,61", "--block", "25"),
         ("best_first.py", "--benign", "20", "--adversarial", "5", "--report-benign", "10",
          "--report-adversarial", "5", "--patterns", "2", "--qs-af", "1,61"),
     ],
