@@ -93,7 +93,7 @@ def run(lab: Lab, asked: Asked) -> Answer:
     )
 
 
-SMOKE = "--model lenet5 --epochs 1 --report-benign 20 --block 20 --attacks fgsm@8 ifgsm@8x2"
+SMOKE = "--epochs 1 --report-benign 20 --block 20 --attacks fgsm@8 ifgsm@8x2"
 JOB = Job(__file__, __doc__, Asked, run, smoke=SMOKE)
 
 if __name__ == "__main__":

@@ -118,7 +118,7 @@ def best(rows: Rows, none: Rows, shown: Rows, limit: float) -> tuple[list[str], 
     return out, list(picked.values())
 
 
-SMOKE = "--model lenet5 --epochs 1 --steps 30 --benign 60 --adversarial 10"
+SMOKE = "--epochs 1 --steps 30 --benign 60 --adversarial 10"
 JOB = Job(__file__, __doc__, Asked, run, smoke=SMOKE)
 
 if __name__ == "__main__":

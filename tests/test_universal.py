@@ -234,7 +234,7 @@ def test_a_line_says_what_a_change_is_made_through_and_tried_on():
     ("flags", "said"),
     [
         (["--through", "shield"], "--through shield: one change"),
-        (["--through", "jpeg0"], r"quality must lie in 1\.\.100, got 0"),
+        (["--through", "jpeg0"], r"quality must lie in 1\.\.100, got 'jpeg0'"),
         (["--on", "resnet50x"], "'resnet50x'"),
         (["--defences", f"bls@{'0' * 64}"], "bank does not hold the weights of bls@0"),
         (["--through", f"denoiser-both@{'0' * 64}"], "bank does not hold the weights of denoiser-"),
