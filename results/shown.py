@@ -20,7 +20,7 @@ _NAMED = re.compile(
     re.IGNORECASE,
 )
 # An attack is written like a user and a password: apgd-t:targets=3,through=cubic@2x40
-_ATTACK = re.compile(r"[\w-]+:\w+=[\w.,=+-]*@\d+(?:\.\d+)?(?:x\d+){0,2}", re.ASCII)
+_ATTACK = re.compile(r"(?:--[\w-]+=)?[\w-]+:\w+=[\w.,=+-]*@\d+(?:\.\d+)?(?:x\d+){0,2}", re.ASCII)
 OUTPUT = "standard output"  # the file of an error in writing there
 _SHORTEST = 4  # what is shorter stands in too many other words
 _known: set[str] = set()  # secrets of this process's command line and environment

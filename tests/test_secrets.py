@@ -55,6 +55,7 @@ def _nothing_remembered(monkeypatch):
 
 ATTACKS = (
     "cw:searches=5@1000000x200", "apgd-t:targets=3,through=cubic@2x40x5", "cw:confidence=0.5@8.5",
+    "--attack=cw:searches=5@8",
 )  # fmt: skip
 
 
